@@ -14,8 +14,23 @@ Invariants
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice
 from kvnode._core.buffer cimport Buffer
+
+
+cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
+    cdef struct Deadline:
+        uint64_t at_ms
+        uint64_t generation
+        uint64_t hash
+    cdef cppclass Deadlines:
+        void push(uint64_t at_ms, uint64_t generation, uint64_t hash)
+        cbool due(uint64_t now_ms)
+        Deadline top()
+        void pop()
+        size_t size()
 
 
 cdef enum ValueType:        # on disk: DO NOT CHANGE
@@ -34,6 +49,13 @@ cdef enum VersionFlag:      # on disk: DO NOT CHANGE
     V_RAW_ENCODING = 1      # OBJECT ENCODING says raw although the value is short
 
 
+cdef enum:
+    DATABASES_MAX = 16
+    SEGMENT_BUCKET_BITS_MIN = 3
+    SEGMENT_BUCKET_BITS_MAX = 9     # past 512 buckets a segment splits in two
+    ALLOCATION_OVERHEAD_BYTES = 16  # what malloc adds, by estimate
+
+
 cdef struct Version:
     Version* older
     uint64_t commit_ts
@@ -49,7 +71,7 @@ cdef enum EntryFlag:
     E_DIRTY = 1             # in the dirty list
     E_USED = 2              # second chance of the eviction clock
     E_WATCHED = 4           # some session watches it: never evicted
-    E_PINNED = 8            # in use by a job: never evicted
+    E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
 
 
 cdef struct Entry:
@@ -62,7 +84,7 @@ cdef struct Entry:
     uint32_t clean_since    # fetch epoch at which it became clean
     uint32_t access_s       # seconds, of the last access (OBJECT IDLETIME)
     uint16_t flags
-    uint16_t frequency      # OBJECT FREQ
+    uint16_t frequency      # accesses, saturating (OBJECT FREQ)
     char key[0]
 
 
@@ -80,24 +102,74 @@ cdef struct Table:
     uint64_t id             # generation (heads), 0 otherwise
     int64_t keys            # heads only: DBSIZE at the tip
     int64_t logged_keys     # heads only: DBSIZE as last written into a batch
+    uint64_t keys_changed   # commit_ts of the batch in which `keys` changed last
+    uint64_t switched       # commit_ts of the batch that made it some database's current one
+    int64_t volatile_keys   # heads with a deadline, at the tip
     uint64_t entries
     uint64_t bytes          # memory of its entries and versions
     uint32_t depth          # log2 of the directory's length
     Segment** directory
-    uint64_t dirty_batch    # commit_ts of the batch in which `keys` changed last
 
 
 cdef class Tip:
     cdef uint64_t k0, k1            # hash key
-    cdef Table* databases[16]       # current generation of each database
-    cdef Table meta                 # databases, generations, counters, trash
-    cdef Table chunks
-    cdef Entry** dirty              # dirty list, a growing array
-    cdef size_t dirty_count, dirty_capacity
+    cdef Table* databases[DATABASES_MAX]    # current generation of each database
+    cdef vector[Table*] generations         # all tables of heads, dying ones included
+    cdef Table* meta                # databases, generations, counters, trash
+    cdef Table* chunks
+    cdef vector[Entry*] dirty       # written since the running checkpoint took its list
+    cdef vector[Entry*] flushing    # the running checkpoint's list
+    cdef size_t flush_at            # next of `flushing` to write
+    cdef vector[Entry*] in_flight   # handed to LevelDB, write not yet reported
+    cdef vector[uint64_t] pins      # commit_ts of pinned snapshots, ascending
+    cdef Deadlines deadlines
     cdef public uint64_t bytes      # memory of all entries and versions
     cdef public uint64_t dirty_bytes
     cdef public uint64_t watermark  # commit_ts of the newest committed batch
     cdef public uint64_t durable    # commit_ts of the newest batch committed and synced here
     cdef uint32_t fetch_epoch       # grows when a fetch begins
+    cdef uint32_t fetch_oldest      # epoch of the oldest fetch under way
+    cdef object fetches             # epochs of fetches under way
+    cdef size_t clock_table         # where the eviction clock stands
+    cdef uint64_t clock_hash
+    cdef public uint64_t evicted_records
 
+    cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil
     cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil
+    cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL
+    cdef int remove(self, Entry* entry) except -1
+    cdef Version* new_version(self, size_t length) except NULL
+    cdef void free_version(self, Entry* entry, Version* version) noexcept
+    cdef void adopt(self, Entry* entry, Version* version) noexcept
+    cdef int mark_dirty(self, Entry* entry) except -1
+    cdef void prune(self, Entry* entry) noexcept
+    cdef Table* generation(self, uint64_t id) noexcept
+    cdef Table* new_generation(self, uint64_t id, bint resident) except NULL
+    cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
+                           bint present, uint64_t commit_ts) except -1
+    cdef int side_effect(self, Entry* entry) except -1
+    cdef Entry* locate(self, const char* key, size_t n, Table** table, Slice* rest,
+                       uint64_t* hash) except? NULL
+    cdef int settle(self, Entry* e) except -1
+    cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
+    cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
+    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0
+    cdef int free_table_step(self, Table* table, size_t steps) except -1
+    cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
+                          size_t limit, uint64_t* next_hash, bint* done) except? NULL
+
+
+cdef inline size_t version_bytes(size_t length) noexcept nogil:
+    """Memory of a version with `length` bytes of data."""
+    return 34 + length + ALLOCATION_OVERHEAD_BYTES
+
+
+cdef inline size_t entry_bytes(size_t key_len) noexcept nogil:
+    """Memory of an entry without its versions."""
+    return sizeof(Entry) + key_len + ALLOCATION_OVERHEAD_BYTES
+
+
+cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
+cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
+cdef size_t put_record_value(Version* v, char* p) noexcept nogil
+cdef size_t record_value_bytes(Version* v) noexcept nogil

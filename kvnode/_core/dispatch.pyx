@@ -1,0 +1,293 @@
+# cython: boundscheck=False, wraparound=False
+"""Command lookup, the checks before a handler, MULTI's queue, and the counters of every command."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdlib cimport calloc, free
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+from libc.time cimport time_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from kvnode._core.buffer cimport Buffer
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_error, reply_simple
+from kvnode._core.session cimport Session
+from kvnode._core.view cimport View
+
+from kvnode.base.errors import CommandError, RecordMissing
+
+cdef enum:
+    NAME_BYTES_MAX = 64         # a longer name is no command
+    ERROR_ARGUMENT_BYTES = 128  # of an unknown command's arguments, in its error
+    ERROR_CODES_MAX = 128       # different codes counted
+    FAST_RUN = 16               # fast commands measured together
+
+
+cdef class NativeHandler:
+    """A handler written in Cython, as the command table names it."""
+
+
+cdef NativeHandler native(Handler function):
+    cdef NativeHandler handler = NativeHandler()
+    handler.function = function
+    return handler
+
+
+cdef class Command:
+    """One row of the command table, ready to run.
+
+    handler: a NativeHandler, a Python callable (view, args, reply), or None for a container of
+    subcommands only.
+    """
+
+    def __init__(self, bytes name, int arity, uint32_t flags, keys, handler, row=None,
+                 subcommands=None):
+        self.name = name
+        self.arity = arity
+        self.flags = flags
+        self.key_first, self.key_last, self.key_step = keys
+        self.function = NULL
+        if isinstance(handler, NativeHandler):
+            self.function = (<NativeHandler>handler).function
+        else:
+            self.handler = handler
+        self.row = row
+        self.subcommands = subcommands
+
+    def reset(self):
+        """Forget the counters (CONFIG RESETSTAT)."""
+        self.calls = self.microseconds = self.rejected = self.failed = 0
+
+
+cdef class Dispatch:
+    """The commands of a node and their counters.
+
+    commands: every top-level Command.
+    """
+
+    def __cinit__(self, commands):
+        cdef Command command
+        cdef uint32_t size = 64
+        self.commands = {command.name.upper(): command for command in commands}
+        while size < 4 * len(self.commands):
+            size *= 2
+        self.slots = <Slot*>calloc(size, sizeof(Slot))
+        if self.slots == NULL:
+            raise MemoryError("command table")
+        self.mask = size - 1
+        for name, command in self.commands.items():
+            self.add(name, command)
+        self.errors = {}
+        self.slow_micros = -1
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    cdef int add(self, bytes name, Command command) except -1:
+        cdef uint64_t word = name_word(name, len(name))
+        cdef uint32_t at = slot_of(word, len(name)) & self.mask
+        while self.slots[at].command != NULL:
+            at = (at + 1) & self.mask
+        self.slots[at].name = word
+        self.slots[at].length = <uint32_t>len(name)
+        self.slots[at].command = <void*>command
+        return 0
+
+    cdef Command find(self, const char* name, size_t n):
+        """Return the command of this name in any case, or None."""
+        cdef uint64_t word
+        cdef uint32_t at
+        cdef Slot* slot
+        if n == 0 or n > NAME_BYTES_MAX:
+            return None
+        word = name_word(name, n)
+        at = slot_of(word, n) & self.mask
+        while True:
+            slot = &self.slots[at]
+            if slot.command == NULL:
+                return None
+            if slot.name == word and slot.length == n:
+                if n <= 8 or same_name(name, n, <Command>slot.command):
+                    return <Command>slot.command
+            at = (at + 1) & self.mask
+
+    cdef int execute(self, View view, Session session, Args* args) except -1:
+        """Run or queue one parsed command of a session; return an Outcome."""
+        cdef Command command = self.find(args.v[0].data, args.v[0].len)
+        cdef Reply reply = session.reply
+        cdef uint64_t errors = reply.errors
+        cdef bytes refusal
+        if command is None:
+            refusal = unknown_command(args)
+            return self.refuse(session, None, refusal)
+        if command.subcommands is not None and args.n > 1:
+            command = self.subcommand(command, args)
+            if command is None:
+                return self.refuse(session, None, unknown_subcommand(
+                    self.find(args.v[0].data, args.v[0].len), args))
+        if (command.arity > 0 and args.n != command.arity) or args.n < -command.arity:
+            return self.refuse(
+                session, command,
+                b"ERR wrong number of arguments for '" + command.name + b"' command")
+        if not session.authenticated and command.flags & C_NO_AUTH == 0:
+            return self.refuse(session, command, b"NOAUTH Authentication required.")
+        if session.in_multi and command.flags & C_NO_QUEUE == 0:
+            if command.flags & C_NO_MULTI:
+                return self.refuse(session, command,
+                                   b"ERR Command not allowed inside a transaction")
+            session.queue(args)
+            reply_simple(reply, b"QUEUED", 6)
+            return DONE
+        return self.measure(view, session, command, args)
+
+    cdef int measure(self, View view, Session session, Command command, Args* args) except -1:
+        """Call a command with its counters; a run of fast commands shares its clock readings."""
+        cdef uint64_t started
+        cdef uint64_t micros
+        cdef uint64_t errors = session.reply.errors
+        cdef int outcome
+        if command.flags & C_FAST and self.slow_micros > 1000 or self.slow_micros < 0 and command.flags & C_FAST:
+            if <void*>command != self.run_command or self.run_length >= FAST_RUN:
+                self.end_run()
+                self.run_command = <void*>command
+                self.run_started = monotonic_micros()
+            outcome = self.call(view, command, args, session.reply)
+            if outcome == DONE:
+                self.run_length += 1
+                command.calls += 1
+        else:
+            self.end_run()
+            started = monotonic_micros()
+            outcome = self.call(view, command, args, session.reply)
+            if outcome != PARK and outcome != LONG:
+                micros = monotonic_micros() - started
+                command.calls += 1
+                command.microseconds += micros
+                if self.slow_micros >= 0 and micros >= <uint64_t>self.slow_micros \
+                        and self.on_slow is not None:
+                    self.on_slow(session, args_list(args), micros)
+        if session.last_command is not command.name:
+            session.last_command = command.name
+        if session.reply.errors != errors and outcome == DONE:
+            command.failed += 1
+            self.count_error(session.reply)
+        return outcome
+
+    cdef int end_run(self) except -1:
+        """Give the time of a run of fast commands to their row."""
+        if self.run_length:
+            (<Command>self.run_command).microseconds += monotonic_micros() - self.run_started
+            self.run_length = 0
+        self.run_command = NULL
+        return 0
+
+    cdef int call(self, View view, Command command, Args* args, Reply reply) except -1:
+        """Run a handler, native or Python; the one way for sockets, EXEC and scripts."""
+        cdef size_t at = reply.out.len
+        if command.function != NULL:
+            return command.function(view, args, reply)
+        if command.handler is None:     # a container called without a subcommand
+            reply_error_bytes(reply, b"ERR wrong number of arguments for '" + command.name
+                              + b"' command")
+            return DONE
+        try:
+            outcome = command.handler(view, args_list(args), reply)
+        except CommandError as error:
+            reply.out.len = at
+            reply_error_bytes(reply, error.line)
+            return DONE
+        except RecordMissing:
+            reply.out.len = at
+            return PARK
+        return DONE if outcome is None else outcome
+
+    cdef Command subcommand(self, Command command, Args* args):
+        cdef bytes name = args.v[1].data[:args.v[1].len] if args.v[1].len <= NAME_BYTES_MAX else b""
+        return command.subcommands.get(name.upper())
+
+    cdef int refuse(self, Session session, Command command, bytes line) except -1:
+        """Answer an error without running anything; inside MULTI, EXEC will abort."""
+        if session.in_multi:
+            session.exec_aborted = True
+        if command is not None:
+            command.rejected += 1
+        reply_error_bytes(session.reply, line)
+        self.count_error(session.reply)
+        return DONE
+
+    cdef int count_error(self, Reply reply) except -1:
+        """Count the code of the last error reply."""
+        cdef size_t i = reply.error_at + 1
+        cdef size_t end = i
+        while end < reply.out.len and reply.out.data[end] not in (32, 13):
+            end += 1
+        cdef bytes code = reply.out.data[i:end]
+        if code in self.errors or len(self.errors) < ERROR_CODES_MAX:
+            self.errors[code] = self.errors.get(code, 0) + 1
+        return 0
+
+    def lookup(self, bytes name not None):
+        """Return the Command of this name in any case, or None."""
+        return self.find(name, len(name))
+
+
+cdef int reply_error_bytes(Reply reply, bytes line) except -1:
+    return reply_error(reply, line, len(line))
+
+
+cdef list args_list(Args* args):
+    """The arguments as Python bytes, the command's name included."""
+    cdef int i
+    return [PyBytes_FromStringAndSize(args.v[i].data, args.v[i].len) for i in range(args.n)]
+
+
+cdef inline uint64_t monotonic_micros() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000
+
+
+cdef inline uint64_t name_word(const char* name, size_t n) noexcept nogil:
+    """The first 8 bytes of a name, letters raised to upper case."""
+    cdef uint64_t word = 0
+    cdef size_t i
+    cdef uint8_t c
+    for i in range(n if n < 8 else 8):
+        c = <uint8_t>name[i]
+        if 97 <= c <= 122:
+            c -= 32
+        word = (word << 8) | c
+    return word
+
+
+cdef inline uint32_t slot_of(uint64_t word, size_t n) noexcept nogil:
+    return <uint32_t>(((word ^ (n * 0x9E3779B97F4A7C15UL)) * 0xD6E8FEB86659FD93UL) >> 32)
+
+
+cdef bint same_name(const char* name, size_t n, Command command):
+    cdef bytes lower = command.name
+    cdef size_t i
+    cdef uint8_t c
+    for i in range(n):
+        c = <uint8_t>name[i]
+        if 65 <= c <= 90:
+            c += 32
+        if c != <uint8_t>lower[i]:
+            return False
+    return True
+
+
+cdef bytes unknown_command(Args* args):
+    """Redis's text: name and arguments, each cut short."""
+    cdef bytes name = args.v[0].data[:min(args.v[0].len, 128)]
+    cdef bytes shown = b""
+    cdef int i
+    for i in range(1, args.n):
+        if len(shown) >= ERROR_ARGUMENT_BYTES:
+            break
+        shown += b"'" + args.v[i].data[:min(args.v[i].len, ERROR_ARGUMENT_BYTES - len(shown))] + b"' "
+    return b"ERR unknown command '" + name + b"', with args beginning with: " + shown
+
+
+cdef bytes unknown_subcommand(Command command, Args* args):
+    cdef bytes name = args.v[1].data[:min(args.v[1].len, 128)]
+    return (b"ERR unknown subcommand '" + name + b"'. Try " + command.name.upper() + b" HELP.")

@@ -1,0 +1,75 @@
+"""One client's session, without a socket: bytes in, bytes out, and which of them may leave."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libcpp.deque cimport deque
+from libcpp.vector cimport vector
+from kvnode._core.buffer cimport Buffer
+from kvnode._core.parser cimport Args, Parser
+from kvnode._core.reply cimport Reply
+
+
+cdef enum SessionState:
+    S_READY = 0         # may execute
+    S_PARKED = 1        # its next command waits for records from LevelDB
+    S_WAITING = 2       # its command waits: blocked, paused, or running as a job
+    S_CLOSING = 3       # executes nothing more; closed once its output has left
+    S_CLOSED = 4
+
+
+cdef enum ReplyMode:
+    REPLY_ON = 0
+    REPLY_OFF = 1
+    REPLY_SKIP = 2      # the next command's reply is dropped
+    REPLY_SKIPPING = 3  # this command's reply is dropped
+
+
+cdef struct Mark:
+    uint64_t end            # output stream offset: bytes before it wait for the entry
+    uint64_t term
+    uint64_t index
+
+
+cdef class Session:
+    cdef readonly Parser parser
+    cdef readonly Reply reply
+    cdef readonly uint64_t id
+    cdef public int state
+    cdef public int db
+    cdef public object name             # bytes, CLIENT SETNAME
+    cdef public object user             # bytes
+    cdef public object addr             # str "host:port"
+    cdef public object laddr
+    cdef public int fd
+    cdef public object lib_name, lib_ver
+    cdef public int64_t created_ms
+    cdef public int64_t active_ms       # last input
+    cdef public bint authenticated
+    cdef public bint in_multi
+    cdef public bint exec_aborted       # an error while queueing: EXEC answers EXECABORT
+    cdef public bint cas_dirty          # a watched key changed: EXEC answers null
+    cdef public int reply_mode
+    cdef public bint no_evict, no_touch
+    cdef public object last_command     # bytes, name of the last command's row
+    cdef public object watched          # set of (db, key) or None
+    cdef public object waiting          # what it waits for in S_WAITING; None otherwise
+    cdef public bint close_asap         # after its present command: CLIENT KILL of itself
+    cdef public object close_reason
+    cdef public uint64_t commands       # executed, ever
+    cdef public uint64_t bytes_in, bytes_out
+
+    cdef Buffer queued                  # queued commands of a MULTI: see queue()
+    cdef readonly int queued_count
+    cdef deque[Mark] marks
+    cdef uint64_t out_base              # stream offset of reply.out.data[0]
+    cdef uint64_t released              # stream offset up to which output may leave
+    cdef size_t pass_start              # reply.out.len at the start of its run in this pass
+    cdef uint64_t observed              # newest commit_ts that its run wrote or saw
+    cdef bint in_pass                   # is in the sequencer's list of this pass
+
+    cdef int queue(self, Args* args) except -1
+    cdef void reset_multi(self) noexcept
+    cdef size_t sendable(self) noexcept
+    cdef void sent(self, size_t n) noexcept
+    cdef int hold(self, uint64_t term, uint64_t index) except -1
+    cdef bint release(self, uint64_t index) noexcept
+    cdef size_t drop_held(self) noexcept

@@ -1,0 +1,155 @@
+# cython: boundscheck=False, wraparound=False
+"""Sans-IO session of one client: what arrives is fed in, what may leave is taken out."""
+
+from libc.string cimport memcpy
+from kvnode._core.buffer cimport buffer_append, buffer_consume, buffer_free
+from kvnode._core.bytes cimport Slice
+from kvnode._core.parser cimport Args, Parser
+from kvnode._core.reply cimport Reply
+
+
+cdef class Session:
+    """One client.
+
+    id: unique and growing. now_ms: time of the connection.
+    A reactor fills `parser` and empties `reply`; tests use feed() and take().
+    """
+
+    def __cinit__(self, uint64_t id, int64_t now_ms):
+        self.parser = Parser()
+        self.reply = Reply()
+        self.id = id
+        self.created_ms = now_ms
+        self.active_ms = now_ms
+        self.fd = -1
+        self.name = b""
+        self.user = b"default"
+        self.addr = ""
+        self.laddr = ""
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.last_command = b"NULL"
+
+    def __dealloc__(self):
+        buffer_free(&self.queued)
+
+    # -- MULTI ----------------------------------------------------------------------------------
+
+    cdef int queue(self, Args* args) except -1:
+        """Keep a command of a MULTI: count u32, then length u64 and bytes of each argument."""
+        cdef uint32_t count = <uint32_t>args.n
+        cdef uint64_t length
+        cdef int i
+        buffer_append(&self.queued, <char*>&count, 4)
+        for i in range(args.n):
+            length = args.v[i].len
+            buffer_append(&self.queued, <char*>&length, 8)
+            buffer_append(&self.queued, args.v[i].data, length)
+        self.queued_count += 1
+        return 0
+
+    cdef void reset_multi(self) noexcept:
+        """Leave MULTI and forget what was queued."""
+        self.in_multi = False
+        self.exec_aborted = False
+        self.queued_count = 0
+        buffer_free(&self.queued)
+
+    def leave_multi(self):
+        """DISCARD's effect, for Python handlers (RESET)."""
+        self.reset_multi()
+
+    # -- output ---------------------------------------------------------------------------------
+
+    cdef size_t sendable(self) noexcept:
+        """Bytes at the front of reply.out that may leave now."""
+        if self.marks.empty():
+            return self.reply.out.len
+        if self.released <= self.out_base:
+            return 0
+        return self.released - self.out_base
+
+    cdef void sent(self, size_t n) noexcept:
+        """The first `n` bytes have left."""
+        buffer_consume(&self.reply.out, n)
+        self.out_base += n
+        self.bytes_out += n
+
+    cdef int hold(self, uint64_t term, uint64_t index) except -1:
+        """All output so far waits for the entry (term, index); 1 when the hold is new."""
+        cdef Mark mark
+        cdef uint64_t end = self.out_base + self.reply.out.len
+        if not self.marks.empty() and self.marks.back().index == index:
+            self.marks.back().end = end
+            return 0
+        if self.marks.empty():
+            self.released = self.out_base
+        mark.end = end
+        mark.term = term
+        mark.index = index
+        self.marks.push_back(mark)
+        return 1
+
+    cdef bint release(self, uint64_t index) noexcept:
+        """Entries up to `index` are committed; True when more output may leave."""
+        cdef bint any = False
+        while not self.marks.empty() and self.marks.front().index <= index:
+            self.released = self.marks.front().end
+            self.marks.pop_front()
+            any = True
+        return any
+
+    cdef size_t drop_held(self) noexcept:
+        """Take back the output that still waits; return how many bytes it was."""
+        cdef size_t keep = self.sendable()
+        cdef size_t held
+        if self.marks.empty():
+            return 0
+        held = self.reply.out.len - keep
+        self.reply.out.len = keep
+        self.marks.clear()
+        return held
+
+    @property
+    def held(self):
+        """Whether output waits for a commit."""
+        return not self.marks.empty()
+
+    @property
+    def input_bytes(self):
+        """Unparsed input."""
+        return self.parser.pending()
+
+    @property
+    def output_bytes(self):
+        """Output not yet sent."""
+        return self.reply.out.len
+
+    @property
+    def multi_bytes(self):
+        """Memory of the commands queued in MULTI."""
+        return self.queued.capacity
+
+    @property
+    def proto(self):
+        """2 or 3."""
+        return self.reply.proto
+
+    @proto.setter
+    def proto(self, int value):
+        self.reply.proto = value
+
+    # -- without a socket -----------------------------------------------------------------------
+
+    def feed(self, bytes data not None):
+        """Take bytes from the client."""
+        memcpy(self.parser.room(len(data)), <const char*>data, len(data))
+        self.parser.advance(len(data))
+        self.bytes_in += len(data)
+
+    def take(self):
+        """Return the bytes that may leave now and forget them."""
+        cdef size_t n = self.sendable()
+        cdef bytes data = self.reply.out.data[:n] if n else b""
+        self.sent(n)
+        return data

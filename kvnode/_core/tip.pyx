@@ -1,0 +1,861 @@
+# cython: boundscheck=False, wraparound=False
+"""Multi-version memory: tables, entries, version chains, dirty lists, eviction, flush and fetch."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be32, put_be64
+from kvnode._core.hashing cimport siphash13
+from kvnode._core.keys cimport (
+    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_DATABASE, K_GENERATION,
+    K_HEAD, K_HISTORY, put_expiry_prefix, put_head_prefix)
+
+from kvnode.base.errors import CorruptionError
+
+cdef enum:
+    HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
+    HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
+    ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
+    NO_FETCH = 0xFFFFFFFF
+
+
+cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil:
+    """Return the newest version with commit_ts <= `commit_ts`, or NULL."""
+    cdef Version* v = entry.newest
+    while v != NULL and v.commit_ts > commit_ts:
+        v = v.older
+    return v
+
+
+cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil:
+    """Write the record key of `entry` at `p` (room for RECORD_PREFIX_BYTES_MAX + key_len)."""
+    cdef size_t n = 0
+    if entry.table.kind == K_HEAD:
+        n = put_head_prefix(p, entry.table.id, entry.hash)
+    elif entry.table.kind == K_CHUNK:
+        p[0] = K_CHUNK
+        n = 1
+    memcpy(p + n, entry.key, entry.key_len)
+    return n + entry.key_len
+
+
+cdef size_t record_value_bytes(Version* v) noexcept nogil:
+    if v.type == T_RAW:
+        return v.length
+    return 2 + (8 if v.expire_at else 0) + v.length
+
+
+cdef size_t put_record_value(Version* v, char* p) noexcept nogil:
+    """Write the value of a version that is no tombstone; return its record_value_bytes."""
+    cdef size_t n = 0
+    if v.type != T_RAW:
+        p[0] = <char>v.type
+        p[1] = <char>v.flags
+        n = 2
+        if v.expire_at:
+            p[1] = <char>(v.flags | HAS_DEADLINE)
+            put_be64(p + 2, v.expire_at)
+            n = 10
+    memcpy(p + n, v.data, v.length)
+    return n + v.length
+
+
+cdef class Tip:
+    """All versions not yet in LevelDB, and a bounded cache of records.
+
+    hash_key: 16 bytes that key the hash of user keys; part of the data.
+    resident: the store behind is empty, so what is absent here is absent.
+    """
+
+    def __cinit__(self, bytes hash_key not None, bint resident):
+        if len(hash_key) != 16:
+            raise ValueError("hash_key takes 16 bytes")
+        self.k0 = get_be64(PyBytes_AS_STRING(hash_key))
+        self.k1 = get_be64(PyBytes_AS_STRING(hash_key) + 8)
+        self.meta = new_table(78, 0, True)
+        self.chunks = new_table(K_CHUNK, 0, resident)
+        self.fetch_oldest = NO_FETCH
+        self.fetches = []
+
+    def __dealloc__(self):
+        cdef Table* table
+        for table in self.generations:
+            free_table(table)
+        free_table(self.meta)
+        free_table(self.chunks)
+
+    # -- tables ---------------------------------------------------------------------------------
+
+    cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil:
+        return siphash13(self.k0, self.k1, key, n)
+
+    cdef Table* generation(self, uint64_t id) noexcept:
+        """Return the table of heads of generation `id`, or NULL."""
+        cdef size_t i
+        for i in range(self.generations.size()):
+            if self.generations[i].id == id:
+                return self.generations[i]
+        return NULL
+
+    cdef Table* new_generation(self, uint64_t id, bint resident) except NULL:
+        cdef Table* table = new_table(K_HEAD, id, resident)
+        self.generations.push_back(table)
+        return table
+
+    cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil:
+        """Return the entry of `key`, or NULL."""
+        cdef Segment* segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+        cdef Entry* e = segment.buckets[bucket_of(segment, hash)]
+        while e != NULL:
+            if e.hash == hash and e.key_len == n and memcmp(e.key, key, n) == 0:
+                return e
+            e = e.next
+        return NULL
+
+    cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL:
+        """Add an entry without versions for `key`, which must be absent; give it one at once."""
+        cdef Segment* segment
+        cdef Entry* e = <Entry*>malloc(sizeof(Entry) + n)
+        cdef size_t b
+        if e == NULL:
+            raise MemoryError("entry")
+        memset(e, 0, sizeof(Entry))
+        e.hash = hash
+        e.table = table
+        e.key_len = <uint32_t>n
+        e.flags = E_USED
+        memcpy(e.key, key, n)
+        segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+        while segment.count >= (<uint64_t>1 << segment.bucket_bits):
+            grow_segment(table, hash)
+            segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+            if segment.bucket_bits == SEGMENT_BUCKET_BITS_MAX and segment.depth >= 40:
+                break       # equal hashes cannot be split apart
+        b = bucket_of(segment, hash)
+        e.next = segment.buckets[b]
+        segment.buckets[b] = e
+        segment.count += 1
+        table.entries += 1
+        table.bytes += entry_bytes(n)
+        self.bytes += entry_bytes(n)
+        return e
+
+    cdef int remove(self, Entry* entry) except -1:
+        """Drop a clean entry and its versions from memory."""
+        cdef Table* table = entry.table
+        cdef Segment* segment = table.directory[
+            0 if table.depth == 0 else entry.hash >> (64 - table.depth)]
+        cdef Entry** link = &segment.buckets[bucket_of(segment, entry.hash)]
+        cdef Version* v
+        cdef Version* older
+        ASSERT(entry.flags & (E_DIRTY | E_FLUSHING) == 0)
+        while link[0] != entry:
+            link = &link[0].next
+        link[0] = entry.next
+        segment.count -= 1
+        table.entries -= 1
+        table.bytes -= entry_bytes(entry.key_len)
+        self.bytes -= entry_bytes(entry.key_len)
+        v = entry.newest
+        while v != NULL:
+            older = v.older
+            self.free_version(entry, v)
+            v = older
+        free(entry)
+        return 0
+
+    def set_resident(self, uint64_t id, bint resident):
+        """Say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
+        cdef Table* table = self.generation(id)
+        table.resident = resident
+
+    def generation_ids(self):
+        """Ids of all generations in memory, dying ones included."""
+        return [table.id for table in self.generations]
+
+    # -- versions -------------------------------------------------------------------------------
+
+    cdef Version* new_version(self, size_t length) except NULL:
+        """Allocate a version with room for `length` bytes; it counts once `adopt` has run."""
+        cdef Version* v = <Version*>malloc(34 + length if length > 6 else 40)
+        if v == NULL:
+            raise MemoryError(f"version of {length} bytes")
+        v.older = NULL
+        v.commit_ts = 0
+        v.expire_at = 0
+        v.slot = 0
+        v.length = <uint32_t>length
+        v.type = T_NONE
+        v.flags = 0
+        return v
+
+    cdef void adopt(self, Entry* entry, Version* version) noexcept:
+        """Count the memory of a version that was put into the chain of `entry`."""
+        cdef size_t n = version_bytes(version.length)
+        self.bytes += n
+        entry.table.bytes += n
+        if entry.flags & E_DIRTY:
+            self.dirty_bytes += n
+
+    cdef void free_version(self, Entry* entry, Version* version) noexcept:
+        """Free a version that is out of the chain of `entry`."""
+        cdef size_t n = version_bytes(version.length)
+        self.bytes -= n
+        entry.table.bytes -= n
+        if entry.flags & E_DIRTY:
+            self.dirty_bytes -= n
+        free(version)
+
+    cdef int mark_dirty(self, Entry* entry) except -1:
+        cdef Version* v
+        if entry.flags & E_DIRTY:
+            return 0
+        entry.flags |= E_DIRTY
+        self.dirty.push_back(entry)
+        self.dirty_bytes += chain_bytes(entry)
+        return 0
+
+    cdef void prune(self, Entry* entry) noexcept:
+        """Free the versions that a newer durable one hides from everybody (I4)."""
+        cdef Version* keep = version_at(entry, self.durable)
+        cdef Version* v
+        cdef Version* older
+        cdef size_t i
+        if keep == NULL:
+            return
+        i = self.pins.size()
+        v = keep.older
+        while v != NULL:
+            older = v.older
+            while i > 0 and self.pins[i - 1] >= keep.commit_ts:
+                i -= 1
+            if i > 0 and self.pins[i - 1] >= v.commit_ts:
+                keep = v            # the newest version that this pin sees
+            else:
+                keep.older = older
+                self.free_version(entry, v)
+            v = older
+
+    def pin(self):
+        """Pin a snapshot at the watermark and return its commit_ts; see unpin()."""
+        self.pins.push_back(self.watermark)
+        return self.watermark
+
+    def unpin(self, uint64_t commit_ts):
+        """Release one pin() that returned `commit_ts`."""
+        cdef size_t i
+        for i in range(self.pins.size()):
+            if self.pins[i] == commit_ts:
+                self.pins.erase(self.pins.begin() + i)
+                return
+        raise ValueError("no such pin")
+
+    # -- records by key: fetch, replay ----------------------------------------------------------
+
+    cdef Entry* locate(self, const char* key, size_t n, Table** table, Slice* rest,
+                       uint64_t* hash) except? NULL:
+        """Find table, key within the table and hash of a record key; return its entry or NULL.
+
+        table[0] is NULL for a head of a generation that is gone. Raises CorruptionError.
+        """
+        if n == 0:
+            raise CorruptionError("empty record key")
+        if key[0] == K_HEAD:
+            if n < HEAD_PREFIX_BYTES:
+                raise CorruptionError(f"head key of {n} bytes")
+            table[0] = self.generation(get_be64(key + 1))
+            rest.data = key + HEAD_PREFIX_BYTES
+            rest.len = n - HEAD_PREFIX_BYTES
+            hash[0] = get_be64(key + 9)
+        elif key[0] == K_CHUNK:
+            if n != CHUNK_KEY_BYTES:
+                raise CorruptionError(f"chunk key of {n} bytes")
+            table[0] = self.chunks
+            rest.data = key + 1
+            rest.len = n - 1
+            hash[0] = self.hash_key(rest.data, rest.len)
+        else:
+            table[0] = self.meta
+            rest.data = key
+            rest.len = n
+            hash[0] = self.hash_key(key, n)
+        if table[0] == NULL:
+            return NULL
+        return self.find(table[0], hash[0], rest.data, rest.len)
+
+    cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
+                           bint present, uint64_t commit_ts) except -1:
+        """Put a committed version of a record: replay, and application on a follower."""
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        cdef Entry* e
+        cdef Version* v
+        if key[0] == K_GENERATION and n == 9 and self.generation(get_be64(key + 1)) == NULL:
+            self.new_generation(get_be64(key + 1), False)
+        e = self.locate(key, n, &table, &rest, &hash)
+        if table == NULL:
+            return 0
+        if e != NULL and e.newest.commit_ts >= commit_ts and commit_ts != 0:
+            return 0
+        v = decode_value(self, table, value, m, present)
+        v.commit_ts = commit_ts
+        if e == NULL:
+            e = self.insert(table, hash, rest.data, rest.len)
+        v.older = e.newest
+        e.newest = v
+        self.adopt(e, v)
+        self.mark_dirty(e)
+        if table.kind == K_HEAD and v.expire_at:
+            self.file_deadline(e, v.expire_at)
+        elif table == self.meta:
+            self.side_effect(e)
+        self.prune(e)
+        return 0
+
+    cdef int side_effect(self, Entry* entry) except -1:
+        """Bring what is kept ready-made in line with a database or generation record."""
+        cdef Version* v = entry.newest
+        cdef Table* table
+        if v.type == T_NONE:
+            return 0
+        if entry.key[0] == K_DATABASE and entry.key_len == 2:
+            if v.length != 8 or <uint8_t>entry.key[1] >= DATABASES_MAX:
+                raise CorruptionError("database record")
+            table = self.generation(get_be64(v.data))
+            if table == NULL:
+                raise CorruptionError("database record names an unknown generation")
+            self.databases[<uint8_t>entry.key[1]] = table
+            table.switched = v.commit_ts
+        elif entry.key[0] == K_GENERATION and entry.key_len == 9:
+            table = self.generation(get_be64(entry.key + 1))
+            if table != NULL:
+                if v.length != 16:
+                    raise CorruptionError("generation record")
+                table.keys = <int64_t>get_be64(v.data)
+                table.volatile_keys = <int64_t>get_be64(v.data + 8)
+                table.logged_keys = table.keys
+        return 0
+
+    def replay(self, bytes payload not None, uint64_t commit_ts):
+        """Apply the payload of a committed entry. Raises CorruptionError."""
+        apply_payload(self, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), commit_ts)
+        self.watermark = commit_ts
+
+    def load(self, bytes key not None, bytes envelope not None):
+        """Take a meta record (database, generation, counter, trash) from LevelDB at start."""
+        cdef uint64_t commit_ts
+        cdef uint64_t row_at
+        cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+        cdef Entry* e
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        self.put_committed(key, len(key), PyBytes_AS_STRING(envelope) + at, len(envelope) - at,
+                           True, commit_ts)
+        e = self.locate(key, len(key), &table, &rest, &hash)
+        self.settle(e)
+
+    cdef int settle(self, Entry* e) except -1:
+        """Take back the dirty mark of an entry that was just read from LevelDB."""
+        ASSERT(self.dirty.back() == e)
+        self.dirty.pop_back()
+        self.dirty_bytes -= chain_bytes(e)
+        e.flags &= ~E_DIRTY
+        e.clean_since = self.fetch_epoch
+        return 0
+
+    def begin_fetch(self):
+        """Start a fetch from LevelDB: what is flushed from now on stays until it ends."""
+        self.fetch_epoch += 1
+        self.fetches.append(self.fetch_epoch)
+        self.fetch_oldest = self.fetches[0]
+        return self.fetch_epoch
+
+    def end_fetch(self, uint32_t epoch):
+        """End the fetch that begin_fetch() numbered `epoch`."""
+        self.fetches.remove(epoch)
+        self.fetch_oldest = self.fetches[0] if self.fetches else NO_FETCH
+
+    def install(self, bytes key not None, bytes envelope):
+        """Take a fetched record (None: absent), unless the tip has a version of it by now.
+
+        Call between begin_fetch and end_fetch of the fetch that read it.
+        """
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        cdef uint64_t commit_ts = 0
+        cdef uint64_t row_at = 0
+        cdef size_t at = 0
+        cdef Version* v
+        cdef Entry* e = self.locate(key, len(key), &table, &rest, &hash)
+        if e != NULL or table == NULL:
+            return False
+        if envelope is not None:
+            at = open_envelope(envelope, &commit_ts, &row_at)
+            v = decode_value(self, table, PyBytes_AS_STRING(envelope) + at, len(envelope) - at, True)
+        else:
+            v = self.new_version(0)
+        v.commit_ts = commit_ts
+        e = self.insert(table, hash, rest.data, rest.len)
+        e.newest = v
+        e.row_at = row_at
+        e.clean_since = self.fetch_epoch
+        self.adopt(e, v)
+        return True
+
+    # -- expiry ---------------------------------------------------------------------------------
+
+    def file_deadline_of(self, bytes key not None):
+        """Put the deadline of a head (by record key) into the sweeper's queue, if it has one."""
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        cdef Entry* e = self.locate(key, len(key), &table, &rest, &hash)
+        if e != NULL and table.kind == K_HEAD and e.newest.expire_at:
+            e.row_at = 0
+            self.file_deadline(e, e.newest.expire_at)
+
+    cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1:
+        """One row per key, moved only when the deadline comes nearer."""
+        if entry.row_at == 0 or expire_at < entry.row_at:
+            entry.row_at = expire_at
+            self.deadlines.push(expire_at, entry.table.id, entry.hash)
+        return 0
+
+    # -- flush ----------------------------------------------------------------------------------
+
+    def begin_checkpoint(self):
+        """Take the dirty list as the work of a checkpoint; return how many entries it holds."""
+        ASSERT(self.flush_at == self.flushing.size())
+        self.flushing.clear()
+        self.flush_at = 0
+        self.flushing.swap(self.dirty)
+        return self.flushing.size()
+
+    def flush_left(self):
+        """Entries that the running checkpoint has still to write."""
+        return self.flushing.size() - self.flush_at
+
+    def flush_slice(self, size_t records, size_t bytes_max):
+        """Return the next slice of the checkpoint: a list of (key, envelope or None).
+
+        Newest durable versions only (I5); older ones that a pin sees go under their history keys.
+        At most about `records` rows and `bytes_max` bytes. Call flushed() when LevelDB has it.
+        """
+        cdef list rows = []
+        cdef Entry* e
+        cdef Version* v
+        cdef size_t written = 0
+        ASSERT(self.in_flight.empty())
+        while self.flush_at < self.flushing.size():
+            if <size_t>len(rows) >= records or written >= bytes_max:
+                break
+            e = self.flushing[self.flush_at]
+            self.flush_at += 1
+            ASSERT(e.flags & E_DIRTY != 0)
+            self.dirty_bytes -= chain_bytes(e)
+            e.flags &= ~E_DIRTY
+            if e.table.dead:
+                continue
+            v = version_at(e, self.durable)
+            if v != NULL:
+                written += self.flush_entry(e, v, rows)
+                e.flags |= E_FLUSHING
+                self.in_flight.push_back(e)
+            if v != e.newest:
+                self.mark_dirty(e)
+        return rows
+
+    cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0:
+        """Append the rows of one entry; return their bytes."""
+        cdef bytes key = PyBytes_FromStringAndSize(NULL, e.key_len + 17)
+        cdef size_t n = put_record_key(e, PyBytes_AS_STRING(key))
+        cdef size_t written = n
+        cdef Version* old
+        cdef bytes row
+        if n != <size_t>PyBytes_GET_SIZE(key):
+            key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
+        self.prune(e)
+        old = v.older
+        while old != NULL:
+            if old.type != T_NONE and old.commit_ts:
+                rows.append((history_key(e, old.commit_ts), envelope_of(e, old)))
+            old = old.older
+        if v.type == T_NONE:
+            rows.append((key, None))
+            return written
+        if v.expire_at:
+            row = expiry_row(e)
+            rows.append((row, b""))
+            written += len(row)
+        row = envelope_of(e, v)
+        rows.append((key, row))
+        return written + len(row)
+
+    def flushed(self):
+        """The last slice is in LevelDB: what did not change since is clean now."""
+        cdef Entry* e
+        for e in self.in_flight:
+            e.flags &= ~E_FLUSHING
+            if e.flags & E_DIRTY == 0:
+                self.prune(e)
+                e.clean_since = self.fetch_epoch
+        self.in_flight.clear()
+
+    # -- eviction -------------------------------------------------------------------------------
+
+    def evict(self, uint64_t target_bytes, size_t steps):
+        """Drop clean records until `bytes` <= target_bytes; look at about `steps` buckets."""
+        cdef size_t tables = self.generations.size() + 1
+        cdef Table* table
+        cdef Segment* segment
+        cdef uint64_t dropped = 0
+        while self.bytes > target_bytes and steps > 0:
+            if self.clock_table >= tables:
+                self.clock_table = 0
+            table = self.chunks if self.clock_table == self.generations.size() \
+                else self.generations[self.clock_table]
+            if table.entries == 0:
+                self.clock_table += 1
+                self.clock_hash = 0
+                steps -= 1
+                continue
+            segment = table.directory[
+                0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]
+            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash))
+            steps -= 1
+            if not next_bucket(segment, &self.clock_hash):
+                self.clock_table += 1
+                self.clock_hash = 0
+        self.evicted_records += dropped
+        return dropped
+
+    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0:
+        cdef Entry* e = segment.buckets[b]
+        cdef Entry* following
+        cdef size_t dropped = 0
+        while e != NULL:
+            following = e.next
+            if e.flags & E_USED:
+                e.flags &= ~E_USED
+            elif e.flags == 0 and e.newest.commit_ts <= self.durable and e.newest.older == NULL \
+                    and e.clean_since < self.fetch_oldest:
+                table.resident = False
+                self.remove(e)
+                dropped += 1
+            e = following
+        return dropped
+
+    cdef int free_table_step(self, Table* table, size_t steps) except -1:
+        """Free up to about `steps` entries of a dead table; 1 when nothing is left of it."""
+        cdef uint64_t at = 0
+        cdef Segment* segment
+        cdef Entry* e
+        cdef Entry* following
+        cdef size_t b
+        ASSERT(table.dead)
+        while steps > 0 and table.entries > 0:
+            segment = table.directory[0 if table.depth == 0 else at >> (64 - table.depth)]
+            b = bucket_of(segment, at)
+            e = segment.buckets[b]
+            while e != NULL:
+                following = e.next
+                if e.flags & (E_DIRTY | E_FLUSHING) == 0:
+                    self.remove(e)
+                    steps -= 1 if steps else 0
+                e = following
+            if segment.count == 0 and at == 0 and table.depth == 0:
+                break
+            if not next_bucket(segment, &at):
+                break
+        return 1 if table.entries == 0 else 0
+
+    # -- ordered reads --------------------------------------------------------------------------
+
+    cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
+                          size_t limit, uint64_t* next_hash, bint* done) except? NULL:
+        """Append entries with hash >= from_hash in hash order, whole buckets at a time.
+
+        Stops after the bucket in which `limit` is reached; next_hash[0] is where to go on, done[0]
+        says that the end was reached. Tombstones are included: they hide rows of LevelDB.
+        """
+        cdef Segment* segment
+        cdef Entry* e
+        cdef uint64_t at = from_hash
+        cdef size_t first
+        done[0] = False
+        while True:
+            segment = table.directory[0 if table.depth == 0 else at >> (64 - table.depth)]
+            first = out.size()
+            e = segment.buckets[bucket_of(segment, at)]
+            while e != NULL:
+                if e.hash >= from_hash:
+                    out.push_back(e)
+                e = e.next
+            sort_by_hash(out, first)
+            if not next_bucket(segment, &at):
+                done[0] = True
+                return NULL
+            if out.size() >= limit:
+                next_hash[0] = at
+                return NULL
+
+    def statistics(self):
+        """Counters for INFO: a dict of int."""
+        return {
+            "bytes": self.bytes, "dirty_bytes": self.dirty_bytes,
+            "dirty_records": self.dirty.size() + self.flushing.size() - self.flush_at,
+            "evicted": self.evicted_records, "pins": self.pins.size(),
+            "deadlines": self.deadlines.size(),
+        }
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL:
+    cdef Table* table = <Table*>calloc(1, sizeof(Table))
+    if table == NULL:
+        raise MemoryError("table")
+    table.kind = kind
+    table.id = id
+    table.resident = resident
+    table.directory = <Segment**>malloc(sizeof(Segment*))
+    if table.directory == NULL:
+        free(table)
+        raise MemoryError("table")
+    table.directory[0] = new_segment(0, SEGMENT_BUCKET_BITS_MIN)
+    return table
+
+
+cdef Segment* new_segment(uint32_t depth, uint32_t bucket_bits) except NULL:
+    cdef Segment* segment = <Segment*>calloc(1, sizeof(Segment) + (sizeof(Entry*) << bucket_bits))
+    if segment == NULL:
+        raise MemoryError("segment")
+    segment.depth = depth
+    segment.bucket_bits = bucket_bits
+    return segment
+
+
+cdef void free_table(Table* table) noexcept:
+    cdef uint64_t i = 0
+    cdef uint64_t span
+    cdef Segment* segment
+    cdef Entry* e
+    cdef Entry* following
+    cdef Version* v
+    cdef Version* older
+    cdef size_t b
+    if table == NULL:
+        return
+    while i < (<uint64_t>1 << table.depth):
+        segment = table.directory[i]
+        span = <uint64_t>1 << (table.depth - segment.depth)
+        for b in range(<size_t>1 << segment.bucket_bits):
+            e = segment.buckets[b]
+            while e != NULL:
+                following = e.next
+                v = e.newest
+                while v != NULL:
+                    older = v.older
+                    free(v)
+                    v = older
+                free(e)
+                e = following
+        free(segment)
+        i += span
+    free(table.directory)
+    free(table)
+
+
+cdef inline size_t bucket_of(Segment* segment, uint64_t hash) noexcept nogil:
+    return (hash << segment.depth) >> (64 - segment.bucket_bits)
+
+
+cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
+    """Move at[0] to the first hash of the following bucket; False past the last one."""
+    cdef uint64_t width = <uint64_t>1 << (64 - segment.depth - segment.bucket_bits)
+    cdef uint64_t following = (at[0] & ~(width - 1)) + width
+    at[0] = following
+    return following != 0
+
+
+cdef int grow_segment(Table* table, uint64_t hash) except -1:
+    """Double the buckets of the segment of `hash`, or split it in two: bounded work."""
+    cdef size_t i
+    cdef size_t first
+    cdef size_t span
+    cdef size_t b
+    cdef Segment* old = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+    cdef Segment* parts[2]
+    cdef Segment* target
+    cdef Entry* e
+    cdef Entry* following
+    cdef bint split = old.bucket_bits >= SEGMENT_BUCKET_BITS_MAX
+    if split and old.depth == table.depth:
+        double_directory(table)
+    if split:
+        parts[0] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
+        parts[1] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
+    else:
+        parts[0] = parts[1] = new_segment(old.depth, old.bucket_bits + 1)
+    span = <size_t>1 << (table.depth - old.depth)
+    first = (0 if table.depth == 0 else hash >> (64 - table.depth)) & ~(span - 1)
+    for i in range(span):
+        table.directory[first + i] = parts[1 if split and i >= span // 2 else 0]
+    for b in range(<size_t>1 << old.bucket_bits):
+        e = old.buckets[b]
+        while e != NULL:
+            following = e.next
+            target = parts[(e.hash << old.depth) >> 63] if split else parts[0]
+            i = bucket_of(target, e.hash)
+            e.next = target.buckets[i]
+            target.buckets[i] = e
+            target.count += 1
+            e = following
+    free(old)
+    return 0
+
+
+cdef int double_directory(Table* table) except -1:
+    cdef size_t n = <size_t>1 << table.depth
+    cdef size_t i
+    cdef Segment** directory = <Segment**>malloc(2 * n * sizeof(Segment*))
+    if directory == NULL:
+        raise MemoryError("directory")
+    for i in range(n):
+        directory[2 * i] = table.directory[i]
+        directory[2 * i + 1] = table.directory[i]
+    free(table.directory)
+    table.directory = directory
+    table.depth += 1
+    return 0
+
+
+cdef void sort_by_hash(vector[Entry*]* entries, size_t first) noexcept:
+    """Insertion sort of the few entries of one bucket."""
+    cdef size_t i
+    cdef size_t j
+    cdef Entry* e
+    for i in range(first + 1, entries.size()):
+        e = entries[0][i]
+        j = i
+        while j > first and entries[0][j - 1].hash > e.hash:
+            entries[0][j] = entries[0][j - 1]
+            j -= 1
+        entries[0][j] = e
+
+
+# -- records ------------------------------------------------------------------------------------
+
+cdef size_t chain_bytes(Entry* entry) noexcept nogil:
+    cdef size_t n = entry_bytes(entry.key_len)
+    cdef Version* v = entry.newest
+    while v != NULL:
+        n += version_bytes(v.length)
+        v = v.older
+    return n
+
+
+cdef Version* decode_value(Tip tip, Table* table, const char* value, size_t n,
+                           bint present) except NULL:
+    """Build a version from the value of a record (see put_record_value)."""
+    cdef Version* v
+    cdef size_t at = 0
+    if not present:
+        return tip.new_version(0)
+    if table.kind == K_HEAD:
+        if n < 2 or (value[1] & HAS_DEADLINE and n < 10):
+            raise CorruptionError(f"head value of {n} bytes")
+        at = 10 if value[1] & HAS_DEADLINE else 2
+    v = tip.new_version(n - at)
+    memcpy(v.data, value + at, n - at)
+    v.type = T_RAW
+    if table.kind == K_HEAD:
+        v.type = <uint8_t>value[0]
+        v.flags = <uint8_t>value[1] & ~HAS_DEADLINE
+        if at == 10:
+            v.expire_at = get_be64(value + 2)
+    return v
+
+
+cdef bytes envelope_of(Entry* e, Version* v):
+    """The value under which LevelDB keeps a version: commit_ts, flags, [row_at], value."""
+    cdef bint row = v.expire_at != 0
+    cdef size_t head = 17 if row else 9
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, head + record_value_bytes(v))
+    cdef char* p = PyBytes_AS_STRING(data)
+    put_be64(p, v.commit_ts)
+    p[8] = HAS_ROW if row else 0
+    if row:
+        put_be64(p + 9, e.row_at)
+    put_record_value(v, p + head)
+    return data
+
+
+cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0:
+    """Read what stands before the value; return where the value begins."""
+    cdef const char* p = PyBytes_AS_STRING(envelope)
+    cdef size_t n = PyBytes_GET_SIZE(envelope)
+    row_at[0] = 0
+    if n < 9 or (p[8] & HAS_ROW and n < 17):
+        raise CorruptionError(f"stored value of {n} bytes")
+    commit_ts[0] = get_be64(p)
+    if p[8] & HAS_ROW:
+        row_at[0] = get_be64(p + 9)
+        return 17
+    return 9
+
+
+cdef bytes expiry_row(Entry* e):
+    cdef bytes row = PyBytes_FromStringAndSize(NULL, EXPIRY_PREFIX_BYTES + e.key_len)
+    cdef char* p = PyBytes_AS_STRING(row)
+    put_expiry_prefix(p, e.row_at, e.table.id)
+    memcpy(p + EXPIRY_PREFIX_BYTES, e.key, e.key_len)
+    return row
+
+
+cdef bytes history_key(Entry* e, uint64_t commit_ts):
+    """K_HISTORY, kind, fixed part, length of the rest u32, the rest, inverted commit_ts."""
+    cdef bytes key = PyBytes_FromStringAndSize(NULL, e.key_len + 17 + 13)
+    cdef char* p = PyBytes_AS_STRING(key)
+    cdef size_t n
+    p[0] = K_HISTORY
+    if e.table.kind == K_HEAD:
+        n = 1 + put_head_prefix(p + 1, e.table.id, e.hash)
+    else:
+        p[1] = <char>e.table.kind
+        n = 2
+    put_be32(p + n, e.key_len)
+    memcpy(p + n + 4, e.key, e.key_len)
+    n += 4 + e.key_len
+    put_be64(p + n, ~commit_ts)
+    return PyBytes_FromStringAndSize(p, n + 8)
+
+
+cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) except -1:
+    """Apply the operations of an entry: see view.encode_batch for their form."""
+    cdef size_t at = 0
+    cdef size_t used
+    cdef uint64_t key_len
+    cdef uint64_t value_len
+    cdef char op
+    cdef const char* key
+    while at < n:
+        op = p[at]
+        used = get_varint(p + at + 1, n - at - 1, &key_len)
+        at += 1 + used
+        if used == 0 or op not in (1, 2) or key_len > n - at:
+            raise CorruptionError("entry payload")
+        key = p + at
+        at += key_len
+        value_len = 0
+        if op == 1:
+            used = get_varint(p + at, n - at, &value_len)
+            at += used
+            if used == 0 or value_len > n - at:
+                raise CorruptionError("entry payload")
+        tip.put_committed(key, key_len, p + at, value_len, op == 1, commit_ts)
+        at += value_len
+    return 0

@@ -1,0 +1,111 @@
+"""The view: what a handler sees of the data. Reads the tip, writes into the open batch.
+
+Handlers look up every key they need before they write, so a command that misses a record leaves
+nothing behind. Only under a savepoint (EXEC, scripts) may a miss follow a write: rollback() undoes.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libcpp.vector cimport vector
+from kvnode._core.buffer cimport Buffer
+from kvnode._core.bytes cimport Slice
+from kvnode._core.session cimport Session
+from kvnode._core.tip cimport Entry, Table, Tip, Version
+
+
+cdef enum Lookup:
+    ABSENT = 0
+    FOUND = 1
+    MISS = 2            # on disk perhaps: the handler returns PARK
+
+
+cdef enum LookupFlag:
+    L_READ = 1          # counts as keyspace hit or miss
+    L_NO_TOUCH = 2      # leaves access time and frequency alone
+
+
+cdef enum EventClass:   # of keyspace notifications, as in notify-keyspace-events
+    N_GENERIC = 1       # g
+    N_STRING = 2        # $
+    N_EXPIRED = 4       # x
+    N_NEW = 8           # n
+
+
+cdef struct Head:
+    Entry* entry        # NULL: no entry in memory (and the key is absent)
+    Version* version    # NULL: the key is absent
+    Table* table
+    Slice key
+    uint64_t hash
+
+
+cdef struct Write:
+    Entry* entry
+    Version* version
+
+
+cdef struct Savepoint:
+    size_t writes
+    size_t touched
+    size_t floor
+    uint64_t next_id
+    uint64_t batch_bytes
+
+
+cdef class View:
+    cdef readonly Tip tip
+    cdef public object node             # the server's node, for Python handlers; None in tests
+    cdef readonly Session session       # whose command runs; None for internal work
+    cdef public uint64_t now_ms         # of this batch
+    cdef readonly uint64_t commit_ts    # of this batch
+    cdef uint64_t observed              # newest commit_ts seen or written by the running session
+    cdef Table* table                   # current database of the session
+    cdef vector[Write] writes           # of the open batch, in order
+    cdef size_t savepoint_floor         # writes below it must survive a rollback
+    cdef vector[Entry*] touched         # watched entries that the running command changed
+    cdef readonly uint64_t batch_bytes  # about the payload's size
+    cdef uint64_t next_id               # counter of generations, value ids, collection ids
+    cdef uint64_t logged_next_id
+    cdef vector[Buffer] missing         # record keys that the running command lacks
+    cdef readonly list missing_ranges   # (generation, from_hash, rows): the same for SCAN
+    cdef public dict ranges             # fetched ranges, valid in this pass
+    cdef public object on_touch         # on_touch(db, key bytes, entry flags): WATCH registry
+    cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
+    cdef public object on_switch        # on_switch(db): FLUSHDB, SWAPDB
+    cdef public uint64_t hits, misses, expired
+    cdef public set staging             # value ids whose chunks are being written by a waiting command
+    cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
+    cdef list events                    # events of the running command
+    cdef list switches
+
+    cdef int open_batch(self, uint64_t now_ms, uint64_t commit_ts) except -1
+    cdef int enter(self, Session session) except -1
+    cdef int lookup(self, const char* key, size_t n, int flags, Head* head) except -1
+    cdef int lookup_in(self, Table* table, const char* key, size_t n, int flags, Head* head) except -1
+    cdef int miss(self, char kind, Table* table, uint64_t hash, const char* key, size_t n) except -1
+    cdef Version* write(self, Head* head, uint8_t type, size_t length, uint64_t expire_at) except NULL
+    cdef int write_bytes(self, Head* head, const char* data, size_t n, uint64_t expire_at) except -1
+    cdef int remove(self, Head* head) except -1
+    cdef int move(self, Head* source, Head* target) except -1
+    cdef int expire(self, Head* head) except -1
+    cdef int clear_missing(self) except -1
+    cdef int place(self, Head* head, Version* v) except -1
+    cdef int point_database(self, int db, Table* table) except -1
+    cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1
+    cdef int write_counts(self) except -1
+    cdef int push_write(self, Entry* entry, Version* version) except -1
+    cdef int record_put(self, Table* table, const char* key, size_t n, const char* value, size_t m) except -1
+    cdef int record_delete(self, Table* table, const char* key, size_t n) except -1
+    cdef int chunk(self, uint64_t value_id, uint32_t number, Version** version) except -1
+    cdef int write_chunk(self, uint64_t value_id, uint32_t number, const char* data, size_t n) except -1
+    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length, uint64_t expire_at) except -1
+    cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
+    cdef int untrash(self, uint64_t id) except -1
+    cdef uint64_t new_id(self) except 0
+    cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1
+    cdef int finish_command(self) except -1
+    cdef Savepoint savepoint(self) noexcept
+    cdef int rollback(self, Savepoint* mark) except -1
+    cdef int flush_database(self, int db) except -1
+    cdef int swap_databases(self, int a, int b) except -1
+    cdef int encode_batch(self, Buffer* out) except -1
+    cdef bint has_writes(self) noexcept

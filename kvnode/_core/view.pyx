@@ -1,0 +1,533 @@
+# cython: boundscheck=False, wraparound=False
+"""The handlers' view of the data: lookups at the tip, writes into the open batch, and its payload."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.string cimport memcpy
+from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free, buffer_reserve
+from kvnode._core.bytes cimport (
+    ASSERT, VARINT_BYTES_MAX, get_be64, put_be32, put_be64, put_varint)
+from kvnode._core.keys cimport (
+    K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD, K_TRASH, RECORD_PREFIX_BYTES_MAX,
+    put_head_prefix)
+from kvnode._core.tip cimport (
+    DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_NONE, T_RAW, put_record_key, put_record_value,
+    record_value_bytes)
+
+from kvnode.base.errors import InvariantError
+
+cdef enum:
+    OP_PUT = 1              # operations of a payload; on disk: DO NOT CHANGE
+    OP_DELETE = 2
+    TRASH_GENERATION = 71   # first byte of a trash record's value; on disk: DO NOT CHANGE
+    TRASH_CHUNKS = 67
+    FREQUENCY_MAX = 255
+
+
+cdef class View:
+    """Reads and writes of the commands of one batch.
+
+    tip: the memory that it works on.
+    next_id: first unused id; ids of generations and large values are never reused.
+    """
+
+    def __cinit__(self, Tip tip not None, uint64_t next_id):
+        self.tip = tip
+        self.next_id = next_id
+        self.logged_next_id = next_id
+        self.missing_ranges = []
+        self.ranges = {}
+        self.staging = set()
+        self.events = []
+        self.switches = []
+        self.expiry_active = True
+
+    def __dealloc__(self):
+        self.clear_missing()
+
+    # -- batches and commands -------------------------------------------------------------------
+
+    cdef int open_batch(self, uint64_t now_ms, uint64_t commit_ts) except -1:
+        """Begin a batch: its writes carry `commit_ts`, its time is `now_ms` throughout."""
+        if not self.writes.empty():
+            raise InvariantError("a batch is open already")
+        if commit_ts <= self.commit_ts:
+            raise InvariantError("commit_ts must grow")
+        self.now_ms = now_ms
+        self.commit_ts = commit_ts
+        self.batch_bytes = 0
+        return 0
+
+    cdef int enter(self, Session session) except -1:
+        """Run for `session` from here on."""
+        self.session = session
+        self.observed = 0
+        self.table = self.tip.databases[session.db if session is not None else 0]
+        return 0
+
+    cdef bint has_writes(self) noexcept:
+        return not self.writes.empty()
+
+    # -- lookups --------------------------------------------------------------------------------
+
+    cdef int lookup(self, const char* key, size_t n, int flags, Head* head) except -1:
+        """Find a key of the current database: FOUND, ABSENT, or MISS (noted as missing)."""
+        return self.lookup_in(self.table, key, n, flags, head)
+
+    cdef int lookup_in(self, Table* table, const char* key, size_t n, int flags, Head* head) except -1:
+        cdef Entry* e
+        cdef Version* v
+        cdef uint32_t now_s
+        head.table = table
+        head.key.data = key
+        head.key.len = n
+        head.hash = self.tip.hash_key(key, n)
+        head.version = NULL
+        e = self.tip.find(table, head.hash, key, n)
+        head.entry = e
+        if table.switched > self.observed:
+            self.observed = table.switched
+        if e == NULL:
+            if not table.resident:
+                self.miss(K_HEAD, table, head.hash, key, n)
+                return MISS
+            if flags & L_READ:
+                self.misses += 1
+            return ABSENT
+        v = e.newest
+        if v.commit_ts > self.observed:
+            self.observed = v.commit_ts
+        if v.type == T_NONE:
+            if flags & L_READ:
+                self.misses += 1
+            return ABSENT
+        head.version = v
+        if v.expire_at and v.expire_at <= self.now_ms:
+            self.expire(head)
+            if flags & L_READ:
+                self.misses += 1
+            return ABSENT
+        if not flags & L_NO_TOUCH:
+            e.flags |= E_USED
+            now_s = <uint32_t>(self.now_ms // 1000)
+            if e.access_s != now_s:
+                e.access_s = now_s
+            if e.frequency < FREQUENCY_MAX:
+                e.frequency += 1
+        if flags & L_READ:
+            self.hits += 1
+        return FOUND
+
+    cdef int expire(self, Head* head) except -1:
+        """Delete a head past its deadline: the leader's decision, through the log."""
+        self.remove(head)
+        self.expired += 1
+        return self.notify(4, b"expired", head.key.data, head.key.len)
+
+    cdef int miss(self, char kind, Table* table, uint64_t hash, const char* key, size_t n) except -1:
+        """Note a record that must be fetched before the running command can go on."""
+        cdef Buffer b
+        b.data = NULL
+        b.len = b.capacity = 0
+        buffer_reserve(&b, n + RECORD_PREFIX_BYTES_MAX)
+        if kind == K_HEAD:
+            b.len = put_head_prefix(b.data, table.id, hash)
+        else:
+            b.data[0] = kind
+            b.len = 1
+        buffer_append(&b, key, n)
+        self.missing.push_back(b)
+        return 0
+
+    def take_missing(self):
+        """Return the record keys noted as missing since the last call."""
+        cdef list keys = [PyBytes_FromStringAndSize(b.data, b.len) for b in self.missing]
+        self.clear_missing()
+        return keys
+
+    cdef int clear_missing(self) except -1:
+        cdef size_t i
+        for i in range(self.missing.size()):
+            buffer_free(&self.missing[i])
+        self.missing.clear()
+        return 0
+
+    # -- writes ---------------------------------------------------------------------------------
+
+    cdef Version* write(self, Head* head, uint8_t type, size_t length, uint64_t expire_at) except NULL:
+        """Make a new version of a head in this batch; the caller fills its `length` bytes of data.
+
+        What the key's older value kept in other records goes to the trash.
+        """
+        cdef Version* v
+        cdef Version* old = head.version
+        cdef uint64_t value_id
+        if old != NULL and old.type == T_CHUNKED:
+            self.trash_chunks(get_be64(old.data), get_be64(old.data + 8))
+        v = self.tip.new_version(length)
+        v.type = type
+        v.expire_at = expire_at
+        self.place(head, v)
+        return v
+
+    cdef int place(self, Head* head, Version* v) except -1:
+        """Put a version of a head into its chain and keep the counts of its database."""
+        cdef Version* old = head.version
+        cdef Table* table = head.table
+        cdef Entry* e = head.entry
+        cdef int keys = (1 if v.type != T_NONE else 0) - (1 if old != NULL else 0)
+        if e == NULL:
+            e = self.tip.insert(table, head.hash, head.key.data, head.key.len)
+            head.entry = e
+        if old != NULL and old.expire_at:
+            table.volatile_keys -= 1
+        if v.expire_at:
+            table.volatile_keys += 1
+            self.tip.file_deadline(e, v.expire_at)
+        if keys:
+            table.keys += keys
+            table.keys_changed = self.commit_ts
+        self.push_write(e, v)
+        if e.flags & E_WATCHED:
+            self.touched.push_back(e)
+        head.version = v if v.type != T_NONE else NULL
+        return 0
+
+    cdef int push_write(self, Entry* entry, Version* v) except -1:
+        """Make `v` the newest version of `entry`, in the open batch."""
+        cdef Version* old = entry.newest
+        cdef Write w
+        v.commit_ts = self.commit_ts
+        self.observed = self.commit_ts
+        self.batch_bytes += v.length + entry.key_len + 24
+        if old != NULL and old.commit_ts == self.commit_ts and old.slot >= self.savepoint_floor:
+            v.older = old.older
+            v.slot = old.slot
+            self.writes[v.slot].version = v
+            entry.newest = v
+            self.tip.adopt(entry, v)
+            self.tip.free_version(entry, old)
+            return 0
+        v.older = old
+        v.slot = <uint32_t>self.writes.size()
+        w.entry = entry
+        w.version = v
+        self.writes.push_back(w)
+        entry.newest = v
+        self.tip.adopt(entry, v)
+        self.tip.mark_dirty(entry)
+        self.tip.prune(entry)
+        return 0
+
+    cdef int write_bytes(self, Head* head, const char* data, size_t n, uint64_t expire_at) except -1:
+        """Set a key to an inline string."""
+        cdef Version* v = self.write(head, 1, n, expire_at)
+        memcpy(v.data, data, n)
+        return 0
+
+    cdef int remove(self, Head* head) except -1:
+        """Delete a key that `lookup` found."""
+        cdef Version* old = head.version
+        ASSERT(old != NULL)
+        if old.type == T_CHUNKED:
+            self.trash_chunks(get_be64(old.data), get_be64(old.data + 8))
+        return self.place(head, self.tip.new_version(0))
+
+    cdef int move(self, Head* source, Head* target) except -1:
+        """Give the value of `source` to `target` under its own deadline, and delete `source`."""
+        cdef Version* old = source.version
+        cdef Version* v
+        v = self.write(target, old.type, old.length, old.expire_at)
+        v.flags = old.flags
+        memcpy(v.data, old.data, old.length)
+        return self.place(source, self.tip.new_version(0))
+
+    cdef int record_put(self, Table* table, const char* key, size_t n, const char* value, size_t m) except -1:
+        """Write a record that is no head."""
+        cdef uint64_t hash = self.tip.hash_key(key, n)
+        cdef Entry* e = self.tip.find(table, hash, key, n)
+        cdef Version* v = self.tip.new_version(m)
+        v.type = T_RAW
+        memcpy(v.data, value, m)
+        if e == NULL:
+            e = self.tip.insert(table, hash, key, n)
+        return self.push_write(e, v)
+
+    cdef int record_delete(self, Table* table, const char* key, size_t n) except -1:
+        cdef uint64_t hash = self.tip.hash_key(key, n)
+        cdef Entry* e = self.tip.find(table, hash, key, n)
+        if e == NULL:
+            e = self.tip.insert(table, hash, key, n)
+        return self.push_write(e, self.tip.new_version(0))
+
+    # -- chunks of large strings ----------------------------------------------------------------
+
+    cdef int chunk(self, uint64_t value_id, uint32_t number, Version** version) except -1:
+        """Find a chunk: FOUND, ABSENT (it reads as zeros) or MISS."""
+        cdef char key[12]
+        cdef uint64_t hash
+        cdef Entry* e
+        put_be64(key, value_id)
+        put_be32(key + 8, number)
+        hash = self.tip.hash_key(key, 12)
+        e = self.tip.find(self.tip.chunks, hash, key, 12)
+        version[0] = NULL
+        if e == NULL:
+            if self.tip.chunks.resident:
+                return ABSENT
+            self.miss(K_CHUNK, self.tip.chunks, hash, key, 12)
+            return MISS
+        e.flags |= E_USED
+        if e.newest.commit_ts > self.observed:
+            self.observed = e.newest.commit_ts
+        if e.newest.type == T_NONE:
+            return ABSENT
+        version[0] = e.newest
+        return FOUND
+
+    cdef int write_chunk(self, uint64_t value_id, uint32_t number, const char* data, size_t n) except -1:
+        cdef char key[12]
+        put_be64(key, value_id)
+        put_be32(key + 8, number)
+        return self.record_put(self.tip.chunks, key, 12, data, n)
+
+    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length, uint64_t expire_at) except -1:
+        """Make the chunks written under `value_id` the value of a key."""
+        cdef Version* v
+        cdef Version* old = head.version
+        if old != NULL and old.type == T_CHUNKED and get_be64(old.data) == value_id:
+            v = self.tip.new_version(16)
+            v.type = T_CHUNKED
+            v.expire_at = expire_at
+            put_be64(v.data, value_id)
+            put_be64(v.data + 8, length)
+            return self.place(head, v)
+        v = self.write(head, T_CHUNKED, 16, expire_at)
+        put_be64(v.data, value_id)
+        put_be64(v.data + 8, length)
+        return 0
+
+    cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1:
+        """List the chunks of a dead value for the sweeper."""
+        cdef char key[9]
+        cdef char value[9]
+        key[0] = K_TRASH
+        put_be64(key + 1, value_id)
+        value[0] = TRASH_CHUNKS
+        put_be64(value + 1, length)
+        return self.record_put(self.tip.meta, key, 9, value, 9)
+
+    cdef int untrash(self, uint64_t id) except -1:
+        """The value or generation `id` is alive, or swept: take its trash record away."""
+        cdef char key[9]
+        key[0] = K_TRASH
+        put_be64(key + 1, id)
+        return self.record_delete(self.tip.meta, key, 9)
+
+    cdef uint64_t new_id(self) except 0:
+        cdef uint64_t id = self.next_id
+        self.next_id += 1
+        return id
+
+    # -- databases ------------------------------------------------------------------------------
+
+    cdef int flush_database(self, int db) except -1:
+        """Empty a database: a new generation takes its place, the old one goes to the trash."""
+        cdef Table* old = self.tip.databases[db]
+        cdef Table* table
+        cdef char key[9]
+        cdef char value[9]
+        if old.entries == 0 and old.resident:
+            return 0
+        table = self.tip.new_generation(self.new_id(), True)
+        key[0] = K_TRASH
+        put_be64(key + 1, old.id)
+        value[0] = TRASH_GENERATION
+        self.record_put(self.tip.meta, key, 9, value, 1)
+        table.keys_changed = self.commit_ts
+        table.logged_keys = -1
+        return self.point_database(db, table)
+
+    cdef int swap_databases(self, int a, int b) except -1:
+        cdef Table* table = self.tip.databases[a]
+        self.point_database(a, self.tip.databases[b])
+        return self.point_database(b, table)
+
+    cdef int point_database(self, int db, Table* table) except -1:
+        cdef char key[2]
+        cdef char value[8]
+        key[0] = K_DATABASE
+        key[1] = <char>db
+        put_be64(value, table.id)
+        self.record_put(self.tip.meta, key, 2, value, 8)
+        self.tip.databases[db] = table
+        table.switched = self.commit_ts
+        self.switches.append(db)
+        if self.session is not None:
+            self.table = self.tip.databases[self.session.db]
+        return 0
+
+    def create_databases(self):
+        """First start on an empty store: give every database its generation."""
+        cdef int db
+        for db in range(DATABASES_MAX):
+            if self.tip.databases[db] == NULL:
+                self.point_database(db, self.tip.new_generation(self.new_id(), True))
+                self.tip.databases[db].logged_keys = -1
+
+    # -- effects beside records -----------------------------------------------------------------
+
+    cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1:
+        """State the keyspace event of a change; it leaves when the batch is committed."""
+        if self.on_event is not None:
+            self.events.append((event_class, event, PyBytes_FromStringAndSize(key, n),
+                                self.session.db if self.session is not None else 0))
+        return 0
+
+    cdef int finish_command(self) except -1:
+        """The command ended: its marks and events count from here on."""
+        cdef size_t i
+        cdef Entry* e
+        if not self.touched.empty():
+            for i in range(self.touched.size()):
+                e = self.touched[i]
+                self.on_touch(e.table.id, PyBytes_FromStringAndSize(e.key, e.key_len))
+            self.touched.clear()
+        if self.switches:
+            for db in self.switches:
+                if self.on_switch is not None:
+                    self.on_switch(db)
+            self.switches.clear()
+        if self.events:
+            for event in self.events:
+                self.on_event(*event)
+            self.events.clear()
+        return 0
+
+    # -- savepoints -----------------------------------------------------------------------------
+
+    cdef Savepoint savepoint(self) noexcept:
+        """Remember where the batch stands; give it to rollback() or to release()."""
+        cdef Savepoint mark
+        mark.writes = self.writes.size()
+        mark.touched = self.touched.size()
+        mark.floor = self.savepoint_floor
+        mark.next_id = self.next_id
+        mark.batch_bytes = self.batch_bytes
+        self.savepoint_floor = self.writes.size()
+        return mark
+
+    cdef int rollback(self, Savepoint* mark) except -1:
+        """Undo every write since `mark`, and end the savepoint."""
+        cdef Write w
+        cdef Version* older
+        cdef Head head
+        while self.writes.size() > mark.writes:
+            w = self.writes.back()
+            self.writes.pop_back()
+            older = w.version.older
+            ASSERT(w.entry.newest == w.version)
+            if older == NULL:
+                older = self.tip.new_version(0)
+                self.tip.adopt(w.entry, older)
+            w.entry.newest = older
+            self.uncount(w.entry, w.version, older)
+            self.tip.free_version(w.entry, w.version)
+        self.touched.resize(mark.touched)
+        self.events.clear()
+        self.switches.clear()
+        self.next_id = mark.next_id
+        self.batch_bytes = mark.batch_bytes
+        self.savepoint_floor = mark.floor
+        return 0
+
+    cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1:
+        """Set the counts of a database back by one undone write."""
+        cdef Table* table = e.table
+        if table == self.tip.meta:
+            if e.key[0] == K_DATABASE:
+                self.tip.databases[<uint8_t>e.key[1]] = self.tip.generation(get_be64(now.data))
+                if self.session is not None:
+                    self.table = self.tip.databases[self.session.db]
+            return 0
+        if table.kind != K_HEAD:
+            return 0
+        table.keys += (1 if now.type != T_NONE else 0) - (1 if dropped.type != T_NONE else 0)
+        table.volatile_keys += (1 if now.expire_at else 0) - (1 if dropped.expire_at else 0)
+        return 0
+
+    def set_next_id(self, uint64_t next_id):
+        """After replay: continue above every id in use."""
+        self.next_id = next_id
+        self.logged_next_id = next_id
+
+    # -- the batch's payload --------------------------------------------------------------------
+
+    cdef int encode_batch(self, Buffer* out) except -1:
+        """Append the net effects of the batch to `out` and end it.
+
+        One operation a record, its last value: op u8, key length varint, key, and for a put value
+        length varint, value. Applied by tip.replay.
+        """
+        cdef size_t i
+        cdef Write w
+        cdef Version* v
+        cdef Version* older
+        self.write_counts()
+        for i in range(self.writes.size()):
+            w = self.writes[i]
+            v = w.version
+            if w.entry.newest != v:
+                continue        # written again after a savepoint: the later write is logged
+            encode_write(out, w.entry, v)
+            while v.older != NULL and v.older.commit_ts == self.commit_ts:
+                older = v.older
+                v.older = older.older
+                self.tip.free_version(w.entry, older)
+        self.writes.clear()
+        self.savepoint_floor = 0
+        return 0
+
+    cdef int write_counts(self) except -1:
+        """Put the key counts and the id counter that this batch changed into it."""
+        cdef size_t i
+        cdef Table* table
+        cdef char key[9]
+        cdef char value[16]
+        for i in range(self.tip.generations.size()):
+            table = self.tip.generations[i]
+            if table.dead or (table.keys_changed != self.commit_ts
+                              and table.logged_keys == table.keys):
+                continue
+            key[0] = K_GENERATION
+            put_be64(key + 1, table.id)
+            put_be64(value, <uint64_t>table.keys)
+            put_be64(value + 8, <uint64_t>table.volatile_keys)
+            self.record_put(self.tip.meta, key, 9, value, 16)
+            table.logged_keys = table.keys
+        if self.next_id != self.logged_next_id:
+            put_be64(value, self.next_id)
+            self.record_put(self.tip.meta, b"Nids", 4, value, 8)
+            self.logged_next_id = self.next_id
+        return 0
+
+
+cdef int encode_write(Buffer* out, Entry* e, Version* v) except -1:
+    cdef size_t key_len = e.key_len
+    cdef size_t value_len
+    cdef char* p
+    if e.table.kind == K_HEAD:
+        key_len += 17
+    elif e.table.kind == K_CHUNK:
+        key_len += 1
+    value_len = 0 if v.type == T_NONE else record_value_bytes(v)
+    buffer_reserve(out, 1 + 2 * VARINT_BYTES_MAX + key_len + value_len)
+    p = out.data + out.len
+    p[0] = OP_DELETE if v.type == T_NONE else OP_PUT
+    p += 1
+    p += put_varint(p, key_len)
+    p += put_record_key(e, p)
+    if v.type != T_NONE:
+        p += put_varint(p, value_len)
+        p += put_record_value(v, p)
+    out.len = p - out.data
+    return 0
