@@ -13,6 +13,7 @@ cdef enum Outcome:
     PARK = 1            # a record must be fetched first; nothing stays of the command
     WAIT = 2            # the session waits: for a job, a pause or data; its reply comes later
     LONG = 3            # past the step budget; nothing stays, it goes on as a job
+    HELD = 4            # not now (CLIENT PAUSE): nothing stays, it runs again when the node says so
 
 
 cdef enum CommandFlag:      # names as in COMMAND INFO
@@ -80,3 +81,6 @@ cdef class Dispatch:
     cdef int execute(self, View view, Session session, Args* args) except -1
     cdef int call(self, View view, Command command, Args* args, Reply reply) except -1
     cdef int count_error(self, Reply reply) except -1
+
+
+cdef list args_list(Args* args)

@@ -35,3 +35,4 @@ cdef class Parser:
     cdef ParseResult peek(self, size_t* cursor, Args* args) except *   # look ahead, consume nothing
     cdef void compact(self) noexcept                # drop parsed bytes; slices become invalid
     cdef size_t pending(self) noexcept              # unparsed bytes
+    cdef void rewind(self, size_t start) noexcept   # take the last command back: start as before next()

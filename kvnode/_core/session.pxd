@@ -8,6 +8,10 @@ from kvnode._core.parser cimport Args, Parser
 from kvnode._core.reply cimport Reply
 
 
+cdef enum:
+    OUTPUT_COMPACT_BYTES = 1 << 16  # sent output past this is dropped before all of it has left
+
+
 cdef enum SessionState:
     S_READY = 0         # may execute
     S_PARKED = 1        # its next command waits for records from LevelDB
@@ -45,6 +49,7 @@ cdef class Session:
     cdef public int64_t active_ms       # last input
     cdef public bint authenticated
     cdef public bint in_multi
+    cdef readonly bint in_exec          # its EXEC runs
     cdef public bint exec_aborted       # an error while queueing: EXEC answers EXECABORT
     cdef public bint cas_dirty          # a watched key changed: EXEC answers null
     cdef public int reply_mode
@@ -61,14 +66,14 @@ cdef class Session:
     cdef readonly int queued_count
     cdef deque[Mark] marks
     cdef uint64_t out_base              # stream offset of reply.out.data[0]
+    cdef size_t out_head                # bytes of reply.out that have left already
     cdef uint64_t released              # stream offset up to which output may leave
-    cdef size_t pass_start              # reply.out.len at the start of its run in this pass
     cdef uint64_t observed              # newest commit_ts that its run wrote or saw
     cdef bint in_pass                   # is in the sequencer's list of this pass
 
     cdef int queue(self, Args* args) except -1
     cdef void reset_multi(self) noexcept
-    cdef size_t sendable(self) noexcept
+    cdef size_t sendable(self) noexcept     # bytes from reply.out.data + out_head on
     cdef void sent(self, size_t n) noexcept
     cdef int hold(self, uint64_t term, uint64_t index) except -1
     cdef bint release(self, uint64_t index) noexcept

@@ -62,18 +62,25 @@ cdef class Session:
     # -- output ---------------------------------------------------------------------------------
 
     cdef size_t sendable(self) noexcept:
-        """Bytes at the front of reply.out that may leave now."""
+        """Bytes that may leave now, from reply.out.data + out_head on."""
         if self.marks.empty():
-            return self.reply.out.len
-        if self.released <= self.out_base:
+            return self.reply.out.len - self.out_head
+        if self.released <= self.out_base + self.out_head:
             return 0
-        return self.released - self.out_base
+        return self.released - self.out_base - self.out_head
 
     cdef void sent(self, size_t n) noexcept:
-        """The first `n` bytes have left."""
-        buffer_consume(&self.reply.out, n)
-        self.out_base += n
+        """The next `n` bytes have left."""
+        self.out_head += n
         self.bytes_out += n
+        if self.out_head == self.reply.out.len:
+            self.out_base += self.out_head
+            self.out_head = 0
+            self.reply.out.len = 0
+        elif self.out_head > OUTPUT_COMPACT_BYTES and self.out_head > self.reply.out.len // 2:
+            buffer_consume(&self.reply.out, self.out_head)
+            self.out_base += self.out_head
+            self.out_head = 0
 
     cdef int hold(self, uint64_t term, uint64_t index) except -1:
         """All output so far waits for the entry (term, index); 1 when the hold is new."""
@@ -83,7 +90,7 @@ cdef class Session:
             self.marks.back().end = end
             return 0
         if self.marks.empty():
-            self.released = self.out_base
+            self.released = self.out_base + self.out_head
         mark.end = end
         mark.term = term
         mark.index = index
@@ -105,8 +112,8 @@ cdef class Session:
         cdef size_t held
         if self.marks.empty():
             return 0
-        held = self.reply.out.len - keep
-        self.reply.out.len = keep
+        held = self.reply.out.len - self.out_head - keep
+        self.reply.out.len = self.out_head + keep
         self.marks.clear()
         return held
 
@@ -123,7 +130,7 @@ cdef class Session:
     @property
     def output_bytes(self):
         """Output not yet sent."""
-        return self.reply.out.len
+        return self.reply.out.len - self.out_head
 
     @property
     def multi_bytes(self):
@@ -150,6 +157,6 @@ cdef class Session:
     def take(self):
         """Return the bytes that may leave now and forget them."""
         cdef size_t n = self.sendable()
-        cdef bytes data = self.reply.out.data[:n] if n else b""
+        cdef bytes data = self.reply.out.data[self.out_head:self.out_head + n] if n else b""
         self.sent(n)
         return data

@@ -542,7 +542,8 @@ cdef class Tip:
                 e.flags &= ~E_USED
             elif e.flags == 0 and e.newest.commit_ts <= self.durable and e.newest.older == NULL \
                     and e.clean_since < self.fetch_oldest:
-                table.resident = False
+                if e.newest.type != T_NONE:
+                    table.resident = False      # what LevelDB lacks anyway is no loss
                 self.remove(e)
                 dropped += 1
             e = following

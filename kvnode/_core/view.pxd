@@ -68,9 +68,9 @@ cdef class View:
     cdef vector[Buffer] missing         # record keys that the running command lacks
     cdef readonly list missing_ranges   # (generation, from_hash, rows): the same for SCAN
     cdef public dict ranges             # fetched ranges, valid in this pass
-    cdef public object on_touch         # on_touch(db, key bytes, entry flags): WATCH registry
+    cdef public object watches          # the Watches of the node
+    cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
-    cdef public object on_switch        # on_switch(db): FLUSHDB, SWAPDB
     cdef public uint64_t hits, misses, expired
     cdef public set staging             # value ids whose chunks are being written by a waiting command
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
@@ -105,7 +105,10 @@ cdef class View:
     cdef int finish_command(self) except -1
     cdef Savepoint savepoint(self) noexcept
     cdef int rollback(self, Savepoint* mark) except -1
+    cdef void end_savepoint(self, Savepoint* mark) noexcept
     cdef int flush_database(self, int db) except -1
     cdef int swap_databases(self, int a, int b) except -1
     cdef int encode_batch(self, Buffer* out) except -1
     cdef bint has_writes(self) noexcept
+    cdef bint counts_changed(self) noexcept
+    cdef int note_if_missing(self, Table* table, const char* key, size_t n) except -1

@@ -67,6 +67,9 @@ cdef class View:
     cdef bint has_writes(self) noexcept:
         return not self.writes.empty()
 
+    cdef bint counts_changed(self) noexcept:
+        return self.next_id != self.logged_next_id
+
     # -- lookups --------------------------------------------------------------------------------
 
     cdef int lookup(self, const char* key, size_t n, int flags, Head* head) except -1:
@@ -136,6 +139,13 @@ cdef class View:
             b.len = 1
         buffer_append(&b, key, n)
         self.missing.push_back(b)
+        return 0
+
+    cdef int note_if_missing(self, Table* table, const char* key, size_t n) except -1:
+        """Note the head of `key` as missing unless it is in memory."""
+        cdef uint64_t hash = self.tip.hash_key(key, n)
+        if not table.resident and self.tip.find(table, hash, key, n) == NULL:
+            self.miss(K_HEAD, table, hash, key, n)
         return 0
 
     def take_missing(self):
@@ -355,13 +365,16 @@ cdef class View:
     cdef int point_database(self, int db, Table* table) except -1:
         cdef char key[2]
         cdef char value[8]
+        cdef uint64_t old_id = table.id
+        if self.tip.databases[db] != NULL:
+            old_id = self.tip.databases[db].id
         key[0] = K_DATABASE
         key[1] = <char>db
         put_be64(value, table.id)
         self.record_put(self.tip.meta, key, 2, value, 8)
         self.tip.databases[db] = table
         table.switched = self.commit_ts
-        self.switches.append(db)
+        self.switches.append((db, old_id, table.id))
         if self.session is not None:
             self.table = self.tip.databases[self.session.db]
         return 0
@@ -390,12 +403,12 @@ cdef class View:
         if not self.touched.empty():
             for i in range(self.touched.size()):
                 e = self.touched[i]
-                self.on_touch(e.table.id, PyBytes_FromStringAndSize(e.key, e.key_len))
+                self.watches.touch(e.table.id, PyBytes_FromStringAndSize(e.key, e.key_len))
             self.touched.clear()
         if self.switches:
-            for db in self.switches:
-                if self.on_switch is not None:
-                    self.on_switch(db)
+            for switch in self.switches:
+                if self.watches is not None:
+                    self.watches.switch(*switch)
             self.switches.clear()
         if self.events:
             for event in self.events:
@@ -440,6 +453,10 @@ cdef class View:
         self.savepoint_floor = mark.floor
         return 0
 
+    cdef void end_savepoint(self, Savepoint* mark) noexcept:
+        """Keep what was written since `mark`."""
+        self.savepoint_floor = mark.floor
+
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1:
         """Set the counts of a database back by one undone write."""
         cdef Table* table = e.table
@@ -454,6 +471,12 @@ cdef class View:
         table.keys += (1 if now.type != T_NONE else 0) - (1 if dropped.type != T_NONE else 0)
         table.volatile_keys += (1 if now.expire_at else 0) - (1 if dropped.expire_at else 0)
         return 0
+
+    def connect(self, dispatch, watches, node=None):
+        """Give handlers what they need beside the data."""
+        self.dispatch = dispatch
+        self.watches = watches
+        self.node = node
 
     def set_next_id(self, uint64_t next_id):
         """After replay: continue above every id in use."""

@@ -1,0 +1,78 @@
+"""The reactor: an epoll set of its own around the sessions of a node.
+
+A host (a Trio task) waits until `wait_fd` is readable and calls poll(), which takes everything that
+is ready, executes it in one or more passes of the sequencer, and sends what may leave.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from kvnode._core.buffer cimport Buffer
+from kvnode._core.sequencer cimport Sequencer
+from kvnode._core.session cimport Session
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP
+    enum: EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
+
+
+cdef enum:
+    EVENTS_MAX = 512                # of one epoll_wait
+    ROUNDS_MAX = 64                 # passes of one poll()
+    POLL_MICROS_MAX = 2000          # after which poll() returns to the host
+    READ_BYTES = 1 << 16            # of one connection in one pass
+    READ_BYTES_MIN = 1 << 14
+    ACCEPTS_MAX = 64                # connections accepted in one pass
+    STALLED_INPUT_BYTES = 1 << 20   # unparsed input of a waiting session after which it is not read
+    SPARE_BYTES_MAX = 1 << 18       # larger buffers are not kept for reuse
+    LONE_PASSES = 32                # passes with the same lone session before syncs run inline
+
+
+cdef class Connection:
+    cdef int fd
+    cdef Session session
+    cdef uint32_t interest          # epoll events asked for
+    cdef bint closed
+
+
+cdef class Reactor:
+    cdef readonly Sequencer sequencer
+    cdef int epoll                  # clients, listeners, log, wake
+    cdef int quiet_epoll            # log and wake only: while clients are not read
+    cdef readonly int wake_fd       # other threads make it readable
+    cdef dict connections           # fd -> Connection
+    cdef dict listeners             # fd -> listening socket's callback argument
+    cdef list closed                # connections closed in this pass, kept until its end
+    cdef public object on_accept    # on_accept(fd, listener) -> Session or None (refused, closed)
+    cdef public object on_close     # on_close(session, reason)
+    cdef public object on_wake      # on_wake(): completions of other threads, in a pass
+    cdef public object after_pass   # after_pass(): parked sessions or jobs exist
+    cdef public bint paused         # clients are not read: node-wide limits
+    cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
+    cdef public uint64_t input_bytes_max
+    cdef Buffer spare_input, spare_output
+    cdef uint64_t floor_ms          # time never runs below it
+    cdef uint64_t floor_mono_ms
+    cdef void* lone                 # the only session of the last passes
+    cdef uint32_t lone_passes
+    cdef public uint64_t reads, writes, rounds, polls
+
+    cdef uint64_t now_ms(self) noexcept
+    cdef int watch(self, int epoll, int fd) except -1
+    cdef int one_pass(self, epoll_event* events, int n) except -1
+    cdef int finish_pass(self, bint may_inline) except -1
+    cdef int read(self, Connection connection) except -1
+    cdef int run(self, Session session) except -1
+    cdef int send(self, Connection connection) except -1
+    cdef int flush(self) except -1
+    cdef int want(self, Connection connection, uint32_t interest) except -1
+    cdef int drop(self, Connection connection, reason) except -1
+    cdef int accept(self, int fd) except -1
+    cdef int recycle_input(self, Session session) noexcept
+    cdef int recycle_output(self, Session session) noexcept

@@ -1,0 +1,366 @@
+# cython: boundscheck=False, wraparound=False
+"""Sockets of the clients: read, run, send. The only native module that talks to the network."""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
+from libc.stdint cimport uint8_t
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from posix.types cimport off_t
+from posix.unistd cimport close
+from kvnode._core.buffer cimport Buffer, buffer_free
+from kvnode._core.parser cimport Parser
+from kvnode._core.session cimport (
+    S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_WAITING, Session)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum: EFD_NONBLOCK, EFD_CLOEXEC
+    int eventfd(unsigned int initval, int flags)
+    int eventfd_read(int fd, uint64_t* value)
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
+    ssize_t recv(int fd, void* buf, size_t n, int flags)
+    ssize_t send(int fd, const void* buf, size_t n, int flags)
+    int accept4(int fd, void* address, void* length, int flags)
+
+cdef extern from "<time.h>" nogil:
+    enum: CLOCK_BOOTTIME
+
+cdef class Connection:
+    """A client's socket and its session."""
+
+
+cdef class Reactor:
+    """Serves the sockets of one node.
+
+    sequencer: executes. floor_ms: time starts at or above it (highest time in the data).
+    """
+
+    def __cinit__(self, Sequencer sequencer not None, uint64_t floor_ms):
+        self.sequencer = sequencer
+        self.connections = {}
+        self.listeners = {}
+        self.closed = []
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        self.quiet_epoll = epoll_create1(EPOLL_CLOEXEC)
+        self.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self.epoll < 0 or self.quiet_epoll < 0 or self.wake_fd < 0:
+            raise OSError(errno, "epoll")
+        self.watch(self.epoll, self.wake_fd)
+        self.watch(self.quiet_epoll, self.wake_fd)
+        if sequencer.log.event_fd >= 0:
+            self.watch(self.epoll, sequencer.log.event_fd)
+            self.watch(self.quiet_epoll, sequencer.log.event_fd)
+        self.floor_ms = floor_ms
+        self.floor_mono_ms = monotonic_ms()
+
+    def __dealloc__(self):
+        buffer_free(&self.spare_input)
+        buffer_free(&self.spare_output)
+        close(self.epoll)
+        close(self.quiet_epoll)
+        close(self.wake_fd)
+
+    cdef int watch(self, int epoll, int fd) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.fd = fd
+        if epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl")
+        return 0
+
+    # -- for the host ---------------------------------------------------------------------------
+
+    @property
+    def wait_fd(self):
+        """Readable when poll() has something to do."""
+        return self.quiet_epoll if self.paused else self.epoll
+
+    def now(self):
+        """The node's time in ms: the wall clock, never below what was seen, at true speed."""
+        return self.now_ms()
+
+    def listen(self, int fd, listener):
+        """Accept connections on a listening, non-blocking socket."""
+        self.listeners[fd] = listener
+        self.watch(self.epoll, fd)
+
+    def unlisten(self, int fd):
+        """Accept no more on `fd`."""
+        if self.listeners.pop(fd, None) is not None:
+            epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
+
+    def kill(self, Session session not None, reason):
+        """Close a session's connection at once."""
+        cdef Connection connection = self.connections.get(session.fd)
+        if connection is not None and connection.session is session:
+            self.drop(connection, reason)
+
+    def poll(self):
+        """Serve everything that is ready; return True when there is more to do at once."""
+        cdef epoll_event events[EVENTS_MAX]
+        cdef int n
+        cdef int round
+        cdef uint64_t started = monotonic_micros()
+        self.polls += 1
+        for round in range(ROUNDS_MAX):
+            n = epoll_wait(self.quiet_epoll if self.paused else self.epoll, events, EVENTS_MAX, 0)
+            if n < 0:
+                if errno == EINTR:
+                    continue
+                raise OSError(errno, "epoll_wait")
+            if n == 0 and not self.sequencer.ready:
+                return False
+            self.one_pass(events, n)
+            if monotonic_micros() - started > POLL_MICROS_MAX:
+                break
+        return True
+
+    def run_pass(self, work=None):
+        """Run one pass outside poll(): `work()` is called inside it."""
+        self.sequencer.open_pass(self.now_ms())
+        self.sequencer.view.enter(None)
+        self.sequencer.open_batch()
+        if work is not None:
+            work()
+        self.finish_pass(False)
+
+    # -- a pass ---------------------------------------------------------------------------------
+
+    cdef uint64_t now_ms(self) noexcept:
+        cdef timespec t
+        cdef uint64_t wall
+        cdef uint64_t floor = self.floor_ms + (monotonic_ms() - self.floor_mono_ms)
+        clock_gettime(CLOCK_REALTIME, &t)
+        wall = <uint64_t>t.tv_sec * 1000 + <uint64_t>t.tv_nsec // 1000000
+        return wall if wall > floor else floor
+
+    cdef int one_pass(self, epoll_event* events, int n) except -1:
+        cdef int i
+        cdef int fd
+        cdef uint64_t ignored
+        cdef Connection connection
+        cdef Session session
+        cdef list ready
+        cdef size_t ran
+        self.rounds += 1
+        self.sequencer.advance()
+        self.sequencer.open_pass(self.now_ms())
+        if self.sequencer.ready:
+            ready = self.sequencer.ready
+            self.sequencer.ready = []
+            for session in ready:
+                self.run(session)
+        for i in range(n):
+            fd = events[i].data.fd
+            connection = <Connection>self.connections.get(fd)
+            if connection is not None:
+                if events[i].events & EPOLLOUT:
+                    self.send(connection)
+                if events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP) \
+                        and not connection.closed:
+                    self.read(connection)
+            elif fd == self.sequencer.log.event_fd:
+                self.sequencer.log.clear_event()
+            elif fd == self.wake_fd:
+                eventfd_read(fd, &ignored)
+                self.on_wake()
+            elif fd in self.listeners:
+                self.accept(fd)
+        return self.finish_pass(True)
+
+    cdef int finish_pass(self, bint may_inline) except -1:
+        cdef list ran = self.sequencer.ran
+        if len(ran) == 1 and <void*>ran[0] == self.lone:
+            self.lone_passes += 1
+        elif ran:
+            self.lone_passes = 0
+            self.lone = <void*>ran[0]
+        self.sequencer.close_pass(may_inline and self.lone_passes > LONE_PASSES)
+        self.sequencer.advance()
+        self.flush()
+        if self.closed:
+            self.closed.clear()
+        if self.after_pass is not None and (self.sequencer.parked or self.sequencer.jobs):
+            self.after_pass()
+        return 0
+
+    cdef int read(self, Connection connection) except -1:
+        """Take what a client sent, up to the budget, and run its session."""
+        cdef Session session = connection.session
+        cdef Parser parser = session.parser
+        cdef size_t want = READ_BYTES
+        cdef ssize_t n
+        if parser.input.capacity == 0 and self.spare_input.capacity:
+            parser.input = self.spare_input
+            self.spare_input.data = NULL
+            self.spare_input.capacity = 0
+        if parser.input.capacity == 0:
+            want = READ_BYTES_MIN
+        n = recv(connection.fd, parser.room(want), want, MSG_DONTWAIT)
+        self.reads += 1
+        if n <= 0:
+            if n < 0 and errno in (EAGAIN, EINTR):
+                return 0
+            if n == 0 and session.output_bytes and session.state != S_CLOSING:
+                # half-closed: what it asked for is still sent, once it may leave
+                session.state = S_CLOSING
+                session.close_reason = "client closed the connection"
+                return self.want(connection, EPOLLOUT if session.sendable() else 0)
+            return self.drop(connection, "client closed the connection" if n == 0 else "read error")
+        parser.advance(n)
+        session.bytes_in += n
+        if session.state == S_CLOSING:
+            parser.compact()
+            return 0
+        self.run(session)
+        if session.state != S_READY and parser.pending() > STALLED_INPUT_BYTES:
+            self.want(connection, connection.interest & ~<uint32_t>EPOLLIN)
+        if parser.pending() > self.input_bytes_max and self.input_bytes_max:
+            return self.drop(connection, "client-query-buffer-limit")
+        return 0
+
+    cdef int run(self, Session session) except -1:
+        if session.reply.out.capacity == 0 and self.spare_output.capacity:
+            session.reply.out = self.spare_output
+            self.spare_output.data = NULL
+            self.spare_output.capacity = 0
+        self.sequencer.run(session)
+        return self.recycle_input(session)
+
+    cdef int recycle_input(self, Session session) noexcept:
+        """Keep an empty input buffer for the next reader: an idle connection owns none."""
+        cdef Buffer* b = &session.parser.input
+        if session.parser.pending() == 0 and b.capacity:
+            if self.spare_input.capacity == 0 and b.capacity <= SPARE_BYTES_MAX:
+                self.spare_input.data = b.data
+                self.spare_input.capacity = b.capacity
+                b.data = NULL
+                b.len = b.capacity = 0
+            else:
+                buffer_free(b)
+            session.parser.start = 0
+            session.parser.scan = 0
+        return 0
+
+    cdef int recycle_output(self, Session session) noexcept:
+        cdef Buffer* b = &session.reply.out
+        if self.spare_output.capacity == 0 and b.capacity <= SPARE_BYTES_MAX:
+            self.spare_output.data = b.data
+            self.spare_output.capacity = b.capacity
+            b.data = NULL
+            b.len = b.capacity = 0
+        else:
+            buffer_free(b)
+        return 0
+
+    cdef int flush(self) except -1:
+        """Send what the sequencer released."""
+        cdef Session session
+        cdef Connection connection
+        cdef list sessions = self.sequencer.flushable
+        if not sessions:
+            return 0
+        self.sequencer.flushable = []
+        for session in sessions:
+            connection = <Connection>self.connections.get(session.fd)
+            if connection is not None and connection.session is session:
+                self.send(connection)
+        return 0
+
+    cdef int send(self, Connection connection) except -1:
+        cdef Session session = connection.session
+        cdef size_t n = session.sendable()
+        cdef ssize_t done
+        if n:
+            done = send(connection.fd, session.reply.out.data + session.out_head, n,
+                        MSG_DONTWAIT | MSG_NOSIGNAL)
+            self.writes += 1
+            if done < 0:
+                if errno not in (EAGAIN, EINTR):
+                    return self.drop(connection, "write error")
+                done = 0
+            session.sent(done)
+            if <size_t>done < n:
+                self.want(connection, connection.interest | EPOLLOUT)
+                if self.output_bytes_max and session.reply.out.len - session.out_head > self.output_bytes_max:
+                    return self.drop(connection, "client-output-buffer-limit")
+                return 0
+        if connection.interest & EPOLLOUT:
+            self.want(connection, connection.interest & ~<uint32_t>EPOLLOUT)
+        if session.reply.out.len == 0 and session.reply.out.capacity:
+            self.recycle_output(session)
+        if session.state == S_CLOSING and session.reply.out.len == session.out_head:
+            return self.drop(connection, session.close_reason)
+        if session.state == S_READY and not connection.interest & EPOLLIN:
+            self.want(connection, connection.interest | EPOLLIN)
+        return 0
+
+    cdef int want(self, Connection connection, uint32_t interest) except -1:
+        cdef epoll_event event
+        if interest == connection.interest:
+            return 0
+        connection.interest = interest
+        event.events = interest
+        event.data.fd = connection.fd
+        if epoll_ctl(self.epoll, EPOLL_CTL_MOD, connection.fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl")
+        return 0
+
+    cdef int drop(self, Connection connection, reason) except -1:
+        """Close a connection; its session is over."""
+        cdef Session session = connection.session
+        if connection.closed:
+            return 0
+        connection.closed = True
+        self.closed.append(connection)
+        del self.connections[connection.fd]
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, connection.fd, NULL)
+        close(connection.fd)
+        session.state = S_CLOSED
+        session.fd = -1
+        if <void*>session == self.lone:
+            self.lone = NULL
+        if self.on_close is not None:
+            self.on_close(session, reason)
+        return 0
+
+    cdef int accept(self, int listening) except -1:
+        cdef Connection connection
+        cdef Session session
+        cdef epoll_event event
+        cdef int fd
+        cdef int i
+        for i in range(ACCEPTS_MAX):
+            fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd < 0:
+                return 0
+            session = self.on_accept(fd, self.listeners[listening])
+            if session is None:
+                close(fd)
+                continue
+            session.fd = fd
+            connection = Connection()
+            connection.fd = fd
+            connection.session = session
+            connection.interest = EPOLLIN | EPOLLRDHUP
+            event.events = connection.interest
+            event.data.fd = fd
+            if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+                close(fd)
+                continue
+            self.connections[fd] = connection
+        return 0
+
+
+cdef inline uint64_t monotonic_ms() noexcept nogil:
+    """Milliseconds that count suspend too."""
+    cdef timespec t
+    clock_gettime(CLOCK_BOOTTIME, &t)
+    return <uint64_t>t.tv_sec * 1000 + <uint64_t>t.tv_nsec // 1000000
+
+
+cdef inline uint64_t monotonic_micros() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_BOOTTIME, &t)
+    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000

@@ -1,0 +1,79 @@
+"""The sequencer: runs sessions against the tip, closes batches into the log, releases held output.
+
+One pass: open_pass, run any number of sessions, close_pass. All commands of a batch share one
+commit_ts and become one log entry. Nothing that depends on an entry leaves a session before that
+entry is committed with its term (I2); a hold names (term, index), never a timestamp.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libcpp.deque cimport deque
+from kvnode._core.buffer cimport Buffer
+from kvnode._core.dispatch cimport Dispatch
+from kvnode._core.logwriter cimport LogSink
+from kvnode._core.parser cimport Args
+from kvnode._core.session cimport Session
+from kvnode._core.tip cimport Tip
+from kvnode._core.view cimport View
+
+
+cdef struct Batch:
+    uint64_t commit_ts
+    uint64_t term
+    uint64_t index
+    uint64_t bytes
+
+
+cdef struct Hold:
+    uint64_t index
+    void* session           # a counted reference
+
+
+cdef enum:
+    RUN_COMMANDS_MAX = 4096         # commands of one session in one pass
+    RUN_OUTPUT_BYTES_MAX = 1 << 20  # output after which a session waits for the next pass
+    BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
+    LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
+
+
+cdef class Sequencer:
+    cdef readonly Tip tip
+    cdef readonly View view
+    cdef readonly Dispatch dispatch
+    cdef readonly LogSink log
+    cdef public uint64_t term
+    cdef readonly uint64_t last_index       # newest entry formed
+    cdef readonly uint64_t committed        # newest index committed
+    cdef readonly uint64_t synced           # newest index synced in the own log
+    cdef public bint serving                # leader with a committed entry of its own term
+    cdef public bint relaxed                # appendfsync everysec or no: written counts as committed
+    cdef uint64_t last_ts                   # newest commit_ts taken or seen
+    cdef uint64_t now_ms
+    cdef bint batch_open
+    cdef Buffer payload
+    cdef deque[Batch] batches               # not yet both committed and synced, oldest first
+    cdef size_t committed_batches           # of them, committed
+    cdef readonly uint64_t unsynced_bytes
+    cdef deque[Hold] holds
+    cdef list ran                           # sessions with output of this pass
+    cdef list flushable            # sessions whose output may leave now
+    cdef list parked               # sessions parked in this pass
+    cdef list jobs                 # (session, Command, args) past the step budget
+    cdef list ready                # sessions to run in the next pass though nothing arrived
+    cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
+    cdef uint64_t stable                    # newest index reported to on_stable
+    cdef public uint64_t passes, entries, commands
+
+    cdef int open_pass(self, uint64_t now_ms) except -1
+    cdef int open_batch(self) except -1
+    cdef int close_batch(self, bint may_inline) except -1
+    cdef int run(self, Session session) except -1
+    cdef int join_pass(self, Session session) except -1
+    cdef int apply_reply_mode(self, Session session, size_t before) except -1
+    cdef int run_one(self, Session session, Args* args) except -1
+    cdef int look_ahead(self, Session session) except -1
+    cdef int close_pass(self, bint may_inline) except -1
+    cdef int hold_output(self, Session session) except -1
+    cdef int advance(self) except -1
+    cdef int commit(self, uint64_t index) except -1
+    cdef int sync(self, uint64_t index) except -1
+    cdef int drop_batches(self) except -1

@@ -1,0 +1,447 @@
+# cython: boundscheck=False, wraparound=False
+"""The sequencer: batches, log entries, the hold rule. Sans-IO; one per node."""
+
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from kvnode._core.buffer cimport buffer_free
+from kvnode._core.bytes cimport Slice
+from kvnode._core.dispatch cimport C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
+from kvnode._core.keys cimport K_HEAD
+from kvnode._core.logwriter cimport LogReport
+from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
+from kvnode._core.reply cimport Reply, reply_error
+from kvnode._core.session cimport (
+    REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
+    S_WAITING)
+from kvnode._core.tip cimport Table
+from kvnode._core.view cimport MISS, Head
+
+from kvnode.base.errors import InvariantError, StorageIOError
+
+cdef enum:
+    TIMESTAMP_COUNTER_BITS = 16     # commit_ts = ms << 16 | counter
+
+
+cdef class Sequencer:
+    """Executes sessions in log order.
+
+    log: where entries go.
+    last_index, committed: positions that recovery found; the next entry is last_index + 1.
+    last_ts: highest commit_ts ever taken; new ones are above it.
+    """
+
+    def __cinit__(self, Tip tip not None, View view not None, Dispatch dispatch not None,
+                  LogSink log not None, uint64_t term, uint64_t last_index, uint64_t committed,
+                  uint64_t last_ts):
+        self.tip = tip
+        self.view = view
+        self.dispatch = dispatch
+        self.log = log
+        self.term = term
+        self.last_index = last_index
+        self.committed = committed
+        self.synced = committed
+        self.stable = committed
+        self.last_ts = last_ts
+        self.ran = []
+        self.flushable = []
+        self.parked = []
+        self.jobs = []
+        self.ready = []
+
+    def __dealloc__(self):
+        cdef Hold hold
+        for hold in self.holds:
+            Py_DECREF(<object>hold.session)
+        self.holds.clear()
+        buffer_free(&self.payload)
+
+    # -- passes ---------------------------------------------------------------------------------
+
+    cdef int open_pass(self, uint64_t now_ms) except -1:
+        """Begin a pass at `now_ms`; the batch opens with the first command."""
+        self.passes += 1
+        self.now_ms = now_ms
+        return 0
+
+    cdef int open_batch(self) except -1:
+        """Take the batch's commit_ts and its one `now`: the hybrid logical clock of design I1.
+
+        Time never runs backwards: it continues from the highest commit_ts seen.
+        """
+        cdef uint64_t ts = self.now_ms << TIMESTAMP_COUNTER_BITS
+        if ts <= self.last_ts:
+            ts = self.last_ts + 1
+        self.last_ts = ts
+        self.batch_open = True
+        return self.view.open_batch(ts >> TIMESTAMP_COUNTER_BITS, ts)
+
+    cdef int close_batch(self, bint may_inline) except -1:
+        """End the open batch; if it has effects, they become one log entry."""
+        cdef Batch batch
+        cdef int done = 0
+        self.batch_open = False
+        if not self.view.has_writes() and not self.view.counts_changed():
+            return 0
+        self.payload.len = 0
+        self.view.encode_batch(&self.payload)
+        batch.commit_ts = self.view.commit_ts
+        batch.term = self.term
+        batch.index = self.last_index + 1
+        batch.bytes = self.payload.len
+        self.last_index = batch.index
+        self.batches.push_back(batch)
+        self.unsynced_bytes += batch.bytes
+        self.entries += 1
+        if may_inline:
+            done = self.log.try_submit_inline(batch.term, batch.index, batch.commit_ts,
+                                              self.payload.data, self.payload.len)
+        if done:
+            return self.advance()
+        return self.log.submit(batch.term, batch.index, batch.commit_ts,
+                               self.payload.data, self.payload.len)
+
+    cdef int close_pass(self, bint may_inline) except -1:
+        """Close the batch and say of each session that ran what its output waits for."""
+        cdef Session session
+        self.dispatch.end_run()
+        if self.batch_open:
+            self.close_batch(may_inline)
+        for session in self.ran:
+            session.in_pass = False
+            self.hold_output(session)
+            if session.sendable() or session.state == S_CLOSING:
+                self.flushable.append(session)
+        self.ran.clear()
+        self.view.ranges.clear()
+        return 0
+
+    cdef int hold_output(self, Session session) except -1:
+        """Make the output of a session wait for the newest entry that it wrote or saw (I2)."""
+        cdef Hold hold
+        cdef Batch batch
+        cdef size_t i
+        if session.observed <= self.tip.watermark:
+            return 0
+        i = self.batches.size()
+        while i > self.committed_batches and self.batches[i - 1].commit_ts > session.observed:
+            i -= 1
+        if i == self.committed_batches:
+            return 0
+        batch = self.batches[i - 1]
+        if session.hold(batch.term, batch.index):
+            hold.index = batch.index
+            hold.session = <void*>session
+            Py_INCREF(session)
+            self.holds.push_back(hold)
+        return 0
+
+    # -- running a session ----------------------------------------------------------------------
+
+    cdef int join_pass(self, Session session) except -1:
+        """Make `session` the one that runs; its output counts from here."""
+        if not self.batch_open:
+            self.open_batch()
+        if not session.in_pass:
+            session.in_pass = True
+            session.observed = 0
+            self.ran.append(session)
+        return self.view.enter(session)
+
+    cdef int run(self, Session session) except -1:
+        """Execute what the session's parser holds, within the budget of one pass."""
+        cdef Parser parser = session.parser
+        cdef size_t start
+        cdef size_t output = session.reply.out.len
+        cdef int left = RUN_COMMANDS_MAX
+        cdef ParseResult result
+        if session.state != S_READY:
+            return 0
+        self.join_pass(session)
+        while True:
+            if left == 0 or session.reply.out.len - output > RUN_OUTPUT_BYTES_MAX:
+                self.ready.append(session)
+                break
+            start = parser.start
+            result = parser.next()
+            if result == PARSE_MORE:
+                break
+            if result == PARSE_ERROR:
+                reply_error(session.reply, parser.error, len(parser.error))
+                self.dispatch.count_error(session.reply)
+                session.state = S_CLOSING
+                break
+            left -= 1
+            if self.run_one(session, &parser.args):
+                parser.rewind(start)
+                break
+            if session.state != S_READY:
+                break
+            if self.view.batch_bytes > BATCH_BYTES_MAX:
+                self.close_batch(False)
+                self.open_batch()
+        if self.view.observed > session.observed:
+            session.observed = self.view.observed
+        session.active_ms = self.now_ms
+        parser.compact()
+        return 0
+
+    cdef int run_one(self, Session session, Args* args) except -1:
+        """Execute one command; 1 when it has to run again later from its start."""
+        cdef size_t before = session.reply.out.len
+        cdef int outcome = self.dispatch.execute(self.view, session, args)
+        if outcome == DONE:
+            self.commands += 1
+            session.commands += 1
+            self.view.finish_command()
+            if session.reply_mode != REPLY_ON:
+                self.apply_reply_mode(session, before)
+            return 0
+        session.reply.out.len = before
+        if outcome == PARK:
+            session.state = S_PARKED
+            self.parked.append(session)
+            self.look_ahead(session)
+            return 1
+        session.state = S_WAITING
+        if outcome == HELD:
+            return 1
+        self.commands += 1
+        session.commands += 1
+        self.view.finish_command()
+        if outcome == LONG:
+            self.jobs.append((session, args_list(args)))
+        return 0
+
+    cdef int apply_reply_mode(self, Session session, size_t before) except -1:
+        """CLIENT REPLY OFF and SKIP: take the reply back."""
+        if session.reply_mode == REPLY_SKIP:
+            session.reply_mode = REPLY_SKIPPING     # set by this very command
+        elif session.reply_mode == REPLY_SKIPPING:
+            session.reply_mode = REPLY_ON
+        session.reply.out.len = before
+        return 0
+
+    cdef int look_ahead(self, Session session) except -1:
+        """Note what the commands behind a parked one will miss too: one fetch for all of them."""
+        cdef size_t cursor = session.parser.start
+        cdef Args args
+        cdef Command command
+        cdef Head head
+        cdef Table* table = self.view.table
+        cdef int i
+        cdef int last
+        cdef int n = 0
+        while n < LOOK_AHEAD_COMMANDS and session.parser.peek(&cursor, &args) == PARSE_COMMAND:
+            n += 1
+            command = self.dispatch.find(args.v[0].data, args.v[0].len)
+            if command is None or command.key_first <= 0:
+                continue
+            last = command.key_last if command.key_last >= 0 else args.n + command.key_last
+            i = command.key_first
+            while i <= last and i < args.n:
+                self.view.note_if_missing(table, args.v[i].data, args.v[i].len)
+                i += command.key_step if command.key_step > 0 else 1
+        return 0
+
+    # -- the log reports ------------------------------------------------------------------------
+
+    cdef int advance(self) except -1:
+        """Take the log's report: commit what is stable, release what waited for it.
+
+        Raises StorageIOError when the log failed; nothing is retried.
+        """
+        cdef LogReport report
+        cdef uint64_t stable
+        self.log.report(&report)
+        if report.error:
+            raise StorageIOError(f"log write failed: errno {report.error}")
+        stable = report.written_index if self.relaxed else report.synced_index
+        if stable > self.stable:
+            self.stable = stable
+            if self.on_stable is None:
+                self.commit(stable)
+            else:
+                self.commit(self.on_stable(
+                    report.written_term if self.relaxed else report.synced_term, stable))
+        if report.synced_index > self.synced:
+            self.sync(report.synced_index)
+        return 0
+
+    cdef int commit(self, uint64_t index) except -1:
+        """Entries up to `index` are committed."""
+        cdef Hold hold
+        cdef Session session
+        if index > self.last_index:
+            raise InvariantError(f"commit of {index} past {self.last_index}")
+        if index <= self.committed:
+            return 0
+        self.committed = index
+        while self.committed_batches < self.batches.size() \
+                and self.batches[self.committed_batches].index <= index:
+            self.tip.watermark = self.batches[self.committed_batches].commit_ts
+            self.committed_batches += 1
+        self.drop_batches()
+        while not self.holds.empty() and self.holds.front().index <= index:
+            hold = self.holds.front()
+            self.holds.pop_front()
+            session = <Session>hold.session
+            Py_DECREF(session)
+            if session.release(index) and session.state != S_CLOSED:
+                self.flushable.append(session)
+        return 0
+
+    cdef int sync(self, uint64_t index) except -1:
+        """Entries up to `index` are on the own disk."""
+        self.synced = index
+        return self.drop_batches()
+
+    cdef int drop_batches(self) except -1:
+        """Forget batches that are committed and synced; they are durable (see tip.durable)."""
+        while self.committed_batches > 0 and self.batches.front().index <= self.synced:
+            self.tip.durable = self.batches.front().commit_ts
+            self.unsynced_bytes -= self.batches.front().bytes
+            self.batches.pop_front()
+            self.committed_batches -= 1
+        return 0
+
+    # -- for the node, in Python, per event ------------------------------------------------------
+
+    def begin(self, uint64_t now_ms):
+        """Open a pass for internal work; end() closes it."""
+        self.open_pass(now_ms)
+        self.view.enter(None)
+        if not self.batch_open:
+            self.open_batch()
+
+    def end(self):
+        """Close the pass that begin() opened."""
+        self.close_pass(False)
+
+    def serve(self, Session session not None):
+        """Run a session in the open pass (tests and simulation; a reactor does it natively)."""
+        self.run(session)
+
+    def log_moved(self):
+        """The log has a new report."""
+        self.advance()
+
+    def propose_empty(self):
+        """Append an entry without effects; return its index: its commit is a fence."""
+        cdef Batch batch
+        if self.batch_open:
+            self.close_batch(False)
+        self.open_batch()
+        self.batch_open = False
+        batch.commit_ts = self.view.commit_ts
+        batch.term = self.term
+        batch.index = self.last_index + 1
+        batch.bytes = 0
+        self.last_index = batch.index
+        self.batches.push_back(batch)
+        self.entries += 1
+        self.log.submit(batch.term, batch.index, batch.commit_ts, b"", 0)
+        return batch.index
+
+    def create_databases(self):
+        """First start: give each database its generation. In a pass."""
+        self.view.create_databases()
+
+    def expire_heads(self, heads):
+        """Delete those of `heads` [(generation, user key)] that are past their deadline. In a pass.
+
+        Returns how many were looked at and found not due or gone.
+        """
+        cdef Head head
+        cdef Table* table
+        cdef bytes key
+        cdef int stale = 0
+        cdef uint64_t before
+        for generation, key in heads:
+            table = self.tip.generation(generation)
+            if table == NULL or table.dead:
+                stale += 1
+                continue
+            before = self.view.expired
+            self.view.lookup_in(table, key, len(key), 2, &head)
+            if self.view.expired == before:
+                stale += 1
+        self.view.clear_missing()
+        self.view.finish_command()
+        return stale
+
+    def untrash(self, uint64_t id):
+        """The sweeper is done with `id`. In a pass."""
+        self.view.untrash(id)
+
+    def resume(self, Session session not None):
+        """What a session waited for is there: its next command may run. In a pass, or before one."""
+        if session.state in (S_PARKED, S_WAITING):
+            session.state = S_READY
+            session.waiting = None
+            self.ready.append(session)
+
+    def answer(self, Session session not None, write):
+        """Finish a waiting command: `write(reply)` writes its reply. In a pass."""
+        cdef size_t before = session.reply.out.len
+        if session.state != S_WAITING:
+            return
+        self.join_pass(session)
+        write(session.reply)
+        self.view.observed = max(self.view.observed, session.observed)
+        if session.reply_mode != REPLY_ON:
+            self.apply_reply_mode(session, before)
+        session.state = S_READY
+        session.waiting = None
+        self.ready.append(session)
+
+    def take_flushable(self):
+        """Return sessions with output that may leave, and forget them."""
+        cdef list sessions = self.flushable
+        self.flushable = []
+        return sessions
+
+    def take_parked(self):
+        """Return (sessions, record keys, ranges) parked since the last call."""
+        cdef list sessions = self.parked
+        cdef list ranges = self.view.missing_ranges
+        self.parked = []
+        self.view.missing_ranges = []
+        return sessions, self.view.take_missing(), ranges
+
+    def take_jobs(self):
+        """Return (session, args) of commands past their budget since the last call."""
+        cdef list jobs = self.jobs
+        self.jobs = []
+        return jobs
+
+    def take_ready(self):
+        """Return sessions that want to run without new input."""
+        cdef list sessions = self.ready
+        self.ready = []
+        return sessions
+
+    def fail_held(self, bytes line not None):
+        """Replace all output that waits by one error line; the sessions close after it."""
+        cdef Hold hold
+        cdef Session session
+        while not self.holds.empty():
+            hold = self.holds.front()
+            self.holds.pop_front()
+            session = <Session>hold.session
+            Py_DECREF(session)
+            if session.state != S_CLOSED and session.drop_held():
+                reply_error(session.reply, line, len(line))
+                session.state = S_CLOSING
+                self.flushable.append(session)
+
+    def highest_ts(self):
+        """Highest commit_ts taken so far."""
+        return self.last_ts
+
+    def statistics(self):
+        """Counters for INFO: a dict of int."""
+        return {
+            "passes": self.passes, "entries": self.entries, "commands": self.commands,
+            "last_index": self.last_index, "committed": self.committed, "synced": self.synced,
+            "unsynced_bytes": self.unsynced_bytes, "held_sessions": self.holds.size(),
+        }

@@ -1,0 +1,289 @@
+# cython: boundscheck=False, wraparound=False
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+
+An EXEC lies whole inside one batch. A record that it lacks undoes all of it, and it runs again from
+its start once the record is there.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from kvnode._core.bytes cimport Slice
+from kvnode._core.dispatch cimport DONE, PARK, Command, Dispatch, Handler, native
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport (
+    Reply, reply_array, reply_error, reply_null_array, reply_ok)
+from kvnode._core.session cimport Session
+from kvnode._core.tip cimport DATABASES_MAX, E_WATCHED, T_NONE, Entry, Table, Tip, Version
+from kvnode._core.view cimport L_NO_TOUCH, MISS, Head, Savepoint, View
+
+cdef enum:
+    ARGUMENTS_KEPT = 64         # slices of a queued command that need no allocation
+
+
+cdef class Watches:
+    """Which sessions watch which keys. Lives on the sequencer, as Redis's registry does.
+
+    An entry that somebody watches carries E_WATCHED, so that only writes to such entries come here.
+    """
+
+    def __cinit__(self, Tip tip not None):
+        self.tip = tip
+        self.sessions = {}
+
+    cdef Entry* entry_of(self, Table* table, bytes key, bint create) except? NULL:
+        """Return the entry of a key; `create`: one that says "absent" if there is none."""
+        cdef uint64_t hash = self.tip.hash_key(key, len(key))
+        cdef Entry* e = self.tip.find(table, hash, key, len(key))
+        if e == NULL and create:
+            e = self.tip.insert(table, hash, key, len(key))
+            e.newest = self.tip.new_version(0)
+            self.tip.adopt(e, e.newest)
+        return e
+
+    cdef int add(self, Session session, int db, bytes key) except -1:
+        """Watch a key that is in memory or known to be absent."""
+        cdef Entry* e = self.entry_of(self.tip.databases[db], key, True)
+        e.flags |= E_WATCHED
+        self.sessions.setdefault((db, key), set()).add(session)
+        if session.watched is None:
+            session.watched = set()
+        session.watched.add((db, key))
+        return 0
+
+    def remove(self, Session session not None):
+        """The session watches nothing any more."""
+        cdef Entry* e
+        session.cas_dirty = False
+        if session.watched is None:
+            return
+        for db, key in session.watched:
+            watchers = self.sessions.get((db, key))
+            if watchers is None:
+                continue
+            watchers.discard(session)
+            if not watchers:
+                del self.sessions[(db, key)]
+                e = self.entry_of(self.tip.databases[<int>db], key, False)
+                if e != NULL:
+                    e.flags &= ~E_WATCHED
+        session.watched = None
+
+    def touch(self, uint64_t generation, bytes key not None):
+        """A watched key of a generation changed: the EXECs of its watchers fail."""
+        cdef Session session
+        cdef int db
+        for db in range(DATABASES_MAX):
+            if self.tip.databases[db].id == generation:
+                for session in self.sessions.get((db, key), ()):
+                    session.cas_dirty = True
+
+    def switch(self, int db, uint64_t old, uint64_t new):
+        """FLUSHDB or SWAPDB: a key that is absent before and after does not count as changed."""
+        cdef Session session
+        cdef Table* before = self.tip.generation(old)
+        cdef Table* after = self.tip.generation(new)
+        cdef Entry* e
+        for (watched_db, key), watchers in list(self.sessions.items()):
+            if watched_db != db:
+                continue
+            e = self.entry_of(before, key, False)
+            if e == NULL or e.newest.type == T_NONE:
+                e = self.entry_of(after, key, after.resident)
+                if e != NULL and e.newest.type == T_NONE:
+                    e.flags |= E_WATCHED
+                    continue
+            for session in watchers:
+                session.cas_dirty = True
+
+    def counts(self):
+        """Watched keys, and sessions that watch: for INFO."""
+        watching = set()
+        for watchers in self.sessions.values():
+            watching |= watchers
+        return len(self.sessions), len(watching)
+
+
+cdef int cmd_multi(View view, Args* args, Reply reply) except -1:
+    if view.session.in_multi:
+        reply_error(reply, b"ERR MULTI calls can not be nested", 33)
+        return DONE
+    view.session.in_multi = True
+    reply_ok(reply)
+    return DONE
+
+
+cdef int cmd_discard(View view, Args* args, Reply reply) except -1:
+    if not view.session.in_multi:
+        reply_error(reply, b"ERR DISCARD without MULTI", 25)
+        return DONE
+    view.session.reset_multi()
+    view.watches.remove(view.session)
+    reply_ok(reply)
+    return DONE
+
+
+cdef int cmd_unwatch(View view, Args* args, Reply reply) except -1:
+    view.watches.remove(view.session)
+    reply_ok(reply)
+    return DONE
+
+
+cdef int cmd_watch(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef bint missing = False
+    cdef int i
+    if view.session.in_multi:
+        reply_error(reply, b"ERR WATCH inside MULTI is not allowed", 37)
+        return DONE
+    for i in range(1, args.n):
+        if view.lookup(args.v[i].data, args.v[i].len, L_NO_TOUCH, &head) == MISS:
+            missing = True
+    if missing:
+        return PARK
+    if not view.session.cas_dirty:      # it will fail anyway: no need to watch more
+        for i in range(1, args.n):
+            (<Watches>view.watches).add(view.session, view.session.db,
+                                        args.v[i].data[:args.v[i].len])
+    reply_ok(reply)
+    return DONE
+
+
+cdef int cmd_exec(View view, Args* args, Reply reply) except -1:
+    cdef Session session = view.session
+    cdef int outcome
+    if not session.in_multi:
+        reply_error(reply, b"ERR EXEC without MULTI", 22)
+        return DONE
+    if session.exec_aborted:
+        reply_error(reply, b"EXECABORT Transaction discarded because of previous errors.", 59)
+        return end_multi(view)
+    outcome = watched_expired(view)
+    if outcome == PARK:
+        return PARK
+    if session.cas_dirty:
+        reply_null_array(reply)
+        return end_multi(view)
+    if not keys_in_memory(view):
+        return PARK
+    outcome = run_queued(view, reply)
+    if outcome != DONE:
+        return outcome
+    return end_multi(view)
+
+
+cdef int end_multi(View view) except -1:
+    view.watches.remove(view.session)
+    view.session.reset_multi()
+    return DONE
+
+
+cdef int watched_expired(View view) except -1:
+    """Make EXEC fail if a watched key has passed its deadline since WATCH; DONE or PARK."""
+    cdef Head head
+    cdef uint64_t before = view.expired
+    cdef bytes name
+    cdef bint missing = False
+    if view.session.watched is None:
+        return DONE
+    for db, key in view.session.watched:
+        name = key
+        if view.lookup_in(view.tip.databases[<int>db], name, len(name), L_NO_TOUCH, &head) == MISS:
+            missing = True
+    if missing:
+        return PARK
+    if view.expired != before:
+        view.session.cas_dirty = True
+    return DONE
+
+
+cdef bint keys_in_memory(View view) except -1:
+    """Note all keys of the queued commands that must be fetched; True when there are none."""
+    cdef Slice kept[ARGUMENTS_KEPT]
+    cdef Args args
+    cdef Command command
+    cdef size_t at = 0
+    cdef int i
+    cdef int last
+    cdef size_t before = view.missing.size()
+    if view.table.resident:
+        return True
+    while at < view.session.queued.len:
+        args.v = kept
+        at = load_queued(view.session, at, &args)
+        try:
+            command = (<Dispatch>view.dispatch).find(args.v[0].data, args.v[0].len)
+            last = command.key_last if command.key_last >= 0 else args.n + command.key_last
+            i = command.key_first
+            while 0 < i <= last and i < args.n:
+                view.note_if_missing(view.table, args.v[i].data, args.v[i].len)
+                i += command.key_step if command.key_step > 0 else 1
+        finally:
+            if args.v != kept:
+                free(args.v)
+    return view.missing.size() == before
+
+
+cdef size_t load_queued(Session session, size_t at, Args* args) except 0:
+    """Read the queued command at `at` (see Session.queue) into args; return where the next is."""
+    cdef uint32_t count
+    cdef uint64_t length
+    cdef char* p = session.queued.data
+    cdef uint32_t i
+    memcpy(&count, p + at, 4)
+    at += 4
+    if count > ARGUMENTS_KEPT:
+        args.v = <Slice*>malloc(count * sizeof(Slice))
+        if args.v == NULL:
+            raise MemoryError("queued command")
+    args.n = <int>count
+    for i in range(count):
+        memcpy(&length, p + at, 8)
+        at += 8
+        args.v[i].data = p + at
+        args.v[i].len = length
+        at += length
+    return at
+
+
+cdef int run_queued(View view, Reply reply) except -1:
+    """Run the queued commands under a savepoint; anything but DONE undoes them all."""
+    cdef Slice kept[ARGUMENTS_KEPT]
+    cdef Args args
+    cdef Session session = view.session
+    cdef Dispatch dispatch = view.dispatch
+    cdef Command command
+    cdef Savepoint mark = view.savepoint()
+    cdef size_t at = 0
+    cdef int db = session.db
+    cdef int outcome = DONE
+    session.in_exec = True
+    reply_array(reply, session.queued_count)
+    while at < session.queued.len and outcome == DONE:
+        args.v = kept
+        at = load_queued(session, at, &args)
+        try:
+            command = dispatch.find(args.v[0].data, args.v[0].len)
+            if command.subcommands is not None and args.n > 1:
+                command = dispatch.subcommand(command, &args)
+            outcome = dispatch.measure(view, session, command, &args)
+        finally:
+            if args.v != kept:
+                free(args.v)
+    session.in_exec = False
+    if outcome != DONE:
+        session.db = db
+        view.rollback(&mark)
+        view.table = view.tip.databases[db]
+        return outcome
+    view.end_savepoint(&mark)
+    return DONE
+
+
+HANDLERS = {
+    "multi": native(cmd_multi),
+    "exec": native(cmd_exec),
+    "discard": native(cmd_discard),
+    "watch": native(cmd_watch),
+    "unwatch": native(cmd_unwatch),
+}
