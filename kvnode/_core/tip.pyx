@@ -323,8 +323,8 @@ cdef class Tip:
             if v.length != 8 or <uint8_t>entry.key[1] >= DATABASES_MAX:
                 raise CorruptionError("database record")
             table = self.generation(get_be64(v.data))
-            if table == NULL:
-                raise CorruptionError("database record names an unknown generation")
+            if table == NULL:       # its own record follows in the same entry
+                table = self.new_generation(get_be64(v.data), False)
             self.databases[<uint8_t>entry.key[1]] = table
             table.switched = v.commit_ts
         elif entry.key[0] == K_GENERATION and entry.key_len == 9:
