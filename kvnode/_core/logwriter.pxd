@@ -5,7 +5,11 @@ the disk). Positions are always (term, index): a report about a record that a ne
 replaced names the old term and is ignored by whoever reads it.
 """
 
-from libc.stdint cimport uint64_t
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "log_writer.hpp" namespace "kvnode" nogil:
+    cppclass NativeLogWriter "kvnode::LogWriter"
 
 
 cdef struct LogReport:
@@ -48,3 +52,13 @@ cdef class PythonSink(LogSink):
 
     cdef LogReport state
     cdef public size_t queued
+
+
+@cython.final
+cdef class LogWriter(LogSink):
+    """The log on the disk, written by a thread of its own: log_writer.hpp, and logwriter.pyi."""
+
+    cdef NativeLogWriter* native    # NULL once closed
+    cdef LogReport last_report      # what report() says once closed
+
+    cdef NativeLogWriter* require_open(self) except NULL

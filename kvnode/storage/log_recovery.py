@@ -1,0 +1,396 @@
+"""Recovery of the log: which records count, what is damage, and a fresh synced place to go on.
+
+The chain of segments is walked from the newest backwards by their links. In each, records are
+verified one after another; where that stops before the segment's known end, something is damaged.
+Only in the newest segment, behind everything that a record states to be synced, is it a torn tail.
+That is normal: those entries were never acknowledged, and are cut.
+
+What is not stated to be synced may stand in the page cache only, even after a clean kill, and after
+a failed sync the cache lies. So it is copied to a new segment, synced, before anybody reads it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from kvnode._core.logreader import LogReplay, SegmentReader
+from kvnode.base.errors import CorruptionError
+from kvnode.storage.disk import Disk
+from kvnode.storage.log import Entry, LogStart, first_records, make_segment, segment_path
+from kvnode.storage.log_format import (
+    ENTRY,
+    HEADER_BYTES,
+    LINK,
+    Header,
+    Link,
+    decode_header,
+    decode_link,
+    segment_id_at,
+)
+
+NO_PREDECESSOR = Link(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of entries of one term with consecutive indexes, in one segment."""
+
+    offset: int  # of its first record, bytes
+    term: int
+    first_index: int
+    last_index: int  # that no later record replaced; first_index - 1 when all were
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSegment:
+    """A segment that belongs to the log, and the entries in it that count."""
+
+    header: Header
+    end: int  # offset behind its last record, bytes
+    runs: tuple[Run, ...]
+    highest_index: int  # also of replaced entries; 0 = it holds none
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredLog:
+    """A log that is whole, durable and ready to be replayed and written on."""
+
+    start: LogStart
+    base: Link  # position before the first entry: the first index is base.index + 1
+    segments: tuple[LiveSegment, ...]  # oldest first; the last is open
+    is_torn: bool  # a torn tail was cut
+    copied_entries: int  # entries that had to be made durable again
+
+    @property
+    def first_index(self) -> int:
+        return self.base.index + 1
+
+    @property
+    def last_index(self) -> int:
+        return self.start.last_index
+
+    def terms(self) -> list[tuple[int, int]]:
+        """Return (first index, term) of each stretch of entries, the base position first."""
+        terms = [(self.base.index, self.base.term)]
+        for segment in self.segments:
+            for run in segment.runs:
+                if run.last_index >= run.first_index and run.term != terms[-1][1]:
+                    terms.append((run.first_index, run.term))
+        return terms
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What one walk through a segment found."""
+
+    header: Header
+    link: Link | None  # None: not even the first record is whole
+    end: int
+    chain: int
+    synced: int  # highest offset stated to be synced
+    is_torn: bool  # behind `end` there is more than silence
+    runs: tuple[Run, ...]
+    commit_ts: int  # of the last record
+
+    def position(self) -> Link:
+        """Return the end of this segment as a successor's link states it."""
+        assert self.link is not None
+        term, index = self.link.term, self.link.index
+        if self.runs:
+            term, index = self.runs[-1].term, self.runs[-1].last_index
+        return Link(self.header.sequence, self.end, self.chain, term, index, self.commit_ts)
+
+
+def _damage(path: str, offset: int, what: str) -> CorruptionError:
+    return CorruptionError(
+        f"{path} at byte {offset}: {what}. Nothing was changed. Restore the data directory from a "
+        "backup; entries before this place are intact"
+    )
+
+
+def create_log(
+    disk: Disk, directory: str, *, segment_bytes: int, id_seed: int, base: Link = NO_PREDECESSOR
+) -> RecoveredLog:
+    """Make the first segment of a log whose first entry is base.index + 1."""
+    return _go_on(disk, directory, base, [], (), 1, segment_bytes, id_seed, is_torn=False)
+
+
+def recover_log(
+    disk: Disk, directory: str, *, checkpoint_index: int, segment_bytes: int, id_seed: int
+) -> RecoveredLog:
+    """Verify the log, cut a torn tail, and make the rest durable in a fresh segment.
+
+    checkpoint_index: last entry whose effects are durable elsewhere; 0 = none. With 0 and no log at
+    all, a new log is made. id_seed: a new random u64 for each start.
+    Raises CorruptionError (then nothing was changed), FormatError, StorageIOError.
+    """
+    disk.make_dir(directory)
+    disk.fsync_dir(directory.rpartition("/")[0] or ".")
+    headers = _read_headers(disk, directory)
+    if not headers and checkpoint_index == 0:
+        _clean(disk, directory, set())
+        return create_log(disk, directory, segment_bytes=segment_bytes, id_seed=id_seed)
+    newest = _find_newest(disk, directory, headers, checkpoint_index)
+    scans = _walk_back(disk, directory, headers, newest)
+    _check_checkpoint(directory, scans, checkpoint_index)
+
+    kept = _scan(disk, directory, newest.header, newest.synced)
+    if kept.end != newest.synced:
+        raise _damage(
+            segment_path(directory, newest.header.sequence),
+            kept.end,
+            f"a record states byte {newest.synced} as a boundary, but there is none",
+        )
+    tail = _read_entries(disk, directory, newest, kept)
+    if kept.runs:
+        scans[-1] = kept
+        base = kept.position()
+    else:
+        # Nothing in it is worth a file: the new segment takes its place in the chain.
+        scans.pop()
+        assert newest.link is not None
+        base = newest.link
+    recovered = _go_on(
+        disk,
+        directory,
+        base,
+        scans,
+        tail,
+        max(headers) + 1,
+        segment_bytes,
+        id_seed,
+        is_torn=newest.is_torn,
+    )
+    _clean(disk, directory, {s.header.sequence for s in recovered.segments})
+    if kept.runs:
+        _shorten(disk, directory, kept)
+    return recovered
+
+
+def open_replay(
+    disk: Disk, directory: str, log: RecoveredLog, first_index: int, last_index: int
+) -> LogReplay:
+    """Return the entries first_index..last_index of a recovered log, in order."""
+    ids = {s.header.sequence: s.header.segment_id for s in log.segments}
+
+    def load(sequence: int) -> tuple[int, bytes]:
+        return ids[sequence], _read(disk, directory, sequence)
+
+    spans = [
+        (s.header.sequence, s.end, [(r.offset, r.last_index) for r in s.runs]) for s in log.segments
+    ]
+    return LogReplay(load, spans, first_index, last_index)
+
+
+def _read(disk: Disk, directory: str, sequence: int, limit: int | None = None) -> bytes:
+    file = disk.open(segment_path(directory, sequence))
+    try:
+        return disk.read(file, disk.size(file) if limit is None else limit, 0)
+    finally:
+        disk.close(file)
+
+
+def _read_headers(disk: Disk, directory: str) -> dict[int, Header]:
+    """Return the headers of all segments by sequence. A named segment has a whole header."""
+    headers = {}
+    for name in disk.list(directory):
+        stem, _, suffix = name.rpartition(".")
+        if suffix != "seg":
+            continue
+        path = f"{directory}/{name}"
+        file = disk.open(path)
+        try:
+            header = decode_header(path, disk.read(file, HEADER_BYTES, 0))
+        finally:
+            disk.close(file)
+        if stem != f"{header.sequence:016x}":
+            raise _damage(path, 24, f"the header says it is segment {header.sequence:016x}")
+        headers[header.sequence] = header
+    return headers
+
+
+def _scan(disk: Disk, directory: str, header: Header, limit: int | None = None) -> _Scan:
+    """Walk one segment, up to `limit` if given."""
+    data = _read(disk, directory, header.sequence, limit)
+    reader = SegmentReader(data, header.segment_id)
+    link = None
+    first = next(reader, None)
+    if first is not None:
+        _, kind, term, index, commit_ts, _, payload = first
+        if kind != LINK:
+            path = segment_path(directory, header.sequence)
+            raise _damage(path, HEADER_BYTES, "a segment must begin with a link")
+        link = decode_link(term, index, commit_ts, payload)
+    synced, runs, commit_ts = reader.skip()
+    later = reader.find_synced()
+    return _Scan(
+        header,
+        link,
+        reader.offset,
+        reader.chain,
+        max(synced, later, HEADER_BYTES),
+        later > 0,
+        tuple(Run(*run) for run in runs),
+        commit_ts or (link.commit_ts if link else 0),
+    )
+
+
+def _find_newest(
+    disk: Disk, directory: str, headers: dict[int, Header], checkpoint_index: int
+) -> _Scan:
+    """Return the newest segment in use; later ones were made ahead and hold nothing synced."""
+    for sequence in sorted(headers, reverse=True):
+        scan = _scan(disk, directory, headers[sequence])
+        if scan.synced > scan.end:
+            raise _damage(
+                segment_path(directory, sequence),
+                scan.end,
+                f"a record is damaged that was synced: a later one states byte {scan.synced}",
+            )
+        if scan.link is not None:
+            return scan
+    raise CorruptionError(
+        f"{directory}: no log segment in use, but the data holds entries up to {checkpoint_index}. "
+        "Nothing was changed. Restore the data directory from a backup"
+    )
+
+
+def _walk_back(
+    disk: Disk, directory: str, headers: dict[int, Header], newest: _Scan
+) -> list[_Scan]:
+    """Return the scans of the chain of segments that ends with `newest`, oldest first."""
+    scans = [newest]
+    while (link := scans[0].link) is not None and link.sequence in headers:
+        path = segment_path(directory, link.sequence)
+        scan = _scan(disk, directory, headers[link.sequence], link.end)
+        if scan.link is None or scan.end != link.end or scan.chain != link.chain:
+            raise _damage(
+                path, scan.end, f"a record is damaged; the log goes on to byte {link.end}"
+            )
+        if scan.position() != link:
+            raise _damage(path, scan.end, "the next segment's link names another last entry")
+        scans.insert(0, scan)
+    return scans
+
+
+def _check_checkpoint(directory: str, scans: list[_Scan], checkpoint_index: int) -> None:
+    oldest = scans[0]
+    assert oldest.link is not None
+    last_index = scans[-1].position().index
+    if oldest.link.index > checkpoint_index:
+        raise _damage(
+            segment_path(directory, oldest.header.sequence),
+            0,
+            f"the log begins after entry {oldest.link.index}, the checkpoint ends at "
+            f"{checkpoint_index}: an older segment is missing",
+        )
+    if last_index < checkpoint_index:
+        raise _damage(
+            segment_path(directory, scans[-1].header.sequence),
+            scans[-1].end,
+            f"the log ends at entry {last_index}, before the checkpoint at {checkpoint_index}",
+        )
+
+
+def _read_entries(disk: Disk, directory: str, newest: _Scan, kept: _Scan) -> list[Entry]:
+    """Return the entries of the newest segment that are whole but not stated to be synced."""
+    data = _read(disk, directory, newest.header.sequence, newest.end)
+    floor = kept.end if kept.runs else HEADER_BYTES
+    return [
+        Entry(term, index, commit_ts, payload)
+        for offset, kind, term, index, commit_ts, _, payload in SegmentReader(
+            data, newest.header.segment_id
+        )
+        if kind == ENTRY and offset >= floor
+    ]
+
+
+def _go_on(
+    disk: Disk,
+    directory: str,
+    link: Link,
+    scans: list[_Scan],
+    tail: Iterable[Entry],
+    sequence: int,
+    segment_bytes: int,
+    id_seed: int,
+    *,
+    is_torn: bool,
+) -> RecoveredLog:
+    """Make the segment in which the log goes on, beginning with a synced copy of `tail`."""
+    tail = list(tail)
+    header = Header(segment_id_at(id_seed, sequence), sequence, segment_bytes)
+    records, end = first_records(header, link, tail)
+    if end.end > segment_bytes // 2:
+        header = replace(header, capacity=end.end + segment_bytes)
+    disk.close(make_segment(disk, directory, header, records))
+    scans = [*scans, _scan(disk, directory, header, end.end)]
+    assert scans[-1].position() == end, "the segment just written reads back differently"
+    oldest = scans[0].link
+    assert oldest is not None
+    segments = _live_segments(directory, scans, oldest)
+    start = LogStart(
+        header.sequence,
+        header.segment_id,
+        end.end,
+        header.capacity,
+        end.chain,
+        end.term,
+        end.index,
+        end.commit_ts,
+        tuple((s.header.sequence, s.highest_index) for s in segments[:-1]),
+    )
+    return RecoveredLog(start, oldest, segments, is_torn, len(tail))
+
+
+def _live_segments(directory: str, scans: list[_Scan], base: Link) -> tuple[LiveSegment, ...]:
+    """Cut from each run what a later one replaced; indexes and terms must fit together."""
+    runs: list[tuple[int, Run]] = []
+    last_term, last_index = base.term, base.index
+    for n, scan in enumerate(scans):
+        for run in scan.runs:
+            is_next = run.first_index == last_index + 1 and run.term >= last_term
+            is_replacing = base.index < run.first_index <= last_index and run.term > last_term
+            if not (is_next or is_replacing):
+                raise _damage(
+                    segment_path(directory, scan.header.sequence),
+                    run.offset,
+                    f"entry {run.first_index} of term {run.term} cannot follow entry {last_index} "
+                    f"of term {last_term}",
+                )
+            if is_replacing:
+                runs = [(k, _cut_run(r, run.first_index)) for k, r in runs]
+            runs.append((n, run))
+            last_term, last_index = run.term, run.last_index
+    return tuple(
+        LiveSegment(
+            scan.header,
+            scan.end,
+            tuple(r for k, r in runs if k == n),
+            max((r.last_index for r in scan.runs), default=0),
+        )
+        for n, scan in enumerate(scans)
+    )
+
+
+def _cut_run(run: Run, index: int) -> Run:
+    """Take the entries from `index` on out of a run."""
+    return replace(run, last_index=min(run.last_index, max(index, run.first_index) - 1))
+
+
+def _clean(disk: Disk, directory: str, live: set[int]) -> None:
+    """Delete what is not part of the log: half-made, spare, cut and abandoned segments."""
+    for name in disk.list(directory):
+        stem, _, suffix = name.rpartition(".")
+        is_live = suffix == "seg" and int(stem, 16) in live
+        if suffix in ("seg", "tmp", "old") and not is_live:
+            disk.unlink(f"{directory}/{name}")
+    disk.fsync_dir(directory)
+
+
+def _shorten(disk: Disk, directory: str, kept: _Scan) -> None:
+    """Give back the rest of a segment that nothing will be written to any more."""
+    file = disk.open(segment_path(directory, kept.header.sequence))
+    try:
+        disk.truncate(file, kept.end)
+    finally:
+        disk.close(file)
