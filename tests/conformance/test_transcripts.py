@@ -1,0 +1,34 @@
+"""Recorded transcripts replayed against kvnode, and against redis-server where there is one."""
+
+import pytest
+
+from tests.conformance.replay import differences
+from tests.conformance.transcript import Section, Step, load_all
+from tests.support.process import ServerProcess
+
+REPLY_SECONDS_MAX = 5.0
+SECTIONS = load_all()
+IDS = [f"{topic}-{section.title}" for topic, section in SECTIONS]
+CASES = pytest.mark.parametrize("section", [section for _, section in SECTIONS], ids=IDS)
+
+
+def check(section: Section, server: ServerProcess, *, is_redis_70: bool) -> None:
+    """Fail with all differences of the section."""
+
+    def skip(step: Step) -> bool:
+        return is_redis_70 and bool({"since", "differs"} & step.directives.keys())
+
+    found = differences(section, lambda: server.connect(REPLY_SECONDS_MAX), skip=skip)
+    report = "\n\n".join(found)
+    assert not found, f"{len(found)} replies of {server.name} differ\n\n{report}"
+
+
+@CASES
+def test_kvnode_answers_as_recorded(section: Section, kvnode_server: ServerProcess) -> None:
+    check(section, kvnode_server, is_redis_70=False)
+
+
+@CASES
+def test_recording_is_true(section: Section, redis_server: ServerProcess) -> None:
+    """The transcripts say what the reference server says; what is newer is not asked of it."""
+    check(section, redis_server, is_redis_70=True)
