@@ -1,0 +1,87 @@
+"""The rows of the ratio table: what is asked, of which rival, and the ratio aimed at."""
+
+import csv
+import io
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from bench.servers import Server
+
+CLIENTS = 50
+VALUE_BYTES = 64
+KEYS = 100_000
+BIG_VALUE_BYTES = 16 * 1024
+BIG_KEYS = 2_000
+PRELOAD_BATCH = 1_000
+
+
+class WorkloadError(Exception):
+    """redis-benchmark failed, or reads would not hit; the message says which."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of request.
+
+    command: the end of redis-benchmark's command line. durable: whether the rival syncs its log.
+    targets: pipeline depth -> ratio kvnode / rival aimed at.
+    """
+
+    name: str
+    command: Sequence[str]
+    durable: bool
+    targets: Mapping[int, float]
+    clients: int = CLIENTS
+    keys: int = KEYS
+
+
+ROWS = (
+    Row("GET", ("-t", "get"), False, {1: 1.0, 16: 1.2, 64: 1.5}),
+    Row("SET", ("-t", "set"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
+    Row("INCR", ("-t", "incr"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
+    Row("MSET-10", ("-t", "mset"), True, {1: 1.0, 16: 1.0}),
+    Row("GET-16K", ("GET", "big:__rand_int__"), False, {1: 1.0, 16: 1.0}, keys=BIG_KEYS),
+    Row("SET-ALONE", ("-t", "set"), True, {1: 0.9}, clients=1),
+)
+
+
+def preload(server: Server) -> None:
+    """Write every key that a row may ask for, under the names that redis-benchmark makes.
+
+    Raises WorkloadError when the server does not hold them afterwards.
+    """
+    value, big = b"x" * VALUE_BYTES, b"x" * BIG_VALUE_BYTES
+    write(server.client, [(f"key:{number:012}", value) for number in range(KEYS)])
+    write(server.client, [(f"counter:{number:012}", b"0") for number in range(KEYS)])
+    write(server.client, [(f"big:{number:012}", big) for number in range(BIG_KEYS)])
+    held = int(server.client.dbsize())
+    if held != 2 * KEYS + BIG_KEYS:
+        raise WorkloadError(f"{server.name} holds {held} keys after loading")
+
+
+def write(client: "redis.Redis", pairs: Sequence[tuple[str, bytes]]) -> None:
+    """SET all pairs, pipelined."""
+    for first in range(0, len(pairs), PRELOAD_BATCH):
+        pipeline = client.pipeline(transaction=False)
+        for key, value in pairs[first : first + PRELOAD_BATCH]:
+            pipeline.set(key, value)
+        pipeline.execute()
+
+
+def run(server: Server, row: Row, depth: int, requests: int) -> float:
+    """Run redis-benchmark against `server`; return requests per second.
+
+    Raises WorkloadError when it fails or reports an error reply.
+    """
+    command = ["redis-benchmark", "-p", str(server.port), "--csv", "-n", str(requests)]
+    command += ["-c", str(row.clients), "-P", str(depth), "-d", str(VALUE_BYTES)]
+    command += ["-r", str(row.keys), *row.command]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    lines = list(csv.DictReader(io.StringIO(ran.stdout)))
+    if ran.returncode or len(lines) != 1:
+        said = (ran.stderr or ran.stdout).strip()
+        raise WorkloadError(f"redis-benchmark {row.name} P={depth} on {server.name}: {said}")
+    return float(lines[0]["rps"])
