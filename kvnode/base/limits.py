@@ -16,3 +16,12 @@ RECORD_BYTES_MAX = 1 * GIB  # a longer length in a log record is corruption, not
 STRING_BYTES_MAX = 512 * MIB  # proto-max-bulk-len, the longest string
 CHUNK_BYTES = 16 * KIB  # part of a large string
 INLINE_BYTES_MAX = 32 * KIB  # a longer string lives in chunks
+
+# -- LevelDB ------------------------------------------------------------------------------------
+ENGINE_WRITE_BUFFER_BYTES = 32 * MIB  # of each of LevelDB's two memtables
+ENGINE_BLOCK_BYTES = 4 * KIB
+ENGINE_CACHE_BYTES = 32 * MIB  # uncompressed blocks
+ENGINE_BLOOM_BITS = 10  # per key: 1 % of misses read a block
+ENGINE_OPEN_FILES_MAX = 512
+ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
+COMPACTION_STEP_BYTES = 64 * MIB  # tables rewritten by one step of a compaction on request
