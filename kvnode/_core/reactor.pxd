@@ -5,6 +5,7 @@ is ready, executes it in one or more passes of the sequencer, and sends what may
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libcpp.vector cimport vector
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.session cimport Session
@@ -46,7 +47,8 @@ cdef class Reactor:
     cdef int epoll                  # clients, listeners, log, wake
     cdef int quiet_epoll            # log and wake only: while clients are not read
     cdef readonly int wake_fd       # other threads make it readable
-    cdef dict connections           # fd -> Connection
+    cdef dict connections           # fd -> Connection: owns them
+    cdef vector[void*] by_fd        # the same, borrowed, for the hot path
     cdef dict listeners             # fd -> listening socket's callback argument
     cdef list closed                # connections closed in this pass, kept until its end
     cdef public object on_accept    # on_accept(fd, listener) -> Session or None (refused, closed)
@@ -64,6 +66,7 @@ cdef class Reactor:
     cdef public uint64_t reads, writes, rounds, polls
 
     cdef uint64_t now_ms(self) noexcept
+    cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1
     cdef int finish_pass(self, bint may_inline) except -1

@@ -135,6 +135,11 @@ cdef class Reactor:
         wall = <uint64_t>t.tv_sec * 1000 + <uint64_t>t.tv_nsec // 1000000
         return wall if wall > floor else floor
 
+    cdef inline Connection connection_of(self, int fd):
+        if fd < 0 or <size_t>fd >= self.by_fd.size() or self.by_fd[fd] == NULL:
+            return None
+        return <Connection>self.by_fd[fd]
+
     cdef int one_pass(self, epoll_event* events, int n) except -1:
         cdef int i
         cdef int fd
@@ -153,7 +158,7 @@ cdef class Reactor:
                 self.run(session)
         for i in range(n):
             fd = events[i].data.fd
-            connection = <Connection>self.connections.get(fd)
+            connection = self.connection_of(fd)
             if connection is not None:
                 if events[i].events & EPOLLOUT:
                     self.send(connection)
@@ -263,8 +268,8 @@ cdef class Reactor:
             return 0
         self.sequencer.flushable = []
         for session in sessions:
-            connection = <Connection>self.connections.get(session.fd)
-            if connection is not None and connection.session is session:
+            connection = self.connection_of(session.fd)
+            if connection is not None:
                 self.send(connection)
         return 0
 
@@ -315,6 +320,7 @@ cdef class Reactor:
         connection.closed = True
         self.closed.append(connection)
         del self.connections[connection.fd]
+        self.by_fd[connection.fd] = NULL
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, connection.fd, NULL)
         close(connection.fd)
         session.state = S_CLOSED
@@ -350,6 +356,9 @@ cdef class Reactor:
                 close(fd)
                 continue
             self.connections[fd] = connection
+            if self.by_fd.size() <= <size_t>fd:
+                self.by_fd.resize(2 * fd + 1, NULL)
+            self.by_fd[fd] = <void*>connection
         return 0
 
 
