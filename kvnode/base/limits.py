@@ -25,3 +25,8 @@ ENGINE_BLOOM_BITS = 10  # per key: 1 % of misses read a block
 ENGINE_OPEN_FILES_MAX = 512
 ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
 COMPACTION_STEP_BYTES = 64 * MIB  # tables rewritten by one step of a compaction on request
+# -- threads ------------------------------------------------------------------------------------
+EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at a time
+
+# -- connections --------------------------------------------------------------------------------
+RESERVED_FILES = 1100  # descriptors for LevelDB's tables, the log, and the node itself
