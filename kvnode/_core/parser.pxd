@@ -27,7 +27,17 @@ cdef class Parser:
     cdef int64_t arguments_left
     cdef int64_t bulk_bytes     # length of the bulk being read, -1 when none
     cdef int capacity           # allocated slices in args.v
-    cdef size_t* offsets        # start of each argument relative to `start`, while incomplete
+    cdef public int64_t proto_max_bulk_bytes
+    cdef list words             # owns the arguments of an inline command
+    cdef Args ahead             # of peek(); n is its capacity
+
+    cdef ParseResult read_count(self) except *
+    cdef ParseResult read_arguments(self) except *
+    cdef ParseResult read_bulk_length(self) except *
+    cdef ParseResult read_length(self, bytes too_long, int64_t* value) except *
+    cdef ParseResult next_inline(self) except *
+    cdef ParseResult fail(self, bytes error) except *
+    cdef int resize_arguments(self, int capacity) except -1
 
     cdef char* room(self, size_t n) except NULL     # space for n more input bytes
     cdef void advance(self, size_t n) noexcept      # n bytes were written into room()
