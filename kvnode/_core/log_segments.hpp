@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <errno.h>
@@ -261,6 +262,7 @@ class LogSegments {
         if (error) return error;
         std::vector<char> zeros(std::min<uint64_t>(LOG_FILL_BYTES, capacity));
         for (uint64_t at = 0; at < capacity && !error; at += zeros.size()) {
+            if (stopping_) return ECANCELED;
             error = write_all(fd, zeros.data(), std::min<uint64_t>(zeros.size(), capacity - at), at);
             if (!error && fdatasync(fd)) error = errno;
         }
@@ -275,7 +277,8 @@ class LogSegments {
     uint64_t next_sequence_;
     int directory_fd_ = -1;
     Segment ready_;
-    bool wanted_ = false, preparing_ = false, stopping_ = false;
+    bool wanted_ = false, preparing_ = false;
+    std::atomic<bool> stopping_{false};     // also read while filling, without the lock
     std::deque<Closed> closed_;
     std::vector<uint64_t> doomed_, spares_;
     int error_ = 0;
