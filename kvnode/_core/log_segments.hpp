@@ -218,9 +218,18 @@ class LogSegments {
         wake_.notify_all();
     }
 
-    // Make the next segment on the disk. Called without the lock, by one thread at a time.
+    // Make the next segment. Called without the lock, by whoever set preparing_.
     int prepare(uint64_t capacity, Segment* out) {
-        Segment s;
+        const int error = make_segment(capacity, out);
+        if (!error) return 0;
+        // Not in use: the next try may have its number.
+        std::lock_guard<std::mutex> lock(mutex_);
+        next_sequence_ = out->sequence;
+        return error;
+    }
+
+    int make_segment(uint64_t capacity, Segment* out) {
+        Segment& s = *out;
         std::string spare;
         {
             std::lock_guard<std::mutex> lock(mutex_);
@@ -249,10 +258,8 @@ class LogSegments {
         if (error) {
             close(s.fd);
             unlinkat(directory_fd_, tmp.c_str(), 0);
-            return error;
         }
-        *out = s;
-        return 0;
+        return error;
     }
 
     // Reserve the blocks and write zeros, synced in slices so that a sync of the log meanwhile

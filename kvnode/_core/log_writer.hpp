@@ -27,7 +27,6 @@ namespace kvnode {
 enum LogMode { LOG_ALWAYS, LOG_EVERYSEC, LOG_NO };
 
 inline constexpr std::chrono::milliseconds LOG_EVERYSEC_PERIOD{1000};
-inline constexpr std::chrono::milliseconds LOG_MARK_DELAY{100};     // idle time before a sync mark
 inline constexpr uint64_t LOG_INLINE_SYNC_NS_MAX = 500'000;         // slower disks: never inline
 inline constexpr size_t LOG_INLINE_BYTES_MAX = 64u << 10;
 inline constexpr size_t LOG_QUEUE_KEEP_BYTES = 8u << 20;    // a larger buffer is freed after use
@@ -87,10 +86,12 @@ struct RecordBuffer {
 
 class LogWriter {
   public:
+    // `mark_delay_ms`: idle time before a sync mark.
     LogWriter(const char* directory, uint64_t segment_bytes, uint64_t id_seed, int mode,
-              const LogStart& start)
+              int mark_delay_ms, const LogStart& start)
         : segments_(directory, segment_bytes, id_seed, start.sequence + 1), directory_(directory),
-          at_(start), mode_(mode), synced_offset_(start.offset), writeback_offset_(start.offset),
+          mark_delay_(mark_delay_ms), at_(start), mode_(mode),
+          synced_offset_(start.offset), writeback_offset_(start.offset),
           last_index_in_segment_(start.last.index), synced_(start.last) {
         statistics_.written = statistics_.synced = start.last;
     }
@@ -261,14 +262,14 @@ class LogWriter {
                 if (statistics_.error || stopping_ || queue_.size || sync_wanted_) return false;
                 const auto now = Clock::now();
                 if (mode_ == LOG_EVERYSEC && unsynced_ && is_sync_due()) return false;
-                if (can_mark() && now >= last_active_ + LOG_MARK_DELAY) return true;
+                if (can_mark() && now >= last_active_ + mark_delay_) return true;
             }
             sleeping_ = true;
             has_deadline_ = !busy_ && (can_mark() || (mode_ == LOG_EVERYSEC && unsynced_));
             if (!has_deadline_)
                 wake_.wait(lock);
             else
-                wake_.wait_until(lock, can_mark() ? last_active_ + LOG_MARK_DELAY
+                wake_.wait_until(lock, can_mark() ? last_active_ + mark_delay_
                                                   : last_sync_ + LOG_EVERYSEC_PERIOD);
             sleeping_ = false;
         }
@@ -418,6 +419,7 @@ class LogWriter {
 
     LogSegments segments_;
     const std::string directory_;
+    const std::chrono::milliseconds mark_delay_;
     Failpoints failpoints_;
     int event_fd_ = -1;
     std::atomic<size_t> pending_bytes_{0};

@@ -65,9 +65,19 @@ class LogWriter(LogSink):
     """
 
     def __init__(
-        self, directory: str, start: _Start, *, segment_bytes: int, id_seed: int, mode: str = ...
+        self,
+        directory: str,
+        start: _Start,
+        *,
+        segment_bytes: int,
+        id_seed: int,
+        mode: str = ...,
+        mark_delay_ms: int = 100,
     ) -> None:
-        """Go on where recovery says; id_seed as given to it. Raises StorageIOError."""
+        """Go on where recovery says; id_seed as given to it. Raises StorageIOError.
+
+        mark_delay_ms: idle time after which a record states that all is synced.
+        """
 
     def append_inline(self, term: int, index: int, commit_ts: int, payload: bytes) -> bool:
         """Write and sync an entry on this thread if that is cheap; False: use append."""

@@ -45,7 +45,7 @@ cdef extern from "log_writer.hpp" namespace "kvnode" nogil:
 
     cppclass NativeLogWriter "kvnode::LogWriter":
         NativeLogWriter(const char* directory, uint64_t segment_bytes, uint64_t id_seed, int mode,
-                        const LogStart& start) except +
+                        int mark_delay_ms, const LogStart& start) except +
         int start() except +
         void stop()
         bint submit(uint64_t term, uint64_t index, uint64_t commit_ts, const char* payload, size_t n)
@@ -154,7 +154,7 @@ ACTIONS = ("off", "exit", "error", "delay", "skip")
 cdef class LogWriter(LogSink):
 
     def __init__(self, directory, start, *, uint64_t segment_bytes, uint64_t id_seed,
-                 str mode="always"):
+                 str mode="always", int mark_delay_ms=100):
         cdef LogStart native_start
         cdef int error
         native_start.sequence = start.sequence
@@ -168,7 +168,8 @@ cdef class LogWriter(LogSink):
         if self.native != NULL:
             raise RuntimeError("LogWriter.__init__ called twice")
         self.native = new NativeLogWriter(
-            os.fsencode(directory), segment_bytes, id_seed, MODES.index(mode), native_start)
+            os.fsencode(directory), segment_bytes, id_seed, MODES.index(mode), mark_delay_ms,
+            native_start)
         for sequence, last_index in start.closed:
             self.native.segments().add_closed(sequence, last_index)
         error = self.native.start()
