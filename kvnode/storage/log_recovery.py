@@ -248,9 +248,12 @@ def _find_newest(
             )
         if scan.link is not None:
             return scan
-    raise CorruptionError(
-        f"{directory}: no log segment in use, but the data holds entries up to {checkpoint_index}. "
-        "Nothing was changed. Restore the data directory from a backup"
+    if not headers:
+        raise _damage(
+            directory, 0, f"there is no log, but a checkpoint at entry {checkpoint_index}"
+        )
+    raise _damage(
+        segment_path(directory, min(headers)), HEADER_BYTES, "the first record is damaged"
     )
 
 
@@ -320,7 +323,7 @@ def _go_on(
     tail = list(tail)
     header = Header(segment_id_at(id_seed, sequence), sequence, segment_bytes)
     records, end = first_records(header, link, tail)
-    if end.end > segment_bytes // 2:
+    if end.end - HEADER_BYTES > segment_bytes // 2:
         header = replace(header, capacity=end.end + segment_bytes)
     disk.close(make_segment(disk, directory, header, records))
     scans = [*scans, _scan(disk, directory, header, end.end)]
