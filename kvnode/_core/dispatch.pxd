@@ -49,6 +49,7 @@ cdef class Command:
     cdef Handler function               # NULL when the handler is Python
     cdef readonly object handler        # Python handler(view, args, reply), or None
     cdef readonly dict subcommands      # upper-case name -> Command, or None
+    cdef readonly bint stores_arguments # large arguments become values as they are: see staging
     cdef readonly object row            # the row of the table
     cdef public uint64_t calls, microseconds, rejected, failed
 

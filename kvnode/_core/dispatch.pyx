@@ -22,6 +22,11 @@ cdef enum:
     FAST_RUN = 16               # fast commands measured together
 
 
+# Commands that store an argument whole. Large ones are written beforehand, in bounded entries.
+STORES_ARGUMENTS = frozenset(
+    (b"set", b"setnx", b"setex", b"psetex", b"getset", b"mset", b"msetnx"))
+
+
 cdef class NativeHandler:
     """A handler written in Cython, as the command table names it."""
 
@@ -51,6 +56,7 @@ cdef class Command:
         else:
             self.handler = handler
         self.row = row
+        self.stores_arguments = name in STORES_ARGUMENTS
         self.subcommands = subcommands
 
     def reset(self):

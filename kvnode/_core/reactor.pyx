@@ -109,7 +109,7 @@ cdef class Reactor:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, "epoll_wait")
-            if n == 0 and not self.sequencer.ready:
+            if n == 0 and (self.paused or not self.sequencer.ready):
                 return False
             self.one_pass(events, n)
             if monotonic_micros() - started > POLL_MICROS_MAX:
@@ -151,7 +151,7 @@ cdef class Reactor:
         self.rounds += 1
         self.sequencer.advance()
         self.sequencer.open_pass(self.now_ms())
-        if self.sequencer.ready:
+        if self.sequencer.ready and not self.paused:
             ready = self.sequencer.ready
             self.sequencer.ready = []
             for session in ready:

@@ -32,6 +32,8 @@ cdef enum:
     RUN_COMMANDS_MAX = 4096         # commands of one session in one pass
     RUN_OUTPUT_BYTES_MAX = 1 << 20  # output after which a session waits for the next pass
     BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
+    STAGE_COMMAND_BYTES = 1 << 20   # a longer command stages its large arguments first
+    STAGE_ARGUMENT_BYTES = 1 << 19  # an argument that is staged
     LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
 
 
@@ -70,6 +72,8 @@ cdef class Sequencer:
     cdef int join_pass(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
     cdef int run_one(self, Session session, Args* args) except -1
+    cdef bint stage(self, Session session, Args* args) except -1
+    cdef int unstage(self, Session session) except -1
     cdef int look_ahead(self, Session session) except -1
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1

@@ -12,8 +12,9 @@ from kvnode._core.reply cimport Reply, reply_error
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_WAITING)
+from kvnode._core.strvalue cimport CHUNK_BYTES
 from kvnode._core.tip cimport Table
-from kvnode._core.view cimport MISS, Head
+from kvnode._core.view cimport Head, Staged
 
 from kvnode.base.errors import InvariantError, StorageIOError
 
@@ -171,6 +172,10 @@ cdef class Sequencer:
                 session.state = S_CLOSING
                 break
             left -= 1
+            if parser.start - start > STAGE_COMMAND_BYTES and self.stage(session, &parser.args):
+                parser.rewind(start)
+                self.ready.append(session)
+                break
             if self.run_one(session, &parser.args):
                 parser.rewind(start)
                 break
@@ -189,6 +194,8 @@ cdef class Sequencer:
         """Execute one command; 1 when it has to run again later from its start."""
         cdef size_t before = session.reply.out.len
         cdef int outcome = self.dispatch.execute(self.view, session, args)
+        if session.staged is not None and outcome not in (PARK, HELD):
+            self.unstage(session)
         if outcome == DONE:
             self.commands += 1
             session.commands += 1
@@ -220,6 +227,61 @@ cdef class Sequencer:
             session.reply_mode = REPLY_ON
         session.reply.out.len = before
         return 0
+
+    cdef bint stage(self, Session session, Args* args) except -1:
+        """Write the large arguments of a command as chunks, a batch's worth a pass; True: not yet.
+
+        They are listed as trash until the command publishes them, so nothing of a command that
+        never runs stays. The command itself then runs as one whole, in one batch.
+        """
+        cdef Command command
+        cdef Staged staged
+        cdef View view = self.view
+        cdef size_t budget = BATCH_BYTES_MAX
+        cdef size_t take
+        cdef size_t at
+        cdef int i
+        if session.staged is None:
+            command = self.dispatch.find(args.v[0].data, args.v[0].len)
+            if command is None or not command.stores_arguments or session.in_multi:
+                return False
+            session.staged = []
+            for i in range(1, args.n):
+                if args.v[i].len > STAGE_ARGUMENT_BYTES:
+                    session.staged.append([i, view.new_id(), 0])
+                    view.staging.add(session.staged[-1][1])
+                    view.trash_chunks(session.staged[-1][1], args.v[i].len)
+        view.staged.clear()
+        for entry in session.staged:
+            i = entry[0]
+            at = entry[2]
+            while at < args.v[i].len:
+                if budget < CHUNK_BYTES:
+                    entry[2] = at
+                    return True
+                take = min(<size_t>CHUNK_BYTES, args.v[i].len - at)
+                view.write_chunk(entry[1], <uint32_t>(at // CHUNK_BYTES), args.v[i].data + at, take)
+                at += take
+                budget -= take
+            entry[2] = at
+            staged.data = args.v[i].data
+            staged.length = args.v[i].len
+            staged.value_id = entry[1]
+            view.staged.push_back(staged)
+        return False
+
+    cdef int unstage(self, Session session) except -1:
+        """The command with staged arguments ran, or never will: what it did not publish is trash."""
+        self.view.staged.clear()
+        for entry in session.staged:
+            self.view.staging.discard(entry[1])
+        session.staged = None
+        return 0
+
+    def forget(self, Session session not None):
+        """A session is closed: drop what is kept for it."""
+        if session.staged is not None:
+            self.unstage(session)
 
     cdef int look_ahead(self, Session session) except -1:
         """Note what the commands behind a parked one will miss too: one fetch for all of them."""

@@ -57,6 +57,7 @@ cdef class Session:
     cdef public object last_command     # bytes, name of the last command's row
     cdef public object watched          # set of (db, key) or None
     cdef public object waiting          # what it waits for in S_WAITING; None otherwise
+    cdef public list staged             # [argument, value id, bytes done] of its next command
     cdef public bint close_asap         # after its present command: CLIENT KILL of itself
     cdef public object close_reason
     cdef public uint64_t commands       # executed, ever

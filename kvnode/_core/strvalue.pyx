@@ -100,9 +100,13 @@ cdef bint value_equals(View view, const Version* v, const char* data, size_t n) 
 cdef int set_chunked(View view, Head* head, const char* data, size_t n,
                      uint64_t expire_at) except -1:
     """Set a key to a string longer than INLINE_BYTES_MAX."""
-    cdef uint64_t id = view.new_id()
+    cdef uint64_t id = view.staged_id(data, n) if not view.staged.empty() else 0
     cdef size_t at = 0
     cdef size_t take
+    if id:
+        view.untrash(id)
+        return view.publish_chunks(head, id, n, expire_at)
+    id = view.new_id()
     while at < n:
         take = n - at if n - at < CHUNK_BYTES else CHUNK_BYTES
         view.write_chunk(id, <uint32_t>(at // CHUNK_BYTES), data + at, take)

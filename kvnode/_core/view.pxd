@@ -43,6 +43,13 @@ cdef struct Write:
     Version* version
 
 
+cdef struct Staged:
+    # An argument whose bytes were written as chunks before its command runs.
+    const char* data
+    uint64_t length
+    uint64_t value_id
+
+
 cdef struct Savepoint:
     size_t writes
     size_t touched
@@ -72,6 +79,7 @@ cdef class View:
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public uint64_t hits, misses, expired
+    cdef vector[Staged] staged          # arguments of the running command
     cdef public set staging             # value ids whose chunks are being written by a waiting command
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef list events                    # events of the running command
@@ -99,6 +107,7 @@ cdef class View:
     cdef int write_chunk(self, uint64_t value_id, uint32_t number, const char* data, size_t n) except -1
     cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length, uint64_t expire_at) except -1
     cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
+    cdef uint64_t staged_id(self, const char* data, uint64_t length) noexcept
     cdef int untrash(self, uint64_t id) except -1
     cdef uint64_t new_id(self) except 0
     cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1
