@@ -240,6 +240,7 @@ cdef class Sequencer:
         cdef size_t budget = BATCH_BYTES_MAX
         cdef size_t take
         cdef size_t at
+        cdef uint64_t value_id
         cdef int i
         if session.staged is None:
             command = self.dispatch.find(args.v[0].data, args.v[0].len)
@@ -248,9 +249,10 @@ cdef class Sequencer:
             session.staged = []
             for i in range(1, args.n):
                 if args.v[i].len > STAGE_ARGUMENT_BYTES:
-                    session.staged.append([i, view.new_id(), 0])
-                    view.staging.add(session.staged[-1][1])
-                    view.trash_chunks(session.staged[-1][1], args.v[i].len)
+                    value_id = view.new_id()
+                    session.staged.append([i, value_id, 0])
+                    view.staging.add(value_id)
+                    view.trash_chunks(value_id, args.v[i].len)
         view.staged.clear()
         for entry in session.staged:
             i = entry[0]
