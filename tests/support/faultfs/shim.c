@@ -300,6 +300,16 @@ int ftruncate(int fd, off_t length) {
 }
 int ftruncate64(int, off64_t) __attribute__((alias("ftruncate")));
 
+int truncate(const char *path, off_t length) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int result = ftruncate(fd, length), error = errno;
+    close(fd);
+    errno = error;
+    return result;
+}
+int truncate64(const char *, off64_t) __attribute__((alias("truncate")));
+
 /* Growing only: neither hole punching nor collapsing is used by anything tested here. */
 static int allocate(int fd, struct file *file, int mode, off_t offset, off_t length) {
     REAL(int, fallocate, int, int, off_t, off_t);

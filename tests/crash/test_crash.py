@@ -1,0 +1,85 @@
+"""Crash rounds in the normal test run: a few seeds; KVNODE_CRASH_ROUNDS makes them long.
+
+KVNODE_CRASH_SEED chooses the first seed. Redis is the control: the same harness must find it safe
+with `appendfsync always` and unsafe where syncs are left out.
+"""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+from tests.crash.harness import Plan, Violation, run_plan
+from tests.support.faultfs import ShimUnavailable, build_shim
+
+ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "10"))
+SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
+PLANTED_ROUNDS_MAX = 20  # within so many power losses a planted bug must be found
+ALWAYS = ["--appendfsync", "always"]
+
+needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is absent")
+
+
+def has_kvnode() -> bool:
+    """Whether there is a node to start in this tree."""
+    try:
+        return importlib.util.find_spec("kvnode.server.node") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+needs_kvnode = pytest.mark.skipif(not has_kvnode(), reason="kvnode.server.node is not built")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shim():
+    """Skip where the shim cannot be built."""
+    try:
+        return build_shim()
+    except ShimUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@needs_kvnode
+def test_kill_loses_nothing(tmp_path):
+    assert run_plan(Plan(seed=SEED, rounds=ROUNDS, options=ALWAYS), tmp_path / "run") > 0
+
+
+@needs_kvnode
+def test_power_loss_loses_nothing(tmp_path):
+    plan = Plan(seed=SEED + 1, rounds=ROUNDS, options=ALWAYS, is_power_loss=True)
+    assert run_plan(plan, tmp_path / "run") > 0
+
+
+@needs_kvnode
+@pytest.mark.parametrize("plant", ["ignore_fdatasync", "early_fdatasync"])
+def test_power_loss_finds_planted_bug(plant, tmp_path):
+    plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, options=ALWAYS, is_power_loss=True)
+    plan.plant = plant
+    with pytest.raises(Violation):
+        run_plan(plan, tmp_path / "run")
+
+
+@needs_redis
+def test_control_is_safe_when_it_syncs(tmp_path):
+    plan = Plan(seed=SEED, rounds=5, server="redis", options=ALWAYS, is_power_loss=True)
+    assert run_plan(plan, tmp_path / "run") > 0
+
+
+@needs_redis
+@pytest.mark.parametrize("plant", ["ignore_fdatasync", "early_fdatasync"])
+def test_control_is_unsafe_with_planted_bug(plant, tmp_path):
+    plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, server="redis", options=ALWAYS)
+    plan.is_power_loss, plan.plant = True, plant
+    with pytest.raises(Violation, match="acknowledged"):
+        run_plan(plan, tmp_path / "run")
+
+
+@needs_redis
+def test_control_is_unsafe_without_sync(tmp_path):
+    options = ["--appendfsync", "no"]
+    plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, server="redis", options=options)
+    plan.is_power_loss = True
+    with pytest.raises(Violation, match="acknowledged"):
+        run_plan(plan, tmp_path / "run")
