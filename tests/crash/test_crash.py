@@ -4,32 +4,25 @@ KVNODE_CRASH_SEED chooses the first seed. Redis is the control: the same harness
 with `appendfsync always` and unsafe where syncs are left out.
 """
 
-import importlib.util
 import os
-import shutil
 
 import pytest
 
 from tests.crash.harness import Plan, Violation, run_plan
 from tests.support.faultfs import ShimUnavailable, build_shim
+from tests.support.process import is_kvnode_complete, redis_server_path
 
 ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "10"))
 SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
 PLANTED_ROUNDS_MAX = 20  # within so many power losses a planted bug must be found
 ALWAYS = ["--appendfsync", "always"]
 
-needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is absent")
+needs_redis = pytest.mark.skipif(not redis_server_path(), reason="redis-server is absent")
 
 
-def has_kvnode() -> bool:
-    """Whether there is a node to start in this tree."""
-    try:
-        return importlib.util.find_spec("kvnode.server.node") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-needs_kvnode = pytest.mark.skipif(not has_kvnode(), reason="kvnode.server.node is not built")
+needs_kvnode = pytest.mark.skipif(
+    not is_kvnode_complete(), reason="kvnode.server.node is not built"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

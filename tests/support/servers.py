@@ -1,20 +1,21 @@
-"""Real server processes for tests: kvnode, and redis-server as the control of the experiment."""
+"""Servers that tests kill and start again: kvnode, and redis-server as the control."""
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.support.process import (
+    LOG_TAIL_BYTES,
+    POLL_SECONDS,
+    READY_SECONDS_MAX,
+    REPOSITORY,
+    STOP_SECONDS_MAX,
+    free_port,
+    redis_server_path,
+)
 from tests.support.resp import Connection, ErrorReply
-
-REPOSITORY = Path(__file__).parents[2]
-READY_SECONDS_MAX = 30.0
-STOP_SECONDS_MAX = 20.0
-POLL_SECONDS = 0.01  # between tries to connect to a server that starts
-LOG_TAIL_BYTES = 4000
 
 
 class ServerDied(Exception):
@@ -24,13 +25,6 @@ class ServerDied(Exception):
         super().__init__(f"exit code {code}; its log ends:\n{log}")
         self.code = code
         self.log = log
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:
@@ -131,6 +125,11 @@ class RedisServer(Server):
 
     def command(self) -> list[str]:
         """Return the command line; tests skip where redis-server is absent."""
-        executable = shutil.which("redis-server") or "redis-server"
-        serve = [executable, "--port", str(self.port), "--dir", str(self.directory)]
+        serve = [
+            redis_server_path() or "redis-server",
+            "--port",
+            str(self.port),
+            "--dir",
+            str(self.directory),
+        ]
         return [*serve, "--save", "", "--appendonly", "yes", "--enable-debug-command", "yes"]
