@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hdrh.histogram import HdrHistogram
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
 from bench import OUT
 
@@ -21,20 +21,26 @@ class LoadError(Exception):
     """A native program failed to build or to run; the message is what it said."""
 
 
-def build(name: str) -> Path:
-    """Compile bench/native/NAME.c unless its program is newer; return the program's path."""
-    source, program = NATIVE / f"{name}.c", OUT / name
-    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
-        return program
+def build(name: str, shared: bool = False) -> Path:
+    """Compile bench/native/NAME.c unless that was done after its last change; return the result.
+
+    `shared` makes a library of it instead of a program. Raises LoadError.
+    """
+    source, built = NATIVE / f"{name}.c", OUT / (f"{name}.so" if shared else name)
+    sources = [source, *NATIVE.glob("*.h")]
+    if built.exists() and built.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return built
     OUT.mkdir(exist_ok=True)
-    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), "-lm", "-pthread"]
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(built), str(source), "-lm", "-pthread"]
+    if shared:
+        command += ["-shared", "-fPIC"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError:
         raise LoadError("gcc is not installed") from None
     except subprocess.CalledProcessError as error:
         raise LoadError(error.stderr) from None
-    return program
+    return built
 
 
 @dataclass(frozen=True)

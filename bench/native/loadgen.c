@@ -27,11 +27,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "histogram.h"
+
 enum {
     RING = 1 << 16,         /* requests outstanding on one connection, at most */
     READ_BYTES = 1 << 18,
-    SUB_BITS = 7,           /* histogram: 128 buckets per power of two */
-    BUCKETS = 64 << SUB_BITS,
     NOISE_BYTES = 1 << 20,  /* values are windows of this block: incompressible, nearly free */
     EVENTS = 512,
     DRAIN_SECONDS = 20,
@@ -79,16 +79,6 @@ static uint64_t now_ns(void) {
 static uint64_t random_u64(void) {  /* xorshift64* */
     seed ^= seed >> 12, seed ^= seed << 25, seed ^= seed >> 27;
     return seed * 2685821657736338717ull;
-}
-
-static int bucket_of(uint64_t v) {
-    int shift = v < (2u << SUB_BITS) ? 0 : 63 - __builtin_clzll(v) - SUB_BITS;
-    return (shift << SUB_BITS) + (int)(v >> shift);
-}
-
-static uint64_t bucket_top(int b) {  /* largest value of the bucket */
-    int shift = b < (2 << SUB_BITS) ? 0 : (b >> SUB_BITS) - 1;
-    return (((uint64_t)(b - (shift << SUB_BITS)) + 1) << shift) - 1;
 }
 
 static void close_pause(void) {

@@ -1,0 +1,1 @@
+"""Instructions per operation of the data plane, without sockets, disk or clock."""

@@ -1,0 +1,70 @@
+"""What is counted: RESP bytes that prepare the data, and bytes that are then repeated."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+KEYS = 10_000
+BIG_KEYS = 100
+OPERATIONS = 1_000  # per round
+MSET_KEYS = 10
+SEED = 20
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` runs once and is not counted; `round` holds `operations` operations."""
+
+    name: str
+    prepare: bytes
+    round: bytes
+    operations: int
+    pieces: int = 1  # reads in which a round arrives: 1,000 are one request each
+
+    def arrivals(self) -> Iterator[bytes]:
+        """Yield the round as the socket would deliver it; pieces may cut a request in two."""
+        size = -(-len(self.round) // self.pieces)
+        for start in range(0, len(self.round), size):
+            yield self.round[start : start + size]
+
+
+def command(*words: bytes) -> bytes:
+    """Return one request in RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"".join(parts)
+
+
+def key(number: int, prefix: bytes = b"key:") -> bytes:
+    """Return a key named as redis-benchmark names it."""
+    return prefix + b"%012d" % number
+
+
+def scenarios() -> list[Scenario]:
+    """Return all scenarios; the same bytes on every call."""
+    draw = random.Random(SEED)
+    value, big = b"x" * 64, b"x" * 16_384
+    picks = [key(draw.randrange(KEYS)) for _ in range(OPERATIONS)]
+    counters = [key(draw.randrange(KEYS), b"counter:") for _ in range(OPERATIONS)]
+    bigs = [key(draw.randrange(BIG_KEYS), b"big:") for _ in range(OPERATIONS // 10)]
+    loaded = b"".join(command(b"SET", key(number), value) for number in range(KEYS))
+    bigs_loaded = b"".join(command(b"SET", key(number, b"big:"), big) for number in range(BIG_KEYS))
+    msets = [
+        command(b"MSET", *(word for name in picks[i : i + MSET_KEYS] for word in (name, value)))
+        for i in range(0, OPERATIONS, MSET_KEYS)
+    ]
+    gets = b"".join(command(b"GET", name) for name in picks)
+    sets = b"".join(command(b"SET", name, value) for name in picks)
+    return [
+        Scenario("PING", b"", command(b"PING") * OPERATIONS, OPERATIONS),
+        Scenario("GET", loaded, gets, OPERATIONS),
+        Scenario("GET, one a pass", b"", gets, OPERATIONS, pieces=OPERATIONS),
+        Scenario("GET, absent", b"", gets.replace(b"key:", b"not:"), OPERATIONS),
+        Scenario("SET", b"", sets, OPERATIONS),
+        Scenario("SET, one a pass", b"", sets, OPERATIONS, pieces=OPERATIONS),
+        Scenario("INCR", b"", b"".join(command(b"INCR", name) for name in counters), OPERATIONS),
+        Scenario("MSET of 10", b"", b"".join(msets), len(msets)),
+        Scenario(
+            "GET of 16 KB", bigs_loaded, b"".join(command(b"GET", name) for name in bigs), len(bigs)
+        ),
+    ]

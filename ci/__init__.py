@@ -1,0 +1,1 @@
+"""Programs of the continuous checks; each can be run by hand."""

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: wrong figures are worse than none."""
