@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from tests.conformance.transcript import NIL_REPLIES
 from tests.support.resp import ErrorReply, Reply, ReplySet, decode
 
 
@@ -38,7 +39,7 @@ def fits(expected: bytes, actual: bytes, directives: dict[str, str]) -> bool:
     if "match" in directives:
         return re.fullmatch(directives["match"].encode(), actual, re.DOTALL) is not None
     if "type" in directives:
-        return expected[:1] == actual[:1] and _is_nil(expected) == _is_nil(actual)
+        return expected[:1] == actual[:1] and not {expected, actual} & NIL_REPLIES
     if not expected or not actual:
         return False
     if "unordered" in directives and expected[:1] == actual[:1]:
@@ -46,10 +47,6 @@ def fits(expected: bytes, actual: bytes, directives: dict[str, str]) -> bool:
     if "approx" in directives:
         return is_near(decode(expected), decode(actual), int(directives["approx"]))
     return False
-
-
-def _is_nil(raw: bytes) -> bool:
-    return raw in (b"$-1\r\n", b"*-1\r\n", b"_\r\n")
 
 
 VOLATILE_MS = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}

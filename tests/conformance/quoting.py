@@ -9,7 +9,7 @@ RUN_BYTES_MIN = 64  # shorter runs are written out
 ESCAPES = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord("\\"): "\\\\"}
 UNESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
 RUN = re.compile(rb"\$\{(\\x[0-9a-f]{2}|.)\*(\d+)\}", re.DOTALL)
-VARIABLE = re.compile(rb"\$\{([a-z_]\w+)\}")
+VARIABLE = re.compile(rb"\$\{([a-z]\w*)\}")
 
 
 class QuotingError(ValueError):

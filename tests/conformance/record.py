@@ -33,7 +33,7 @@ def record_section(section: Section, server: ServerProcess) -> None:
             where = f"{section.title}, line {step.number}: {step.command}"
             raise SystemExit(f"{where}: {error}") from error
         if not step.is_handwritten:
-            step.lines = recorded_lines(raw)
+            step.lines = recorded_lines(raw, step.directives)
     replay.close()
     reset(connect)
 

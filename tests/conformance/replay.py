@@ -68,11 +68,17 @@ class Replay:
         while True:
             actual = self.answer(step)
             expected = step.expected(self._variables)
-            if compare.fits(expected, actual, step.directives):
+            if compare.fits(expected, actual, self._directives(step)):
                 return None
             if "eventually" not in step.directives or time.monotonic() > deadline:
                 return difference(step, actual)
             time.sleep(EVENTUALLY_POLL_SECONDS)
+
+    def _directives(self, step: Step) -> dict[str, str]:
+        if "match" not in step.directives:
+            return step.directives
+        pattern = substitute(step.directives["match"].encode(), self._variables)
+        return {"match": pattern.decode()}
 
     def close(self, name: str | None = None) -> None:
         """Close one connection, or all."""
