@@ -276,13 +276,13 @@ def main(
     )
     header = [
         "",
-        "kvnode/s",
+        f"{candidate}/s",
         "redis/s",
         "ratio",
         "95 %",
         "target",
         "verdict",
-        "kvnode CPU µs/op",
+        f"{candidate} CPU µs/op",
         "redis CPU µs/op",
         "fsyncs/1000",
     ]
