@@ -1,0 +1,49 @@
+# kvnode: `make serve` runs a node, `make test` runs all tests. Both build what is missing.
+
+PORT ?= 6379
+DATA_DIR ?= ./data
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.hpp) setup.py pyproject.toml
+
+.PHONY: build serve test test-debug test-asan bench lint record clean check-tools
+
+build: $(VENV)/.built
+
+check-tools:
+	@ci/check_tools $(PYTHON)
+
+$(VENV)/.installed: pyproject.toml | check-tools
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check "setuptools>=77" wheel "Cython>=3.1,<4"
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	@echo "building the native core"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[test]'
+	@touch $@
+
+serve: build
+	@$(BIN)/kvnode serve --port $(PORT) --data-dir $(DATA_DIR)
+
+test: build
+	@$(BIN)/python -m pytest -q tests
+
+lint: build
+	@$(BIN)/ruff check kvnode tests bench ci setup.py
+
+test-debug:
+	@ci/variant debug
+
+test-asan:
+	@ci/variant asan
+
+bench: build
+	@$(BIN)/python -m bench.ratio
+
+record: build
+	@$(BIN)/python -m tests.conformance.record
+
+clean:
+	rm -rf $(VENV) build kvnode/_core/*.so kvnode/_core/*.cpp
