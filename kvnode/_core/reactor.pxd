@@ -25,8 +25,9 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef enum:
     EVENTS_MAX = 512                # of one epoll_wait
-    ROUNDS_MAX = 64                 # passes of one poll()
-    POLL_MICROS_MAX = 2000          # after which poll() returns to the host
+    ROUNDS_MAX = 1024               # passes of one poll()
+    LINGER_MS = 1                   # that poll() waits for more before it returns
+    POLL_MICROS_MAX = 5000          # after which poll() returns to the host
     READ_BYTES = 1 << 16            # of one connection in one pass
     READ_BYTES_MIN = 1 << 14
     ACCEPTS_MAX = 64                # connections accepted in one pass

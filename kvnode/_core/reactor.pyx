@@ -101,15 +101,23 @@ cdef class Reactor:
         cdef epoll_event events[EVENTS_MAX]
         cdef int n
         cdef int round
+        cdef int epoll
+        cdef bint idle
         cdef uint64_t started = monotonic_micros()
         self.polls += 1
         for round in range(ROUNDS_MAX):
-            n = epoll_wait(self.quiet_epoll if self.paused else self.epoll, events, EVENTS_MAX, 0)
+            epoll = self.quiet_epoll if self.paused else self.epoll
+            idle = self.paused or not self.sequencer.ready
+            n = epoll_wait(epoll, events, EVENTS_MAX, 0)
+            if n == 0 and idle:
+                # Linger before going back to the host: its wake costs more than a short request.
+                with nogil:
+                    n = epoll_wait(epoll, events, EVENTS_MAX, LINGER_MS)
             if n < 0:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, "epoll_wait")
-            if n == 0 and (self.paused or not self.sequencer.ready):
+            if n == 0 and idle:
                 return False
             self.one_pass(events, n)
             if monotonic_micros() - started > POLL_MICROS_MAX:
