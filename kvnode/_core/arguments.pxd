@@ -87,6 +87,13 @@ cdef inline int event(View view, int event_class, bytes name, const Slice* key) 
     return 0
 
 
+cdef inline int event_in(View view, int db, int event_class, bytes name, const Slice* key) except -1:
+    """State one keyspace event of a key in another database."""
+    if view.on_event is not None:
+        view.events.append((event_class, name, key.data[:key.len], db))
+    return 0
+
+
 cdef inline bint any_missing(View view, const Args* args, int first, int step) except -1:
     """Note the keys args[first::step] that must be fetched; whether there are any.
 

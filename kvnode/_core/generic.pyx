@@ -1,13 +1,31 @@
 # cython: boundscheck=False, wraparound=False
-"""Commands on keys of any type: DEL, EXISTS, TYPE and their kin."""
+"""Commands on keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, OBJECT, MEMORY USAGE."""
 
-from libc.stdint cimport int64_t
-from kvnode._core.arguments cimport N_GENERIC, any_missing, event
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport strlen
+from kvnode._core.arguments cimport (
+    N_GENERIC, N_NEW, NO_SUCH_DB, NO_SUCH_KEY, SAME_OBJECT, SYNTAX, any_missing, event, event_in,
+    is_word, refuse, require_i64, require_int, same_bytes)
+from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.parser cimport Args
-from kvnode._core.reply cimport Reply, reply_integer
-from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, Head, View
+from kvnode._core.reply cimport (
+    Reply, reply_array, reply_bulk, reply_integer, reply_null, reply_ok, reply_simple)
+from kvnode._core.strvalue cimport (
+    CHUNK_BYTES, ENCODING_EMBSTR, ENCODING_INT, copy_value, encoding_of, string_length)
+from kvnode._core.tip cimport (
+    DATABASES_MAX, T_CHUNKED, T_STRING, Table, entry_bytes, version_bytes)
+from kvnode._core.typenames cimport type_name
+from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
 
+cdef enum:
+    SHARED_INTEGERS = 10000             # Redis keeps one object for each smaller integer
+    SHARED_REFERENCES = 2147483647      # what it then says of OBJECT REFCOUNT
+    TIMESTAMP_COUNTER_BITS = 16         # commit_ts = ms << 16 | counter
+    CHUNK_OVERHEAD_BYTES = 100          # of memory that a chunk takes beside its bytes, about
+
+
+# -- whether, and how many ----------------------------------------------------------------------
 
 cdef int cmd_del(View view, Args* args, Reply reply) except -1:
     cdef Head head
@@ -43,9 +61,214 @@ cdef int cmd_touch(View view, Args* args, Reply reply) except -1:
     return count_found(view, args, L_READ, reply)
 
 
+cdef int cmd_type(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int found = view.lookup(args.v[1].data, args.v[1].len, L_READ | L_NO_TOUCH, &head)
+    cdef const char* name
+    if found == MISS:
+        return PARK
+    if found != FOUND:
+        return reply_simple(reply, b"none", 4)
+    name = type_name(head.version.type)
+    return reply_simple(reply, name, strlen(name))
+
+
+# -- from one name or database to another -------------------------------------------------------
+
+cdef int rename(View view, Args* args, Reply reply, bint only_new) except -1:
+    """RENAME and RENAMENX. The value moves by its head alone, whatever its size."""
+    cdef Head source
+    cdef Head target
+    cdef Slice* old = &args.v[1]
+    cdef Slice* new = &args.v[2]
+    if any_missing(view, args, 1, 1):
+        return PARK
+    if view.lookup(old.data, old.len, 0, &source) != FOUND:
+        return refuse(reply, NO_SUCH_KEY)
+    if same_bytes(old, new):
+        return reply_integer(reply, 0) if only_new else reply_ok(reply)
+    if view.lookup(new.data, new.len, 0, &target) == FOUND and only_new:
+        return reply_integer(reply, 0)
+    view.move(&source, &target)
+    event(view, N_NEW, b"new", new)
+    event(view, N_GENERIC, b"rename_from", old)
+    event(view, N_GENERIC, b"rename_to", new)
+    return reply_integer(reply, 1) if only_new else reply_ok(reply)
+
+
+cdef int cmd_rename(View view, Args* args, Reply reply) except -1:
+    return rename(view, args, reply, False)
+
+
+cdef int cmd_renamenx(View view, Args* args, Reply reply) except -1:
+    return rename(view, args, reply, True)
+
+
+cdef int cmd_move(View view, Args* args, Reply reply) except -1:
+    cdef Head source
+    cdef Head target
+    cdef Slice* key = &args.v[1]
+    cdef Table* table
+    cdef int64_t db
+    cdef int found
+    cdef int there
+    if not require_int(&args.v[2], &db, reply):
+        return DONE
+    if not 0 <= db < DATABASES_MAX:
+        return refuse(reply, b"ERR value is out of range")
+    if db == view.session.db:
+        return refuse(reply, SAME_OBJECT)
+    table = view.tip.databases[db]
+    found = view.lookup(key.data, key.len, 0, &source)
+    there = view.lookup_in(table, key.data, key.len, 0, &target)
+    if found == MISS or there == MISS:
+        return PARK
+    if found != FOUND or there == FOUND:
+        return reply_integer(reply, 0)
+    view.move(&source, &target)
+    event_in(view, <int>db, N_NEW, b"new", key)
+    event(view, N_GENERIC, b"move_from", key)
+    event_in(view, <int>db, N_GENERIC, b"move_to", key)
+    return reply_integer(reply, 1)
+
+
+cdef int cmd_copy(View view, Args* args, Reply reply) except -1:
+    cdef Head source
+    cdef Head target
+    cdef int64_t db = view.session.db
+    cdef bint replace = False
+    cdef int found
+    cdef int there
+    cdef int i = 3
+    while i < args.n:
+        if is_word(&args.v[i], b"REPLACE"):
+            replace = True
+        elif is_word(&args.v[i], b"DB") and i + 1 < args.n:
+            i += 1
+            if not require_int(&args.v[i], &db, reply):
+                return DONE
+            if not 0 <= db < DATABASES_MAX:
+                return refuse(reply, NO_SUCH_DB)
+        else:
+            return refuse(reply, SYNTAX)
+        i += 1
+    if db == view.session.db and same_bytes(&args.v[1], &args.v[2]):
+        return refuse(reply, SAME_OBJECT)
+    found = view.lookup(args.v[1].data, args.v[1].len, L_READ, &source)
+    there = view.lookup_in(view.tip.databases[db], args.v[2].data, args.v[2].len, 0, &target)
+    if found == MISS or there == MISS:
+        return PARK
+    if found != FOUND or (there == FOUND and not replace):
+        return reply_integer(reply, 0)
+    if copy_value(view, &source, &target) == PARK:
+        return PARK
+    event_in(view, <int>db, N_NEW, b"new", &args.v[2])
+    event_in(view, <int>db, N_GENERIC, b"copy_to", &args.v[2])
+    return reply_integer(reply, 1)
+
+
+# -- OBJECT, MEMORY -----------------------------------------------------------------------------
+
+cdef int find_object(View view, Args* args, Head* head, Reply reply) except -1:
+    """Look up argument 2; FOUND, or MISS (PARK), or ABSENT after a null reply."""
+    cdef int found = view.lookup(args.v[2].data, args.v[2].len, L_READ | L_NO_TOUCH, head)
+    if found != FOUND and found != MISS:
+        reply_null(reply)
+    return found
+
+
+cdef int cmd_object_encoding(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int found = find_object(view, args, &head, reply)
+    cdef int encoding
+    if found != FOUND:
+        return PARK if found == MISS else DONE
+    encoding = encoding_of(head.version)
+    if encoding == ENCODING_INT:
+        return reply_bulk(reply, b"int", 3)
+    if encoding == ENCODING_EMBSTR:
+        return reply_bulk(reply, b"embstr", 6)
+    return reply_bulk(reply, b"raw", 3)
+
+
+cdef int cmd_object_refcount(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int64_t value
+    cdef int found = find_object(view, args, &head, reply)
+    if found != FOUND:
+        return PARK if found == MISS else DONE
+    if encoding_of(head.version) == ENCODING_INT \
+            and parse_i64(head.version.data, head.version.length, &value) \
+            and 0 <= value < SHARED_INTEGERS:
+        return reply_integer(reply, SHARED_REFERENCES)
+    return reply_integer(reply, 1)
+
+
+cdef int cmd_object_idletime(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int64_t used
+    cdef int64_t written
+    cdef int found = find_object(view, args, &head, reply)
+    if found != FOUND:
+        return PARK if found == MISS else DONE
+    used = head.entry.access_s
+    written = <int64_t>((head.version.commit_ts >> TIMESTAMP_COUNTER_BITS) // 1000)
+    return reply_integer(
+        reply, max(0, <int64_t>(view.now_ms // 1000) - max(used, written)))
+
+
+cdef int cmd_object_freq(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int found = find_object(view, args, &head, reply)
+    if found != FOUND:
+        return PARK if found == MISS else DONE
+    return refuse(
+        reply, b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+        b"note that when switching between policies at runtime LRU and LFU data will take some "
+        b"time to adjust.")
+
+
+cdef int cmd_memory_usage(View view, Args* args, Reply reply) except -1:
+    """The bytes that key and value take in memory, a large string's chunks as if all were there."""
+    cdef Head head
+    cdef int64_t samples
+    cdef int64_t size
+    cdef uint64_t length
+    cdef int found
+    cdef int i = 3
+    while i < args.n:
+        if not is_word(&args.v[i], b"SAMPLES") or i + 1 == args.n:
+            return refuse(reply, SYNTAX)
+        if not require_i64(&args.v[i + 1], &samples, reply):
+            return DONE
+        if samples < 0:
+            return refuse(reply, SYNTAX)
+        i += 2
+    found = view.lookup(args.v[2].data, args.v[2].len, L_NO_TOUCH, &head)
+    if found == MISS:
+        return PARK
+    if found != FOUND:
+        return reply_null(reply)
+    size = <int64_t>(entry_bytes(head.key.len) + version_bytes(head.version.length))
+    if head.version.type == T_CHUNKED:
+        length = string_length(head.version)
+        size += <int64_t>(length + (length // CHUNK_BYTES + 1) * CHUNK_OVERHEAD_BYTES)
+    return reply_integer(reply, size)
+
+
 HANDLERS = {
     "del": native(cmd_del),
     "unlink": native(cmd_del),
     "exists": native(cmd_exists),
     "touch": native(cmd_touch),
+    "type": native(cmd_type),
+    "rename": native(cmd_rename),
+    "renamenx": native(cmd_renamenx),
+    "move": native(cmd_move),
+    "copy": native(cmd_copy),
+    "object|encoding": native(cmd_object_encoding),
+    "object|refcount": native(cmd_object_refcount),
+    "object|idletime": native(cmd_object_idletime),
+    "object|freq": native(cmd_object_freq),
+    "memory|usage": native(cmd_memory_usage),
 }

@@ -1,0 +1,174 @@
+# cython: boundscheck=False, wraparound=False
+"""Commands on deadlines: EXPIRE and its kin, TTL and its kin, PERSIST."""
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.stdio cimport snprintf
+from kvnode._core.arguments cimport N_GENERIC, event, is_word, refuse, require_i64
+from kvnode._core.bytes cimport Slice
+from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_integer
+from kvnode._core.strvalue cimport set_deadline
+from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
+
+cdef enum ExpireFlag:
+    EXPIRE_NX = 1
+    EXPIRE_XX = 2
+    EXPIRE_GT = 4
+    EXPIRE_LT = 8
+
+cdef enum:
+    ERROR_BYTES_MAX = 160
+    SHOWN_BYTES_MAX = 100       # of an unknown option, in its error
+
+
+cdef bint parse_conditions(const Args* args, int* flags, Reply reply) except -1:
+    """Read NX, XX, GT, LT from argument 3 on; on an error answer it and return False."""
+    cdef int i
+    cdef const Slice* arg
+    cdef char line[ERROR_BYTES_MAX]
+    flags[0] = 0
+    for i in range(3, args.n):
+        arg = &args.v[i]
+        if is_word(arg, b"NX"):
+            flags[0] |= EXPIRE_NX
+        elif is_word(arg, b"XX"):
+            flags[0] |= EXPIRE_XX
+        elif is_word(arg, b"GT"):
+            flags[0] |= EXPIRE_GT
+        elif is_word(arg, b"LT"):
+            flags[0] |= EXPIRE_LT
+        else:
+            snprintf(line, ERROR_BYTES_MAX, b"ERR Unsupported option %.*s",
+                     <int>min(arg.len, SHOWN_BYTES_MAX), arg.data)
+            refuse(reply, line)
+            return False
+    if flags[0] & EXPIRE_NX and flags[0] & (EXPIRE_XX | EXPIRE_GT | EXPIRE_LT):
+        refuse(reply, b"ERR NX and XX, GT or LT options at the same time are not compatible")
+        return False
+    if flags[0] & EXPIRE_GT and flags[0] & EXPIRE_LT:
+        refuse(reply, b"ERR GT and LT options at the same time are not compatible")
+        return False
+    return True
+
+
+cdef bint condition_holds(int flags, int64_t when, uint64_t deadline) noexcept nogil:
+    """Whether the options allow the deadline `when` in place of `deadline` (0 = none).
+
+    No deadline counts as one that never comes.
+    """
+    if flags & EXPIRE_NX and deadline != 0:
+        return False
+    if flags & EXPIRE_XX and deadline == 0:
+        return False
+    if flags & EXPIRE_GT and (deadline == 0 or when <= <int64_t>deadline):
+        return False
+    if flags & EXPIRE_LT and deadline != 0 and when >= <int64_t>deadline:
+        return False
+    return True
+
+
+cdef int expire(View view, Args* args, Reply reply, const char* command, bint seconds,
+                bint relative) except -1:
+    """EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT. A deadline that has passed deletes the key at once."""
+    cdef Head head
+    cdef char line[ERROR_BYTES_MAX]
+    cdef int64_t when
+    cdef int64_t base = <int64_t>view.now_ms if relative else 0
+    cdef int flags
+    cdef int found
+    if not parse_conditions(args, &flags, reply) or not require_i64(&args.v[2], &when, reply):
+        return DONE
+    if (seconds and (when > INT64_MAX // 1000 or when < INT64_MIN // 1000)) \
+            or (when * 1000 if seconds else when) > INT64_MAX - base:
+        snprintf(line, ERROR_BYTES_MAX, b"ERR invalid expire time in '%s' command", command)
+        return refuse(reply, line)
+    if seconds:
+        when *= 1000
+    when += base
+    found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
+    if found == MISS:
+        return PARK
+    if found != FOUND or not condition_holds(flags, when, head.version.expire_at):
+        return reply_integer(reply, 0)
+    if when <= <int64_t>view.now_ms:
+        view.remove(&head)
+        event(view, N_GENERIC, b"del", &args.v[1])
+    else:
+        set_deadline(view, &head, <uint64_t>when)
+        event(view, N_GENERIC, b"expire", &args.v[1])
+    return reply_integer(reply, 1)
+
+
+cdef int cmd_expire(View view, Args* args, Reply reply) except -1:
+    return expire(view, args, reply, b"expire", True, True)
+
+
+cdef int cmd_pexpire(View view, Args* args, Reply reply) except -1:
+    return expire(view, args, reply, b"pexpire", False, True)
+
+
+cdef int cmd_expireat(View view, Args* args, Reply reply) except -1:
+    return expire(view, args, reply, b"expireat", True, False)
+
+
+cdef int cmd_pexpireat(View view, Args* args, Reply reply) except -1:
+    return expire(view, args, reply, b"pexpireat", False, False)
+
+
+cdef int deadline_of(View view, Args* args, Reply reply, bint seconds, bint relative) except -1:
+    """TTL, PTTL, EXPIRETIME, PEXPIRETIME: -2 for no key, -1 for no deadline."""
+    cdef Head head
+    cdef int64_t value
+    cdef int found = view.lookup(args.v[1].data, args.v[1].len, L_READ | L_NO_TOUCH, &head)
+    if found == MISS:
+        return PARK
+    if found != FOUND:
+        return reply_integer(reply, -2)
+    if head.version.expire_at == 0:
+        return reply_integer(reply, -1)
+    value = <int64_t>head.version.expire_at
+    if relative:
+        value -= <int64_t>view.now_ms
+    return reply_integer(reply, (value + 500) // 1000 if seconds else value)
+
+
+cdef int cmd_ttl(View view, Args* args, Reply reply) except -1:
+    return deadline_of(view, args, reply, True, True)
+
+
+cdef int cmd_pttl(View view, Args* args, Reply reply) except -1:
+    return deadline_of(view, args, reply, False, True)
+
+
+cdef int cmd_expiretime(View view, Args* args, Reply reply) except -1:
+    return deadline_of(view, args, reply, True, False)
+
+
+cdef int cmd_pexpiretime(View view, Args* args, Reply reply) except -1:
+    return deadline_of(view, args, reply, False, False)
+
+
+cdef int cmd_persist(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef int found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
+    if found == MISS:
+        return PARK
+    if found != FOUND or head.version.expire_at == 0:
+        return reply_integer(reply, 0)
+    set_deadline(view, &head, 0)
+    event(view, N_GENERIC, b"persist", &args.v[1])
+    return reply_integer(reply, 1)
+
+
+HANDLERS = {
+    "expire": native(cmd_expire),
+    "pexpire": native(cmd_pexpire),
+    "expireat": native(cmd_expireat),
+    "pexpireat": native(cmd_pexpireat),
+    "ttl": native(cmd_ttl),
+    "pttl": native(cmd_pttl),
+    "expiretime": native(cmd_expiretime),
+    "pexpiretime": native(cmd_pexpiretime),
+    "persist": native(cmd_persist),
+}
