@@ -94,6 +94,15 @@ cdef inline int event_in(View view, int db, int event_class, bytes name, const S
     return 0
 
 
+cdef inline bint note_missing(View view, const Slice* key) except -1:
+    """Note one key if it must be fetched; whether it must."""
+    cdef size_t before = view.missing.size()
+    if view.table.resident:
+        return False
+    view.note_if_missing(view.table, key.data, key.len)
+    return view.missing.size() != before
+
+
 cdef inline bint any_missing(View view, const Args* args, int first, int step) except -1:
     """Note the keys args[first::step] that must be fetched; whether there are any.
 

@@ -40,7 +40,7 @@ cdef bint parse_conditions(const Args* args, int* flags, Reply reply) except -1:
             flags[0] |= EXPIRE_LT
         else:
             snprintf(line, ERROR_BYTES_MAX, b"ERR Unsupported option %.*s",
-                     <int>min(arg.len, SHOWN_BYTES_MAX), arg.data)
+                     <int>min(arg.len, <size_t>SHOWN_BYTES_MAX), arg.data)
             refuse(reply, line)
             return False
     if flags[0] & EXPIRE_NX and flags[0] & (EXPIRE_XX | EXPIRE_GT | EXPIRE_LT):

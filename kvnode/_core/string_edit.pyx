@@ -2,16 +2,17 @@
 """String commands that change or read a part: counters, APPEND, STRLEN, GETRANGE, SETRANGE."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
-from libc.string cimport memcpy
 from kvnode._core.arguments cimport (
     N_NEW, N_STRING, NOT_INTEGER, TOO_LONG, WRONGTYPE, event, refuse, require_i64)
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_i64, parse_i64
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.numbers cimport (
+    LONG_DOUBLE_BYTES_MAX, format_long_double, parse_long_double)
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_bulk, reply_integer
 from kvnode._core.strvalue cimport (
     STRING_BYTES_MAX, is_string, overwrite, reply_span, set_value, string_length)
-from kvnode._core.tip cimport T_STRING, Version
+from kvnode._core.tip cimport T_STRING, V_TEXT_ENCODING, Version
 from kvnode._core.view cimport FOUND, L_READ, MISS, Head, View
 
 
@@ -68,6 +69,34 @@ cdef int cmd_decrby(View view, Args* args, Reply reply) except -1:
     if decrement == INT64_MIN:
         return refuse(reply, b"ERR decrement would overflow")
     return add(view, &args.v[1], -decrement, reply)
+
+
+cdef int cmd_incrbyfloat(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef long double value = 0
+    cdef long double increment
+    cdef char text[LONG_DOUBLE_BYTES_MAX]
+    cdef size_t n
+    cdef int found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
+    if found == MISS:
+        return PARK
+    if found == FOUND and not is_string(head.version):
+        return refuse(reply, WRONGTYPE)
+    if (found == FOUND and (
+            head.version.type != T_STRING
+            or not parse_long_double(head.version.data, head.version.length, &value))) \
+            or not parse_long_double(args.v[2].data, args.v[2].len, &increment):
+        return refuse(reply, b"ERR value is not a valid float")
+    value += increment
+    if value != value or value - value != 0:
+        return refuse(reply, b"ERR increment would produce NaN or Infinity")
+    n = format_long_double(text, value)
+    set_value(view, &head, text, n, head.version.expire_at if found == FOUND else 0,
+              V_TEXT_ENCODING)
+    if found != FOUND:
+        event(view, N_NEW, b"new", &args.v[1])
+    event(view, N_STRING, b"incrbyfloat", &args.v[1])
+    return reply_bulk(reply, text, n)
 
 
 # -- parts --------------------------------------------------------------------------------------
@@ -167,8 +196,10 @@ HANDLERS = {
     "decr": native(cmd_decr),
     "incrby": native(cmd_incrby),
     "decrby": native(cmd_decrby),
+    "incrbyfloat": native(cmd_incrbyfloat),
     "strlen": native(cmd_strlen),
     "getrange": native(cmd_getrange),
+    "substr": native(cmd_getrange),
     "append": native(cmd_append),
     "setrange": native(cmd_setrange),
 }

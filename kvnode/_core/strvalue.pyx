@@ -7,7 +7,7 @@ from kvnode._core.buffer cimport buffer_append, buffer_reserve
 from kvnode._core.bytes cimport ASSERT, DECIMAL_BYTES_MAX, parse_i64
 from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.reply cimport reply_prefix
-from kvnode._core.tip cimport V_RAW_ENCODING
+from kvnode._core.tip cimport V_RAW_ENCODING, V_TEXT_ENCODING
 from kvnode._core.view cimport FOUND, MISS
 
 
@@ -239,6 +239,6 @@ cdef Encoding encoding_of(const Version* v) noexcept nogil:
     cdef int64_t value
     if v.type == T_CHUNKED or v.flags & V_RAW_ENCODING:
         return ENCODING_RAW
-    if parse_i64(v.data, v.length, &value):
+    if not v.flags & V_TEXT_ENCODING and parse_i64(v.data, v.length, &value):
         return ENCODING_INT
     return ENCODING_EMBSTR if v.length <= EMBSTR_BYTES_MAX else ENCODING_RAW

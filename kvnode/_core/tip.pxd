@@ -47,6 +47,7 @@ cdef enum ValueType:        # on disk: DO NOT CHANGE
 
 cdef enum VersionFlag:      # on disk: DO NOT CHANGE
     V_RAW_ENCODING = 1      # OBJECT ENCODING says raw although the value is short
+    V_TEXT_ENCODING = 2     # it never says int: the result of INCRBYFLOAT
 
 
 cdef enum:

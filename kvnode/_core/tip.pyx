@@ -17,6 +17,8 @@ cdef enum:
     HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
     ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
     NO_FETCH = 0xFFFFFFFF
+    SCAN_BUCKETS_MIN = 1024     # a scan looks at no more buckets, and these for each entry wanted:
+    SCAN_BUCKETS_PER_ENTRY = 16 # a table keeps its buckets when its entries go
 
 
 cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil:
@@ -579,13 +581,15 @@ cdef class Tip:
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL:
         """Append entries with hash >= from_hash in hash order, whole buckets at a time.
 
-        Stops after the bucket in which `limit` is reached; next_hash[0] is where to go on, done[0]
-        says that the end was reached. Tombstones are included: they hide rows of LevelDB.
+        Stops after the bucket in which `limit` is reached, or after many empty ones; next_hash[0]
+        is where to go on, done[0] says that the end was reached. Tombstones are included: they hide
+        rows of LevelDB.
         """
         cdef Segment* segment
         cdef Entry* e
         cdef uint64_t at = from_hash
         cdef size_t first
+        cdef size_t buckets = SCAN_BUCKETS_MIN + SCAN_BUCKETS_PER_ENTRY * limit
         done[0] = False
         while True:
             segment = table.directory[0 if table.depth == 0 else at >> (64 - table.depth)]
@@ -599,7 +603,8 @@ cdef class Tip:
             if not next_bucket(segment, &at):
                 done[0] = True
                 return NULL
-            if out.size() >= limit:
+            buckets -= 1
+            if out.size() >= limit or buckets == 0:
                 next_hash[0] = at
                 return NULL
 

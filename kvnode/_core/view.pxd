@@ -82,6 +82,7 @@ cdef class View:
     cdef vector[Staged] staged          # arguments of the running command
     cdef public set staging             # value ids whose chunks are being written by a waiting command
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
+    cdef uint64_t draws                 # of RANDOMKEY, ever
     cdef list events                    # events of the running command
     cdef list switches
 

@@ -1,0 +1,314 @@
+# cython: boundscheck=False, wraparound=False
+"""Commands that walk a database in hash order: SCAN, KEYS, RANDOMKEY.
+
+A cursor is the top 53 bits of the hash from which to go on, so it holds across restarts and in
+clients that keep numbers as doubles; all names of one such value come in one reply. Hashes of names
+never change, hence Redis's guarantee: what is there from a full walk's start to its end is returned.
+
+A database that is not resident is merged from the tip and from rows of LevelDB, which are fetched by
+range: view.ranges[generation, from_hash, count] = (rows, next_hash, done), where rows is a list of
+(hash, user key, envelope) with all rows in [from_hash, next_hash), or to the end if done. An entry
+in the tip hides the row, tombstones included.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport strlen
+from libcpp.vector cimport vector
+from kvnode._core.arguments cimport SYNTAX, is_word, refuse, require_i64
+from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64, get_be64, make_slice, put_be64
+from kvnode._core.dispatch cimport DONE, LONG, PARK, native
+from kvnode._core.glob cimport glob_match
+from kvnode._core.keys cimport K_HEAD
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_null
+from kvnode._core.tip cimport T_NONE, Entry, Table
+from kvnode._core.typenames cimport type_name
+from kvnode._core.view cimport FOUND, L_NO_TOUCH, Head, View
+
+from kvnode.base.errors import CorruptionError
+
+cdef enum:
+    CURSOR_SHIFT = 11               # a cursor is hash >> 11: 53 bits
+    SCAN_COUNT_DEFAULT = 10
+    SCAN_COUNT_MAX = 10000          # a larger COUNT is cut: one step stays short
+    KEYS_AT_ONCE_MAX = 10000        # KEYS of a larger database runs as a job
+    RANDOM_COUNT = 17               # names among which RANDOMKEY draws
+    ENVELOPE_HAS_ROW = 0x01         # of LevelDB envelopes, see tip.pyx
+    VALUE_HAS_DEADLINE = 0x80       # of head values, see tip.pyx
+
+
+cdef struct Filter:
+    Slice pattern           # data NULL: every name
+    const Slice* type       # NULL: every type
+
+
+cdef bint type_matches(const Filter* filter, uint8_t type) noexcept nogil:
+    cdef const char* name
+    cdef size_t i
+    cdef uint8_t c
+    if filter.type == NULL:
+        return True
+    name = type_name(type)
+    if strlen(name) != filter.type.len:
+        return False
+    for i in range(filter.type.len):
+        c = <uint8_t>filter.type.data[i]
+        if 65 <= c <= 90:
+            c += 32
+        if c != <uint8_t>name[i]:
+            return False
+    return True
+
+
+cdef inline bint name_matches(const Filter* filter, const char* name, size_t n) noexcept nogil:
+    return filter.pattern.data == NULL \
+        or glob_match(filter.pattern.data, filter.pattern.len, name, n, False)
+
+
+cdef int walk(View view, Table* table, uint64_t from_hash, size_t count, const Filter* filter,
+              vector[Slice]* names, uint64_t* next_hash, bint* done) except -1:
+    """Append the names that pass `filter`, of about `count` names from `from_hash` on.
+
+    next_hash[0] is where to go on unless done[0]. Names lie in entries or in view.ranges: use them
+    within the command. Returns PARK when rows must be fetched.
+    """
+    cdef vector[Entry*] entries
+    cdef Entry* e
+    cdef Head head
+    cdef uint64_t end = 0
+    cdef uint64_t row_end = 0
+    cdef bint row_done = True
+    cdef list rows = None
+    cdef size_t i
+    if not table.resident:
+        found = view.ranges.get((table.id, from_hash, count))
+        if found is None:
+            view.missing_ranges.append((table.id, from_hash, count))
+            return PARK
+        rows, row_end, row_done = found
+    view.tip.scan_next(table, from_hash, &entries, count, &end, done)
+    if not row_done:
+        if done[0] or row_end < end:
+            end = row_end
+        done[0] = False
+    end &= ~((<uint64_t>1 << CURSOR_SHIFT) - 1)
+    next_hash[0] = end
+    for i in range(entries.size()):
+        e = entries[i]
+        if (e.hash >= end and not done[0]) or e.newest.type == T_NONE \
+                or not name_matches(filter, e.key, e.key_len) \
+                or not type_matches(filter, e.newest.type):
+            continue
+        if e.newest.expire_at and e.newest.expire_at <= view.now_ms:
+            view.lookup_in(table, e.key, e.key_len, L_NO_TOUCH, &head)     # deletes it
+            continue
+        names.push_back(make_slice(e.key, e.key_len))
+    if rows is not None:
+        return walk_rows(view, table, rows, end, done[0], filter, names,
+                         (table.id, from_hash, count))
+    return DONE
+
+
+cdef int walk_rows(View view, Table* table, list rows, uint64_t end, bint done,
+                   const Filter* filter, vector[Slice]* names, tuple source) except -1:
+    """Append the names of rows below `end` that the tip does not hide.
+
+    A row past its deadline is fetched like any record, so that the walk, run again, deletes it.
+    """
+    cdef uint64_t hash
+    cdef uint64_t expire_at
+    cdef uint8_t type
+    cdef bytes key
+    cdef bytes envelope
+    cdef bint expired = False
+    for hash, key, envelope in rows:
+        if hash >= end and not done:
+            break
+        if view.tip.find(table, hash, key, len(key)) != NULL \
+                or not name_matches(filter, key, len(key)):
+            continue
+        type = open_row(envelope, &expire_at)
+        if not type_matches(filter, type):
+            continue
+        if expire_at and expire_at <= view.now_ms:
+            view.miss(K_HEAD, table, hash, key, len(key))
+            expired = True
+            continue
+        names.push_back(make_slice(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
+    if expired:
+        view.missing_ranges.append(source)
+        return PARK
+    return DONE
+
+
+cdef uint8_t open_row(bytes envelope, uint64_t* expire_at) except 0:
+    """Return the type of a head as LevelDB keeps it, and its deadline."""
+    cdef const char* p = PyBytes_AS_STRING(envelope)
+    cdef size_t n = PyBytes_GET_SIZE(envelope)
+    cdef size_t at
+    if n < 11:
+        raise CorruptionError(f"stored head of {n} bytes")
+    at = 17 if p[8] & ENVELOPE_HAS_ROW else 9
+    if n < at + 2 or (p[at + 1] & VALUE_HAS_DEADLINE and n < at + 10) or p[at] == T_NONE:
+        raise CorruptionError(f"stored head of {n} bytes")
+    expire_at[0] = get_be64(p + at + 2) if p[at + 1] & VALUE_HAS_DEADLINE else 0
+    return <uint8_t>p[at]
+
+
+cdef inline void observe_all(View view) noexcept:
+    """The reply depends on every key: it waits for the newest write there can be (I2)."""
+    view.observed = view.commit_ts
+
+
+cdef int reply_names(vector[Slice]* names, Reply reply) except -1:
+    cdef size_t i
+    reply_array(reply, <int64_t>names.size())
+    for i in range(names.size()):
+        reply_bulk(reply, names[0][i].data, names[0][i].len)
+    return DONE
+
+
+# -- SCAN ---------------------------------------------------------------------------------------
+
+cdef bint parse_cursor(const Slice* arg, uint64_t* cursor) noexcept nogil:
+    """Parse an unsigned decimal; leading zeros are allowed, as in Redis."""
+    cdef uint64_t value = 0
+    cdef size_t i
+    cdef uint8_t digit
+    if arg.len == 0:
+        return False
+    for i in range(arg.len):
+        digit = <uint8_t>(<uint8_t>arg.data[i] - 48)
+        if digit > 9 or value > (<uint64_t>0xFFFFFFFFFFFFFFFF - digit) // 10:
+            return False
+        value = value * 10 + digit
+    cursor[0] = value
+    return True
+
+
+cdef int parse_scan(const Args* args, Filter* filter, int64_t* count, Reply reply) except -1:
+    """Read the options of SCAN from argument 2 on; False after an error reply."""
+    cdef int i = 2
+    filter.pattern.data = NULL
+    filter.type = NULL
+    count[0] = SCAN_COUNT_DEFAULT
+    while i < args.n:
+        if i + 1 == args.n:
+            refuse(reply, SYNTAX)
+            return False
+        if is_word(&args.v[i], b"COUNT"):
+            if not require_i64(&args.v[i + 1], count, reply):
+                return False
+            if count[0] < 1:
+                refuse(reply, SYNTAX)
+                return False
+        elif is_word(&args.v[i], b"MATCH"):
+            filter.pattern = every_name(args.v[i + 1])
+        elif is_word(&args.v[i], b"TYPE"):
+            filter.type = &args.v[i + 1]
+        else:
+            refuse(reply, SYNTAX)
+            return False
+        i += 2
+    return True
+
+
+cdef inline Slice every_name(Slice pattern) noexcept nogil:
+    """`pattern`, or no pattern if it is a lone star."""
+    if pattern.len == 1 and pattern.data[0] == 42:
+        pattern.data = NULL
+    return pattern
+
+
+cdef int cmd_scan(View view, Args* args, Reply reply) except -1:
+    cdef vector[Slice] names
+    cdef char digits[DECIMAL_BYTES_MAX]
+    cdef Filter filter
+    cdef int64_t count
+    cdef uint64_t cursor
+    cdef uint64_t following = 0
+    cdef bint done = True
+    if not parse_cursor(&args.v[1], &cursor):
+        return refuse(reply, b"ERR invalid cursor")
+    if not parse_scan(args, &filter, &count, reply):
+        return DONE
+    if count > SCAN_COUNT_MAX:
+        count = SCAN_COUNT_MAX
+    observe_all(view)
+    if cursor >> (64 - CURSOR_SHIFT) == 0 and walk(
+            view, view.table, cursor << CURSOR_SHIFT, count, &filter, &names, &following,
+            &done) == PARK:
+        return PARK
+    cursor = 0 if done else following >> CURSOR_SHIFT
+    reply_array(reply, 2)
+    reply_bulk(reply, digits, format_u64(digits, cursor))
+    return reply_names(&names, reply)
+
+
+# -- KEYS, RANDOMKEY ----------------------------------------------------------------------------
+
+cdef int cmd_keys(View view, Args* args, Reply reply) except -1:
+    """All names at once when there are few; else LONG, except inside EXEC, which is one step."""
+    cdef vector[Slice] names
+    cdef Filter filter
+    cdef uint64_t following = 0
+    cdef bint done = False
+    if not view.session.in_exec and (
+            not view.table.resident or view.table.entries > KEYS_AT_ONCE_MAX):
+        return LONG
+    observe_all(view)
+    filter.pattern = every_name(args.v[1])
+    filter.type = NULL
+    while not done:
+        if walk(view, view.table, following, KEYS_AT_ONCE_MAX, &filter, &names, &following,
+                &done) == PARK:
+            return PARK
+    return reply_names(&names, reply)
+
+
+cdef int cmd_randomkey(View view, Args* args, Reply reply) except -1:
+    """Draw among the names that follow a random hash; from the first on when none do."""
+    cdef vector[Slice] names
+    cdef Filter filter
+    cdef Table* table = view.table
+    cdef uint64_t chance = draw(view)
+    cdef uint64_t at = chance
+    cdef bint done = False
+    cdef bint wrapped = False
+    filter.pattern.data = NULL
+    filter.type = NULL
+    observe_all(view)
+    if not table.resident:
+        for generation, from_hash, count in view.ranges:
+            if generation == table.id and count == RANDOM_COUNT:
+                at = from_hash      # its own range, fetched while it was parked
+                break
+    while table.keys > 0:
+        if walk(view, table, at, RANDOM_COUNT, &filter, &names, &at, &done) == PARK:
+            return PARK
+        if not names.empty():
+            return reply_bulk(reply, names[chance % names.size()].data,
+                              names[chance % names.size()].len)
+        if done:
+            if wrapped:
+                break
+            wrapped = True
+            at = 0
+    return reply_null(reply)
+
+
+cdef uint64_t draw(View view) noexcept:
+    """A number that looks random but follows from the batch: handlers have no other source."""
+    cdef char seed[16]
+    view.draws += 1
+    put_be64(seed, view.commit_ts)
+    put_be64(seed + 8, view.draws)
+    return view.tip.hash_key(seed, 16)
+
+
+HANDLERS = {
+    "scan": native(cmd_scan),
+    "keys": native(cmd_keys),
+    "randomkey": native(cmd_randomkey),
+}
