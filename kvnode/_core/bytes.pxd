@@ -17,8 +17,12 @@ cdef extern from *:
     #endif
     static inline void kv_put_be64(char *p, uint64_t v) { v = __builtin_bswap64(v); memcpy(p, &v, 8); }
     static inline void kv_put_be32(char *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
-    static inline uint64_t kv_get_be64(const char *p) { uint64_t v; memcpy(&v, p, 8); return __builtin_bswap64(v); }
-    static inline uint32_t kv_get_be32(const char *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
+    static inline uint64_t kv_get_be64(const char *p) {
+        uint64_t v; memcpy(&v, p, 8); return __builtin_bswap64(v);
+    }
+    static inline uint32_t kv_get_be32(const char *p) {
+        uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v);
+    }
     """
     void ASSERT "KV_ASSERT"(bint condition) noexcept nogil
     void put_be64 "kv_put_be64"(char* p, uint64_t v) noexcept nogil

@@ -20,6 +20,7 @@ cdef enum:
     ERROR_ARGUMENT_BYTES = 128  # of an unknown command's arguments, in its error
     ERROR_CODES_MAX = 128       # different codes counted
     FAST_RUN = 16               # fast commands measured together
+    PRECISE_MICROS = 1000       # slowlog-log-slower-than below this measures every command
 
 
 # Commands that store an argument whole. Large ones are written beforehand, in bounded entries.
@@ -151,7 +152,7 @@ cdef class Dispatch:
         cdef uint64_t micros
         cdef uint64_t errors = session.reply.errors
         cdef int outcome
-        if command.flags & C_FAST and self.slow_micros > 1000 or self.slow_micros < 0 and command.flags & C_FAST:
+        if command.flags & C_FAST and not 0 <= self.slow_micros < PRECISE_MICROS:
             if <void*>command != self.run_command or self.run_length >= FAST_RUN:
                 self.end_run()
                 self.run_command = <void*>command

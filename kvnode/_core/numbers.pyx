@@ -63,7 +63,9 @@ cdef extern from *:
         if (errno == ERANGE && (std::isinf(*value) || *value == 0)) return false;
         return errno != EINVAL;
     }
-    static bool kv_parse_double(const char *p, size_t n, double *v) { return kv_parse<double, strtod>(p, n, v); }
+    static bool kv_parse_double(const char *p, size_t n, double *v) {
+        return kv_parse<double, strtod>(p, n, v);
+    }
     static bool kv_parse_long_double(const char *p, size_t n, long double *v) {
         return kv_parse<long double, strtold>(p, n, v);
     }

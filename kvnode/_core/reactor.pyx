@@ -296,7 +296,8 @@ cdef class Reactor:
             session.sent(done)
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
-                if self.output_bytes_max and session.reply.out.len - session.out_head > self.output_bytes_max:
+                if self.output_bytes_max \
+                        and session.reply.out.len - session.out_head > self.output_bytes_max:
                     return self.drop(connection, "client-output-buffer-limit")
                 return 0
         if connection.interest & EPOLLOUT:

@@ -102,11 +102,14 @@ cdef class View:
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1
     cdef int write_counts(self) except -1
     cdef int push_write(self, Entry* entry, Version* version) except -1
-    cdef int record_put(self, Table* table, const char* key, size_t n, const char* value, size_t m) except -1
+    cdef int record_put(self, Table* table, const char* key, size_t n,
+                        const char* value, size_t m) except -1
     cdef int record_delete(self, Table* table, const char* key, size_t n) except -1
     cdef int chunk(self, uint64_t value_id, uint32_t number, Version** version) except -1
-    cdef int write_chunk(self, uint64_t value_id, uint32_t number, const char* data, size_t n) except -1
-    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length, uint64_t expire_at) except -1
+    cdef int write_chunk(self, uint64_t value_id, uint32_t number,
+                         const char* data, size_t n) except -1
+    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length,
+                            uint64_t expire_at) except -1
     cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
     cdef uint64_t staged_id(self, const char* data, uint64_t length) noexcept
     cdef int untrash(self, uint64_t id) except -1

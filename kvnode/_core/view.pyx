@@ -251,7 +251,8 @@ cdef class View:
         memcpy(v.data, old.data, old.length)
         return self.place(source, self.tip.new_version(0))
 
-    cdef int record_put(self, Table* table, const char* key, size_t n, const char* value, size_t m) except -1:
+    cdef int record_put(self, Table* table, const char* key, size_t n,
+                        const char* value, size_t m) except -1:
         """Write a record that is no head."""
         cdef uint64_t hash = self.tip.hash_key(key, n)
         cdef Entry* e = self.tip.find(table, hash, key, n)
@@ -300,7 +301,8 @@ cdef class View:
         put_be32(key + 8, number)
         return self.record_put(self.tip.chunks, key, 12, data, n)
 
-    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length, uint64_t expire_at) except -1:
+    cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length,
+                            uint64_t expire_at) except -1:
         """Make the chunks written under `value_id` the value of a key."""
         cdef Version* v
         cdef Version* old = head.version
