@@ -130,4 +130,5 @@ LINK_RECORD_BYTES = record_bytes(_LINK.size)
 
 def decode_link(term: int, index: int, commit_ts: int, payload: bytes) -> Link:
     """Take a link record apart; its CRCs were checked before."""
-    return Link(*_LINK.unpack(payload), term=term, index=index, commit_ts=commit_ts)
+    sequence, end, chain = _LINK.unpack(payload)
+    return Link(sequence, end, chain, term, index, commit_ts)

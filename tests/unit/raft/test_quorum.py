@@ -1,0 +1,61 @@
+"""Majorities against dumb versions, on all small inputs."""
+
+from itertools import product
+
+import pytest
+
+from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.quorum import VoteResult, committed_index, majority, vote_result
+
+
+def test_committed_index_is_what_a_majority_has():
+    for size in range(1, 6):
+        voters = range(1, size + 1)
+        for matches in product(range(4), repeat=size):
+            match = dict(zip(voters, matches, strict=True))
+            dumb = max(n for n in range(4) if sum(m >= n for m in matches) * 2 > size)
+            assert committed_index(voters, match) == dumb
+
+
+def test_vote_result_is_decided_as_soon_as_it_can_be():
+    for size in range(1, 6):
+        voters = range(1, size + 1)
+        for answers in product((True, False, None), repeat=size):
+            votes = {v: a for v, a in zip(voters, answers, strict=True) if a is not None}
+            can_win = sum(a is not False for a in answers) * 2 > size
+            has_won = sum(a is True for a in answers) * 2 > size
+            expected = VoteResult.WON if has_won else VoteResult.PENDING
+            assert vote_result(voters, votes) is (expected if can_win else VoteResult.LOST)
+
+
+@pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_majority(size, needed):
+    assert majority(range(size)) == needed
+
+
+def test_log_terms_against_a_list():
+    """Appends, replacements and cuts give the terms that a plain list gives."""
+    steps = [(1, 1, 5), (1, 6, 6), (3, 7, 9), (4, 4, 4), (4, 5, 8), (6, 8, 8), (7, 9, 9)]
+    log, plain = LogTerms(), {0: 0}
+    for term, first, last in steps:
+        log.append(term, first, last)
+        plain = {i: t for i, t in plain.items() if i < first}
+        plain |= dict.fromkeys(range(first, last + 1), term)
+        assert {i: log.term(i) for i in range(log.last_index + 1)} == plain
+        assert (log.last_index, log.last_term) == (last, term)
+        assert log.term(last + 1) is None
+        assert LogTerms(log.stretches(), last).stretches() == log.stretches()
+    for cut in (0, 3, 4, 5, 9):
+        log.cut(cut)
+        assert log.base_index == cut
+        assert [log.term(i) for i in range(cut, 10)] == [plain[i] for i in range(cut, 10)]
+        assert cut == 0 or log.term(cut - 1) is None
+
+
+def test_log_has_no_gaps():
+    log = LogTerms()
+    with pytest.raises(AssertionError):
+        log.append(1, 2, 2)
+    log.append(2, 1, 3)
+    with pytest.raises(AssertionError):
+        log.append(1, 4, 4)
