@@ -15,7 +15,7 @@ cdef extern from *:
     #define KV_SYNTAX "ERR syntax error"
     #define KV_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
     #define KV_NOT_INTEGER "ERR value is not an integer or out of range"
-    #define KV_NOT_INT "ERR value is out of range, must be between -2147483648 and 2147483647"
+    #define KV_NOT_INT "ERR value is out of range, value must between -2147483648 and 2147483647"
     #define KV_NO_SUCH_KEY "ERR no such key"
     #define KV_SAME_OBJECT "ERR source and destination objects are the same"
     #define KV_NO_SUCH_DB "ERR DB index is out of range"

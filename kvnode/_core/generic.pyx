@@ -115,7 +115,7 @@ cdef int cmd_move(View view, Args* args, Reply reply) except -1:
     if not require_int(&args.v[2], &db, reply):
         return DONE
     if not 0 <= db < DATABASES_MAX:
-        return refuse(reply, b"ERR value is out of range")
+        return refuse(reply, NO_SUCH_DB)
     if db == view.session.db:
         return refuse(reply, SAME_OBJECT)
     table = view.tip.databases[db]

@@ -194,6 +194,9 @@ cdef int parse_scan(const Args* args, Filter* filter, int64_t* count, Reply repl
     filter.type = NULL
     count[0] = SCAN_COUNT_DEFAULT
     while i < args.n:
+        if is_word(&args.v[i], b"NOVALUES"):
+            refuse(reply, b"ERR NOVALUES option can only be used in HSCAN")
+            return False
         if i + 1 == args.n:
             refuse(reply, SYNTAX)
             return False
