@@ -18,6 +18,9 @@ class SegmentReader:
     def skip(self) -> tuple[int, list[tuple[int, int, int, int]], int]:
         """Walk on to the end; return (highest synced offset stated, runs, last commit_ts)."""
 
+    def go_on(self, limit: int) -> None:
+        """Let the walk go on up to `limit`."""
+
     def find_synced(self) -> int:
         """Return the highest synced offset that any header behind `offset` states, or 0."""
 

@@ -86,6 +86,10 @@ cdef class SegmentReader:
             runs.append((run_offset, run_term, run_first, run_last))
         return synced, runs, commit_ts
 
+    def go_on(self, size_t limit):
+        """Let the walk go on up to `limit`."""
+        self.limit = min(limit, <size_t>len(self.data))
+
     def find_synced(self):
         """Return the highest synced offset that any record header behind `offset` states, or 0.
 

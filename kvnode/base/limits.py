@@ -9,6 +9,7 @@ GIB = 1024 * MIB
 
 # -- log ----------------------------------------------------------------------------------------
 SEGMENT_BYTES = 64 * MIB  # preallocated size of a log segment
+START_SEGMENT_BYTES = 4 * MIB  # of the segment that each start makes, while the node waits for it
 BATCH_BYTES_MAX = 4 * MIB  # a batch closes past this; only an EXEC or one command may overshoot
 RECORD_BYTES_MAX = 1 * GIB  # a longer length in a log record is corruption, not a promise
 

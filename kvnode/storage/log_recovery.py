@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from kvnode._core.logreader import LogReplay, SegmentReader
 from kvnode.base.errors import CorruptionError
+from kvnode.base.limits import START_SEGMENT_BYTES
 from kvnode.storage.disk import Disk
 from kvnode.storage.log import Entry, LogStart, first_records, make_segment, segment_path
 from kvnode.storage.log_format import (
@@ -297,13 +298,14 @@ def _check_checkpoint(directory: str, scans: list[_Scan], checkpoint_index: int)
 def _read_entries(disk: Disk, directory: str, newest: _Scan, kept: _Scan) -> list[Entry]:
     """Return the entries of the newest segment that are whole but not stated to be synced."""
     data = _read(disk, directory, newest.header.sequence, newest.end)
-    floor = kept.end if kept.runs else HEADER_BYTES
+    # What is below is skipped natively: it may be a million records.
+    reader = SegmentReader(data, newest.header.segment_id, kept.end)
+    reader.skip()
+    reader.go_on(newest.end)
     return [
         Entry(term, index, commit_ts, payload)
-        for offset, kind, term, index, commit_ts, _, payload in SegmentReader(
-            data, newest.header.segment_id
-        )
-        if kind == ENTRY and offset >= floor
+        for _, kind, term, index, commit_ts, _, payload in reader
+        if kind == ENTRY
     ]
 
 
@@ -321,11 +323,15 @@ def _go_on(
 ) -> RecoveredLog:
     """Make the segment in which the log goes on, beginning with a synced copy of `tail`."""
     tail = list(tail)
-    header = Header(segment_id_at(id_seed, sequence), sequence, segment_bytes)
+    capacity = min(segment_bytes, START_SEGMENT_BYTES)
+    header = Header(segment_id_at(id_seed, sequence), sequence, capacity)
     records, end = first_records(header, link, tail)
-    if end.end - HEADER_BYTES > segment_bytes // 2:
-        header = replace(header, capacity=end.end + segment_bytes)
-    disk.close(make_segment(disk, directory, header, records))
+    if end.end - HEADER_BYTES > capacity // 2:
+        header = replace(header, capacity=end.end + capacity)
+    # Blocks that were written once make the syncs to come cheaper.
+    disk.close(
+        make_segment(disk, directory, header, records.ljust(header.capacity - HEADER_BYTES, b"\0"))
+    )
     scans = [*scans, _scan(disk, directory, header, end.end)]
     assert scans[-1].position() == end, "the segment just written reads back differently"
     oldest = scans[0].link

@@ -11,7 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kvnode"
 
 LAYERS = (
-    "base", "_core", "storage", "raft", "txn", "commands", "scripting", "server", "__main__",
+    "base",
+    "_core",
+    "storage",
+    "raft",
+    "txn",
+    "commands",
+    "scripting",
+    "server",
+    "__main__",
 )
 SIDEWAYS_FORBIDDEN = {("raft", "storage")}  # raft declares what it needs; storage fits it
 OWNERS = {

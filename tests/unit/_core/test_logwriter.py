@@ -297,3 +297,28 @@ def test_simulated_log_completes_when_told():
     assert log.position() == (1, 3, 1, 3, 0)
     log.fail(errno.EIO)
     assert log.position()[4] == errno.EIO
+
+
+def test_many_lives_with_segments_used_again(directory):
+    """Old contents of recycled files, made-ahead segments and restarts never show."""
+    rng = random.Random(11)
+    index, checkpoint, written = 0, 0, {}
+    for life in range(1, 8):
+        log = Log(
+            directory,
+            segment_bytes=1 << 13,
+            id_seed=life,
+            checkpoint=checkpoint,
+            mark_delay_ms=rng.choice([0, 3_600_000]),
+        )
+        assert log.recovered.last_index == index
+        assert log.entries() == [written[i] for i in range(log.recovered.first_index, index + 1)]
+        for _ in range(rng.randrange(50, 150)):
+            index += 1
+            written[index] = (life, index, index << 16, rng.randbytes(rng.randrange(600)))
+            log.writer.append(*written[index])
+            if rng.random() < 0.05:
+                log.wait_synced(index)
+                checkpoint = rng.randrange(checkpoint, index)
+                log.writer.cut(checkpoint)
+        log.writer.close()
