@@ -31,3 +31,9 @@ EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at 
 
 # -- connections --------------------------------------------------------------------------------
 RESERVED_FILES = 1100  # descriptors for LevelDB's tables, the log, and the node itself
+
+# -- commands -----------------------------------------------------------------------------------
+SESSION_OVERHEAD_BYTES = 2 * KIB  # what an idle connection costs, as CLIENT LIST states it
+SLOWLOG_ARGUMENTS_MAX = 32  # arguments kept of a slow command
+SLOWLOG_ARGUMENT_BYTES_MAX = 128  # bytes kept of each
+SLOWLOG_REPLY_DEFAULT = 10  # entries that SLOWLOG GET returns unasked

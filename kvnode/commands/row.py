@@ -1,0 +1,203 @@
+"""Row: everything that is known about one command, as the table holds it.
+
+COMMAND, COMMAND DOCS, the ACL categories, key extraction and docs/COMMANDS.md are made from rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+# Flags in the order in which COMMAND INFO lists them.
+FLAGS = (
+    "write",
+    "readonly",
+    "denyoom",
+    "admin",
+    "pubsub",
+    "noscript",
+    "blocking",
+    "loading",
+    "stale",
+    "skip_monitor",
+    "skip_slowlog",
+    "asking",
+    "fast",
+    "no_auth",
+    "may_replicate",
+    "no_mandatory_keys",
+    "no_async_loading",
+    "no_multi",
+    "allow_busy",
+)
+
+# What dispatch acts on: the bits of CommandFlag in _core/dispatch.pxd.
+FLAG_BITS = {
+    "write": 1,
+    "readonly": 2,
+    "denyoom": 4,
+    "admin": 8,
+    "noscript": 16,
+    "loading": 32,
+    "stale": 64,
+    "fast": 128,
+    "no_auth": 256,
+    "no_multi": 512,
+    "allow_busy": 1024,
+    "no_queue": 2048,
+}
+
+CATEGORIES = (
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+)
+
+# The category that a group's commands have of themselves.
+GROUP_CATEGORY = {
+    "string": "string",
+    "generic": "keyspace",
+    "transactions": "transaction",
+    "connection": "connection",
+}
+
+KEY_FLAGS = (
+    "RO",
+    "RW",
+    "OW",
+    "RM",
+    "access",
+    "update",
+    "insert",
+    "delete",
+    "not_key",
+    "incomplete",
+    "variable_flags",
+)
+
+# Commands that act at once between MULTI and EXEC instead of being queued.
+NEVER_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+
+Handler = Callable[..., object]  # handler(view, args, reply), see context.py
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a command's keys lie.
+
+    flags: words of KEY_FLAGS.   index: of the first key.   last: of the last key, relative to
+    `index`, or negative to count from the end.   variable: flags of a given call.
+    """
+
+    flags: str
+    index: int = 1
+    last: int = 0
+    step: int = 1
+    notes: str = ""
+    variable: Callable[[Sequence[bytes]], str] | None = None
+
+    def positions(self, count: int) -> range:
+        """Return the positions of the keys among `count` arguments, the command's name included."""
+        last = count + self.last if self.last < 0 else self.index + self.last
+        return range(self.index, min(last, count - 1) + 1, self.step)
+
+    def ordered_flags(self) -> list[str]:
+        """Return the flags in the order of COMMAND INFO."""
+        words = self.flags.split()
+        if self.variable is not None:
+            words.append("variable_flags")
+        return sorted(words, key=KEY_FLAGS.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command or subcommand.
+
+    name: lower case, a subcommand as "config|get".   arity: number of arguments with the name;
+    negative = at least.   acl: categories beside those that follow from flags; None: the group's.
+    syntax: see syntax.py.   native: name of its handler in the native core; else `handler`.
+    history: (version, what came).   deprecated: (version, what replaces it).
+    """
+
+    name: str
+    syntax: str
+    summary: str
+    since: str
+    arity: int
+    group: str
+    flags: str = ""
+    keys: tuple[Key, ...] = ()
+    complexity: str = "O(1)"
+    acl: str | None = None
+    tips: tuple[str, ...] = ()
+    handler: Handler | None = None
+    native: str | None = None
+    subcommands: tuple["Row", ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
+    deprecated: tuple[str, str] | None = None
+    doc_flags: tuple[str, ...] = ()
+
+    @property
+    def flag_words(self) -> list[str]:
+        """Flags in the order of COMMAND INFO."""
+        return sorted(self.flags.split(), key=FLAGS.index)
+
+    @property
+    def flag_bits(self) -> int:
+        """Flags as dispatch wants them."""
+        words = self.flags.split()
+        if self.name in NEVER_QUEUED:
+            words.append("no_queue")
+        return sum(FLAG_BITS.get(word, 0) for word in words)
+
+    @property
+    def categories(self) -> list[str]:
+        """ACL categories, without "@", in the order of COMMAND INFO."""
+        flags = set(self.flags.split())
+        if self.acl is None:
+            own = {GROUP_CATEGORY.get(self.group, "")} if not self.subcommands else set()
+        else:
+            own = set(self.acl.split())
+        if "write" in flags:
+            own.add("write")
+        if "readonly" in flags:
+            own.add("read")
+        if "admin" in flags:
+            own |= {"admin", "dangerous"}
+        own |= flags & {"pubsub", "blocking"}
+        own.add("fast" if "fast" in flags else "slow")
+        return [category for category in CATEGORIES if category in own]
+
+    @property
+    def key_range(self) -> tuple[int, int, int]:
+        """First key, last key and step, the older and coarser form of `keys`."""
+        if not self.keys:
+            return 0, 0, 0
+        lasts = [key.last if key.last < 0 else key.index + key.last for key in self.keys]
+        last = min(lasts) if min(lasts) < 0 else max(lasts)
+        return self.keys[0].index, last, self.keys[0].step
+
+    @property
+    def title(self) -> str:
+        """Name as people write it, for example "CONFIG GET"."""
+        return self.name.replace("|", " ").upper()
+
+    def accepts(self, count: int) -> bool:
+        """Return whether a call with `count` arguments, the name included, has the right arity."""
+        return count == self.arity if self.arity > 0 else count >= -self.arity

@@ -1,0 +1,78 @@
+"""The table of all commands, made of the rows that stand beside their handlers."""
+
+from collections.abc import Mapping
+
+from kvnode._core.dispatch import Command, NativeHandler
+from kvnode.base.errors import InvariantError
+from kvnode.commands import (
+    acl,
+    client,
+    cluster,
+    command,
+    config,
+    connection,
+    debug,
+    generic,
+    latency,
+    memory,
+    persistence,
+    server,
+    slowlog,
+    strings,
+    transactions,
+)
+from kvnode.commands.row import Row
+
+ROWS: tuple[Row, ...] = tuple(
+    sorted(
+        (
+            *strings.ROWS,
+            *generic.ROWS,
+            *transactions.ROWS,
+            *connection.ROWS,
+            *client.ROWS,
+            *command.ROWS,
+            *config.ROWS,
+            *server.ROWS,
+            *persistence.ROWS,
+            *slowlog.ROWS,
+            *memory.ROWS,
+            *latency.ROWS,
+            *debug.ROWS,
+            *acl.ROWS,
+            *cluster.ROWS,
+        ),
+        key=lambda row: row.name,
+    )
+)
+
+
+def build(native_handlers: Mapping[str, NativeHandler]) -> list[Command]:
+    """Return the commands that dispatch runs.
+
+    native_handlers: the HANDLERS of the native modules, by row name. A row whose native handler is
+    missing is left out: clients see an unknown command.
+    """
+    commands = [command for row in ROWS if (command := _command(row, native_handlers))]
+    names = {command.name for command in commands}
+    if len(names) != len(commands):
+        raise InvariantError("two rows of the command table have one name")
+    return commands
+
+
+def _command(row: Row, native_handlers: Mapping[str, NativeHandler]) -> Command | None:
+    handler: object = row.handler
+    if row.native is not None:
+        handler = native_handlers.get(row.native)
+        if handler is None:
+            return None
+    subcommands = None
+    if row.subcommands:
+        subcommands = {}
+        for subrow in row.subcommands:
+            subcommand = _command(subrow, native_handlers)
+            if subcommand is not None:
+                subcommands[subrow.name.partition("|")[2].upper().encode()] = subcommand
+    return Command(
+        row.name.encode(), row.arity, row.flag_bits, row.key_range, handler, row, subcommands
+    )
