@@ -192,6 +192,36 @@ def _decode_at(raw: bytes, at: int) -> tuple[Reply, int]:
     return {b"*": list, b"~": ReplySet, b">": Push}[kind](items), at
 
 
+def split_array(raw: bytes) -> list[bytes]:
+    """Return the bytes of each element of an array. Raises ValueError for anything else."""
+    end = raw.index(b"\r\n")
+    if raw[:1] != b"*":
+        raise ValueError(f"not an array: {raw[:80]!r}")
+    at = end + 2
+    items = []
+    for _ in range(max(int(raw[1:end]), 0)):
+        start = at
+        _, at = _decode_at(raw, at)
+        items.append(raw[start:at])
+    return items
+
+
+def encode_reply(value: Reply, protocol: int = 2) -> bytes:
+    """Return the bytes of a reply; the inverse of `decode` for what RESP2 can say."""
+    if value is None:
+        return b"$-1\r\n" if protocol == 2 else b"_\r\n"
+    if isinstance(value, ErrorReply):
+        return b"-%s\r\n" % str(value).encode("latin-1")
+    if isinstance(value, Status):
+        return b"+%s\r\n" % value
+    if isinstance(value, bytes):
+        return b"$%d\r\n%s\r\n" % (len(value), value)
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    assert isinstance(value, list), f"no reply: {value!r}"
+    return b"*%d\r\n" % len(value) + b"".join(encode_reply(item, protocol) for item in value)
+
+
 SCALARS: dict[bytes, Callable[[bytes], Reply]] = {
     b"+": Status,
     b"-": lambda rest: ErrorReply(rest.decode("latin-1")),

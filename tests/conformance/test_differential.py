@@ -1,0 +1,31 @@
+"""Random scripts on redis-server and kvnode: the same replies and the same data.
+
+KVNODE_CONFORMANCE_EXAMPLES=20000 searches longer, and from another seed each time. A failure
+prints the shrunk script in the notation of the transcripts, ready to be pasted into one.
+"""
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+
+from tests.conformance.differential import Pair
+from tests.conformance.generators import ALL_GROUPS, Script, commands, scripts
+from tests.support.process import ServerProcess
+
+LONG = "KVNODE_CONFORMANCE_EXAMPLES"
+QUICK_EXAMPLES = 300
+SETTINGS = settings(
+    max_examples=int(os.environ.get(LONG, QUICK_EXAMPLES)),
+    derandomize=LONG not in os.environ,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@SETTINGS
+@given(script=scripts(commands(*ALL_GROUPS)))
+def test_kvnode_answers_as_redis(
+    redis_server: ServerProcess, kvnode_server: ServerProcess, script: Script
+) -> None:
+    Pair(redis_server, kvnode_server).run(script)
