@@ -1,8 +1,10 @@
-// A min-heap of expiry deadlines: hints that the sweeper checks against the heads.
+// Expiry deadlines: hints that the sweeper checks against the heads. Two min-heaps: what was filed
+// before the running checkpoint began is covered by rows in LevelDB when it ends, and goes then.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <queue>
+#include <utility>
 #include <vector>
 
 namespace kvnode {
@@ -17,15 +19,37 @@ struct Deadline {
 class Deadlines {
   public:
     void push(uint64_t at_ms, uint64_t generation, uint64_t hash) {
-        heap_.push(Deadline{at_ms, generation, hash});
+        recent_.push(Deadline{at_ms, generation, hash});
     }
-    bool due(uint64_t now_ms) const { return !heap_.empty() && heap_.top().at_ms <= now_ms; }
-    Deadline top() const { return heap_.top(); }
-    void pop() { heap_.pop(); }
-    size_t size() const { return heap_.size(); }
+    bool due(uint64_t now_ms) const {
+        return (!recent_.empty() && recent_.top().at_ms <= now_ms)
+            || (!older_.empty() && older_.top().at_ms <= now_ms);
+    }
+    Deadline top() const { return heap().top(); }
+    void pop() { const_cast<Heap &>(heap()).pop(); }
+    size_t size() const { return recent_.size() + older_.size(); }
+
+    // A checkpoint begins: all that was filed until now will have a row when it ends.
+    void begin_checkpoint() {
+        for (; !older_.empty(); older_.pop()) {
+            recent_.push(older_.top());
+        }
+        std::swap(recent_, older_);
+    }
+    void end_checkpoint() { older_ = Heap(); }
 
   private:
-    std::priority_queue<Deadline, std::vector<Deadline>, std::greater<Deadline>> heap_;
+    using Heap = std::priority_queue<Deadline, std::vector<Deadline>, std::greater<Deadline>>;
+
+    const Heap &heap() const {
+        if (older_.empty() || (!recent_.empty() && older_.top() > recent_.top())) {
+            return recent_;
+        }
+        return older_;
+    }
+
+    Heap recent_;
+    Heap older_;
 };
 
 }  // namespace kvnode

@@ -31,6 +31,8 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         Deadline top()
         void pop()
         size_t size()
+        void begin_checkpoint()
+        void end_checkpoint()
 
 
 cdef enum ValueType:        # on disk: DO NOT CHANGE
@@ -110,6 +112,7 @@ cdef struct Table:
     uint64_t bytes          # memory of its entries and versions
     uint32_t depth          # log2 of the directory's length
     Segment** directory
+    uint64_t freed_hash     # dead: where the freeing of its entries goes on
 
 
 cdef class Tip:
@@ -134,6 +137,7 @@ cdef class Tip:
     cdef size_t clock_table         # where the eviction clock stands
     cdef uint64_t clock_hash
     cdef public uint64_t evicted_records
+    cdef public uint64_t history_rows       # rows of older versions written for pins
 
     cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil
     cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil
@@ -156,6 +160,7 @@ cdef class Tip:
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
     cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0
     cdef int free_table_step(self, Table* table, size_t steps) except -1
+    cdef int drop_table(self, Table* table) except -1
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL
 
@@ -174,3 +179,4 @@ cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil
 cdef size_t record_value_bytes(Version* v) noexcept nogil
+cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0

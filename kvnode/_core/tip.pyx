@@ -16,6 +16,7 @@ cdef enum:
     HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
     HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
     ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
+    FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
     SCAN_BUCKETS_MIN = 1024     # a scan looks at no more buckets, and these for each entry wanted:
     SCAN_BUCKETS_PER_ENTRY = 16 # a table keeps its buckets when its entries go
@@ -293,7 +294,8 @@ cdef class Tip:
         cdef uint64_t hash
         cdef Entry* e
         cdef Version* v
-        if key[0] == K_GENERATION and n == 9 and self.generation(get_be64(key + 1)) == NULL:
+        if present and key[0] == K_GENERATION and n == 9 \
+                and self.generation(get_be64(key + 1)) == NULL:
             self.new_generation(get_be64(key + 1), False)
         e = self.locate(key, n, &table, &rest, &hash)
         if table == NULL:
@@ -392,7 +394,10 @@ cdef class Tip:
         cdef size_t at = 0
         cdef Version* v
         cdef Entry* e = self.locate(key, len(key), &table, &rest, &hash)
-        if e != NULL or table == NULL:
+        if table == NULL:
+            return False
+        if e != NULL:
+            e.clean_since = self.fetch_epoch    # it stays until the fetch ends, as if it was taken
             return False
         if envelope is not None:
             at = open_envelope(envelope, &commit_ts, &row_at)
@@ -434,7 +439,13 @@ cdef class Tip:
         self.flushing.clear()
         self.flush_at = 0
         self.flushing.swap(self.dirty)
+        self.deadlines.begin_checkpoint()
         return self.flushing.size()
+
+    def end_checkpoint(self):
+        """All of the checkpoint is durable: deadlines filed before it have their rows."""
+        ASSERT(self.flush_at == self.flushing.size() and self.in_flight.empty())
+        self.deadlines.end_checkpoint()
 
     def flush_left(self):
         """Entries that the running checkpoint has still to write."""
@@ -450,17 +461,17 @@ cdef class Tip:
         cdef Entry* e
         cdef Version* v
         cdef size_t written = 0
+        cdef size_t looks = FLUSH_LOOKS_PER_RECORD * records
         ASSERT(self.in_flight.empty())
-        while self.flush_at < self.flushing.size():
+        while self.flush_at < self.flushing.size() and looks > 0:
             if <size_t>len(rows) >= records or written >= bytes_max:
                 break
+            looks -= 1
             e = self.flushing[self.flush_at]
             self.flush_at += 1
             ASSERT(e.flags & E_DIRTY != 0)
             self.dirty_bytes -= chain_bytes(e)
             e.flags &= ~E_DIRTY
-            if e.table.dead:
-                continue
             v = version_at(e, self.durable)
             if v != NULL:
                 written += self.flush_entry(e, v, rows)
@@ -468,6 +479,8 @@ cdef class Tip:
                 self.in_flight.push_back(e)
             if v != e.newest:
                 self.mark_dirty(e)
+                if e.table.kind == K_HEAD and e.row_at:
+                    self.deadlines.push(e.row_at, e.table.id, e.hash)
         return rows
 
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0:
@@ -476,17 +489,22 @@ cdef class Tip:
         cdef size_t n = put_record_key(e, PyBytes_AS_STRING(key))
         cdef size_t written = n
         cdef Version* old
+        cdef uint64_t until = v.commit_ts
         cdef bytes row
         if n != <size_t>PyBytes_GET_SIZE(key):
             key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
         self.prune(e)
         old = v.older
         while old != NULL:
-            if old.type != T_NONE and old.commit_ts:
-                rows.append((history_key(e, old.commit_ts), envelope_of(e, old)))
+            if old.type != T_NONE:
+                row = history_value(e, old, until)
+                rows.append((history_key(e, old.commit_ts), row))
+                written += n + <size_t>PyBytes_GET_SIZE(row)
+                self.history_rows += 1
+            until = old.commit_ts
             old = old.older
-        if v.type == T_NONE:
-            rows.append((key, None))
+        if v.type == T_NONE or (e.table.dead and v.type != T_CHUNKED):
+            rows.append((key, None))    # of a dead head only what leads to its chunks matters
             return written
         if v.expire_at:
             row = expiry_row(e)
@@ -504,6 +522,10 @@ cdef class Tip:
             if e.flags & E_DIRTY == 0:
                 self.prune(e)
                 e.clean_since = self.fetch_epoch
+                if e.newest.type == T_NONE and e.newest.older == NULL and e.table.resident \
+                        and e.flags & E_WATCHED == 0 \
+                        and (self.fetch_oldest == NO_FETCH or e.table == self.meta):
+                    self.remove(e)      # what is not there is absent all the same
         self.in_flight.clear()
 
     # -- eviction -------------------------------------------------------------------------------
@@ -542,9 +564,10 @@ cdef class Tip:
             following = e.next
             if e.flags & E_USED:
                 e.flags &= ~E_USED
-            elif e.flags == 0 and e.newest.commit_ts <= self.durable and e.newest.older == NULL \
+            elif e.flags == 0 and e.newest.commit_ts <= self.durable \
                     and e.clean_since < self.fetch_oldest:
-                if e.newest.type != T_NONE:
+                self.prune(e)       # what a pin still sees is in LevelDB's history
+                if e.newest.type != T_NONE or e.newest.older != NULL:
                     table.resident = False      # what LevelDB lacks anyway is no loss
                 self.remove(e)
                 dropped += 1
@@ -552,28 +575,39 @@ cdef class Tip:
         return dropped
 
     cdef int free_table_step(self, Table* table, size_t steps) except -1:
-        """Free up to about `steps` entries of a dead table; 1 when nothing is left of it."""
-        cdef uint64_t at = 0
+        """Free the entries of about `steps` buckets of a dead table; 1 when nothing is left of it.
+
+        Entries of which LevelDB does not have the last word stay until a later round.
+        """
         cdef Segment* segment
         cdef Entry* e
         cdef Entry* following
-        cdef size_t b
         ASSERT(table.dead)
         while steps > 0 and table.entries > 0:
-            segment = table.directory[0 if table.depth == 0 else at >> (64 - table.depth)]
-            b = bucket_of(segment, at)
-            e = segment.buckets[b]
+            steps -= 1
+            segment = table.directory[
+                0 if table.depth == 0 else table.freed_hash >> (64 - table.depth)]
+            e = segment.buckets[bucket_of(segment, table.freed_hash)]
             while e != NULL:
                 following = e.next
-                if e.flags & (E_DIRTY | E_FLUSHING) == 0:
+                if e.flags & (E_DIRTY | E_FLUSHING) == 0 and e.clean_since < self.fetch_oldest:
                     self.remove(e)
-                    steps -= 1 if steps else 0
                 e = following
-            if segment.count == 0 and at == 0 and table.depth == 0:
-                break
-            if not next_bucket(segment, &at):
-                break
+            next_bucket(segment, &table.freed_hash)
         return 1 if table.entries == 0 else 0
+
+    cdef int drop_table(self, Table* table) except -1:
+        """Forget an empty dead table."""
+        cdef size_t i
+        ASSERT(table.dead and table.entries == 0)
+        for i in range(self.generations.size()):
+            if self.generations[i] == table:
+                self.generations.erase(self.generations.begin() + i)
+                self.clock_table = 0
+                self.clock_hash = 0
+                free_table(table)
+                return 0
+        return 0
 
     # -- ordered reads --------------------------------------------------------------------------
 
@@ -797,6 +831,18 @@ cdef bytes envelope_of(Entry* e, Version* v):
     if row:
         put_be64(p + 9, e.row_at)
     put_record_value(v, p + head)
+    return data
+
+
+cdef bytes history_value(Entry* e, Version* v, uint64_t until):
+    """The value of a history row: commit_ts of the version that replaced it, then its envelope."""
+    cdef size_t n = record_value_bytes(v)
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, 17 + n)
+    cdef char* p = PyBytes_AS_STRING(data)
+    put_be64(p, until)
+    put_be64(p + 8, v.commit_ts)
+    p[16] = 0
+    put_record_value(v, p + 17)
     return data
 
 

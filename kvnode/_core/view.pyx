@@ -339,8 +339,13 @@ cdef class View:
     cdef int untrash(self, uint64_t id) except -1:
         """The value or generation `id` is alive, or swept: take its trash record away."""
         cdef char key[9]
-        key[0] = K_TRASH
+        cdef Entry* e
         put_be64(key + 1, id)
+        key[0] = K_GENERATION       # of a value there is none
+        e = self.tip.find(self.tip.meta, self.tip.hash_key(key, 9), key, 9)
+        if e != NULL and e.newest.type != T_NONE:
+            self.record_delete(self.tip.meta, key, 9)
+        key[0] = K_TRASH
         return self.record_delete(self.tip.meta, key, 9)
 
     cdef uint64_t new_id(self) except 0:

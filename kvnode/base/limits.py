@@ -37,3 +37,13 @@ SESSION_OVERHEAD_BYTES = 2 * KIB  # what an idle connection costs, as CLIENT LIS
 SLOWLOG_ARGUMENTS_MAX = 32  # arguments kept of a slow command
 SLOWLOG_ARGUMENT_BYTES_MAX = 128  # bytes kept of each
 SLOWLOG_REPLY_DEFAULT = 10  # entries that SLOWLOG GET returns unasked
+
+# -- checkpoints and other work on the store ----------------------------------------------------
+CHECKPOINT_SLICE_RECORDS = 500  # rows of one write: about 0.3 ms of the sequencer's time
+CHECKPOINT_SLICE_BYTES = 2 * MIB
+CHECKPOINT_LOG_BYTES = 256 * MIB  # of log since the last checkpoint: begin one; bounds a replay
+FETCH_KEYS_PER_CALL = 256  # records read by one call on a reader thread
+FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
+RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range
+RECOVERY_ROWS_PER_READ = 4096  # meta records read at once at start
+SNAPSHOT_GROUP_ROWS_MAX = 1 << 20  # versions of keys with one hash: more pins than anybody holds

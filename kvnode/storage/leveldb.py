@@ -31,6 +31,18 @@ def _text(error: Exception) -> str:
     return detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
 
 
+def _sync_directory(path: str) -> None:
+    """Make the names of new files durable: LevelDB syncs its directory for manifests only."""
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StorageIOError(f"sync of {path}: {error.strerror}") from error
+
+
 class LevelDBReader:
     """Reads of a database or of a snapshot of one."""
 
@@ -82,6 +94,7 @@ class LevelDBEngine(LevelDBReader):
             self.is_healed = True
         super().__init__(path, db)
         self._db = db
+        _sync_directory(os.path.dirname(os.path.abspath(path)))
 
     def _open(self, path: str, *, is_paranoid: bool) -> plyvel.DB:
         options = self._options
@@ -117,13 +130,13 @@ class LevelDBEngine(LevelDBReader):
                     put(key, value)
             batch.write()
         if sync:
-            self._sync_directory()
+            _sync_directory(self._path)
 
     def compact_memtable(self) -> None:
         """See Engine. A failure inside LevelDB shows at the next write, never as silence."""
         with _reported(self._path):
             self._db.compact_range()
-        self._sync_directory()
+        _sync_directory(self._path)
 
     def compact_range(self, lo: bytes, hi: bytes) -> None:
         with _reported(self._path):
@@ -156,14 +169,3 @@ class LevelDBEngine(LevelDBReader):
     def _property(self, name: bytes) -> str:
         value = self._db.get_property(name)
         return value.decode() if value else ""
-
-    def _sync_directory(self) -> None:
-        """Make the names of new files durable: LevelDB syncs the directory for manifests only."""
-        try:
-            directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            raise StorageIOError(f"sync of {self._path}: {error.strerror}") from error

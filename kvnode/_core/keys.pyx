@@ -1,0 +1,129 @@
+"""Record keys for the storage layer: built and read here, beside the forms that native code uses."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from kvnode._core.bytes cimport get_be32, get_be64, put_be32, put_be64
+
+from kvnode.base.errors import CorruptionError
+
+CHUNK = <int>K_CHUNK
+DATABASE = <int>K_DATABASE
+GENERATION = <int>K_GENERATION
+HEAD = <int>K_HEAD
+LOCAL = <int>K_LOCAL
+COUNTER = <int>K_COUNTER
+TRASH = <int>K_TRASH
+EXPIRY = <int>K_EXPIRY
+HISTORY = <int>K_HISTORY
+
+cdef enum:
+    HISTORY_REST = 18       # offset of a head's length u32 in its history key
+    HISTORY_EXTRA = 13      # bytes that a history key adds to a head's: its own kind, u32, u64
+
+
+def kind_bounds(uint8_t kind):
+    """Return (lo, hi) of all keys of a kind."""
+    return bytes((kind,)), bytes((kind + 1,))
+
+
+def local_key(bytes name not None):
+    """Return the key of one of this node's own facts."""
+    return b"L" + name
+
+
+def head_start(uint64_t generation, uint64_t hash):
+    """Return the lowest key of the heads of `generation` from `hash` on."""
+    cdef char p[HEAD_PREFIX_BYTES]
+    put_head_prefix(p, generation, hash)
+    return PyBytes_FromStringAndSize(p, HEAD_PREFIX_BYTES)
+
+
+def head_end(uint64_t generation):
+    """Return a key above all heads of `generation` and below those of the next."""
+    return head_start(generation + 1, 0)[:9]
+
+
+def split_head(bytes key not None):
+    """Return (generation, hash, user key) of a head's key. Raises CorruptionError."""
+    cdef const char* p = PyBytes_AS_STRING(key)
+    cdef size_t n = PyBytes_GET_SIZE(key)
+    if n < HEAD_PREFIX_BYTES or p[0] != K_HEAD:
+        raise CorruptionError(f"head key {key[:40]!r}")
+    return get_be64(p + 1), get_be64(p + 9), key[HEAD_PREFIX_BYTES:]
+
+
+def chunk_keys(uint64_t value_id, uint32_t first, uint32_t count):
+    """Return the keys of `count` chunks of a value."""
+    cdef char p[CHUNK_KEY_BYTES]
+    cdef list keys = []
+    cdef uint32_t i
+    for i in range(count):
+        put_chunk_key(p, value_id, first + i)
+        keys.append(PyBytes_FromStringAndSize(p, CHUNK_KEY_BYTES))
+    return keys
+
+
+def expiry_key(uint64_t expire_at_ms, uint64_t generation, bytes user_key not None):
+    """Return the key of the expiry row of a head."""
+    cdef char p[EXPIRY_PREFIX_BYTES]
+    put_expiry_prefix(p, expire_at_ms, generation)
+    return PyBytes_FromStringAndSize(p, EXPIRY_PREFIX_BYTES) + user_key
+
+
+def expiry_start(uint64_t expire_at_ms):
+    """Return the lowest key of the expiry rows from a deadline on."""
+    cdef char p[EXPIRY_PREFIX_BYTES]
+    put_expiry_prefix(p, expire_at_ms, 0)
+    return PyBytes_FromStringAndSize(p, 9)
+
+
+def split_expiry(bytes key not None):
+    """Return (deadline ms, generation, user key) of an expiry row. Raises CorruptionError."""
+    cdef const char* p = PyBytes_AS_STRING(key)
+    cdef size_t n = PyBytes_GET_SIZE(key)
+    if n < EXPIRY_PREFIX_BYTES or p[0] != K_EXPIRY:
+        raise CorruptionError(f"expiry key {key[:40]!r}")
+    return get_be64(p + 1), get_be64(p + 9), key[EXPIRY_PREFIX_BYTES:]
+
+
+def history_of(bytes record_key not None, uint64_t commit_ts):
+    """Return the history key of a version of a head or chunk.
+
+    Between those for commit_ts and for 0 lie the versions at or before commit_ts, newest first.
+    """
+    cdef size_t n = PyBytes_GET_SIZE(record_key)
+    cdef const char* from_ = PyBytes_AS_STRING(record_key)
+    cdef size_t fixed = HEAD_PREFIX_BYTES if n and from_[0] == K_HEAD else 1
+    cdef bytes key
+    cdef char* p
+    if n < fixed:
+        raise CorruptionError(f"record key {record_key[:40]!r}")
+    key = PyBytes_FromStringAndSize(NULL, n + HISTORY_EXTRA)
+    p = PyBytes_AS_STRING(key)
+    p[0] = K_HISTORY
+    memcpy(p + 1, from_, fixed)
+    put_be32(p + 1 + fixed, <uint32_t>(n - fixed))
+    memcpy(p + 5 + fixed, from_ + fixed, n - fixed)
+    put_be64(p + 5 + n, ~commit_ts)
+    return key
+
+
+def split_history(bytes key not None):
+    """Return (head's key, commit_ts) of a history key; (None, commit_ts) for another record's.
+
+    Raises CorruptionError.
+    """
+    cdef const char* p = PyBytes_AS_STRING(key)
+    cdef size_t n = PyBytes_GET_SIZE(key)
+    cdef uint64_t commit_ts
+    cdef size_t rest
+    if n <= HISTORY_EXTRA or p[0] != K_HISTORY:
+        raise CorruptionError(f"history key {key[:40]!r}")
+    commit_ts = ~get_be64(p + n - 8)
+    if p[1] != K_HEAD:
+        return None, commit_ts
+    rest = get_be32(p + HISTORY_REST) if n >= HISTORY_REST + 12 else 0
+    if n != HISTORY_REST + 12 + rest:
+        raise CorruptionError(f"history key {key[:40]!r}")
+    return key[1:HISTORY_REST] + key[HISTORY_REST + 4:n - 8], commit_ts

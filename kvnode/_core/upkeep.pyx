@@ -1,0 +1,318 @@
+# cython: boundscheck=False, wraparound=False
+"""What the storage layer's background work needs of the tip: expiry, trash, reads at a pin.
+
+Every function does a bounded piece of work, between batches, on the sequencer's thread.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libcpp.vector cimport vector
+from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be32, put_be64
+from kvnode._core.keys cimport HEAD_PREFIX_BYTES, K_HEAD, K_TRASH, put_head_prefix
+from kvnode._core.tip cimport (
+    DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Table, Tip, Version,
+    open_envelope, put_record_value, record_value_bytes, version_at)
+
+from kvnode.base.errors import CorruptionError
+
+cdef enum:
+    TRASH_KEY_BYTES = 9
+    HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
+    HAS_ROW = 0x01
+
+UNKNOWN, ABSENT, PRESENT = range(3)     # what the tip says of a record at a pin
+NEWEST = 0xFFFFFFFFFFFFFFFF             # as a pin: the tip itself
+
+
+# -- meta records -------------------------------------------------------------------------------
+
+def meta_value(Tip tip not None, bytes key not None):
+    """Return the newest value of a meta record, None if it has none."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    if e == NULL or table != tip.meta or e.newest.type == T_NONE:
+        return None
+    return PyBytes_FromStringAndSize(e.newest.data, e.newest.length)
+
+
+def database_generations(Tip tip not None):
+    """Return the generation id of each database, None where it has none yet."""
+    return [tip.databases[i].id if tip.databases[i] != NULL else None
+            for i in range(DATABASES_MAX)]
+
+
+def head_key(Tip tip not None, uint64_t generation, bytes user_key not None):
+    """Return the record key of a head."""
+    cdef char p[HEAD_PREFIX_BYTES]
+    put_head_prefix(p, generation, tip.hash_key(user_key, len(user_key)))
+    return PyBytes_FromStringAndSize(p, HEAD_PREFIX_BYTES) + user_key
+
+
+# -- stored heads -------------------------------------------------------------------------------
+
+def stored_deadline(bytes envelope not None):
+    """Return (row_at, expire_at) of a stored head, ms, 0 = none. Raises CorruptionError."""
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+    cdef const char* p = PyBytes_AS_STRING(envelope) + at
+    cdef size_t n = <size_t>PyBytes_GET_SIZE(envelope) - at
+    if n < 2 or (p[1] & HAS_DEADLINE and n < 10):
+        raise CorruptionError(f"stored head of {n} bytes")
+    return row_at, get_be64(p + 2) if p[1] & HAS_DEADLINE else 0
+
+
+def stored_commit_ts(bytes envelope not None):
+    """Return the commit_ts of a stored version. Raises CorruptionError."""
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    open_envelope(envelope, &commit_ts, &row_at)
+    return commit_ts
+
+
+def stored_value(bytes envelope not None):
+    """Return the value of a stored version. Raises CorruptionError."""
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    return envelope[open_envelope(envelope, &commit_ts, &row_at):]
+
+
+def history_version(bytes row not None):
+    """Return (commit_ts of the version that replaced it, envelope) of a history row."""
+    if len(row) < 17:
+        raise CorruptionError(f"history row of {len(row)} bytes")
+    return get_be64(PyBytes_AS_STRING(row)), row[8:]
+
+
+def stored_chunks(bytes envelope not None):
+    """Return (value id, length) of a stored head in chunks, None for another."""
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+    cdef const char* p = PyBytes_AS_STRING(envelope) + at
+    cdef size_t n = <size_t>PyBytes_GET_SIZE(envelope) - at
+    if n < 2 or p[0] != T_CHUNKED:
+        return None
+    at = 10 if p[1] & HAS_DEADLINE else 2
+    if n != at + 16:
+        raise CorruptionError(f"stored head of {n} bytes")
+    return get_be64(p + at), get_be64(p + at + 8)
+
+
+def with_row_at(bytes envelope not None, uint64_t row_at):
+    """Return a stored head with a deadline, its expiry row said to be at `row_at`."""
+    cdef const char* p = PyBytes_AS_STRING(envelope)
+    cdef char place[8]
+    ASSERT(PyBytes_GET_SIZE(envelope) >= 17 and p[8] & HAS_ROW)
+    put_be64(place, row_at)
+    return envelope[:9] + PyBytes_FromStringAndSize(place, 8) + envelope[17:]
+
+
+# -- expiry -------------------------------------------------------------------------------------
+
+def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
+    """Take up to `limit` deadlines that are due; return the heads past theirs.
+
+    A list of (generation, user key). Heads whose deadline was moved out are filed again.
+    """
+    cdef list heads = []
+    cdef Deadline due
+    cdef Table* table
+    cdef Entry* e
+    while limit > 0 and tip.deadlines.due(now_ms):
+        limit -= 1
+        due = tip.deadlines.top()
+        tip.deadlines.pop()
+        table = tip.generation(due.generation)
+        if table == NULL or table.dead:
+            continue
+        e = table.directory[
+            0 if table.depth == 0 else due.hash >> (64 - table.depth)
+        ].buckets[bucket_of(table, due.hash)]
+        while e != NULL:
+            if e.hash == due.hash and e.newest.expire_at:
+                if e.newest.expire_at <= now_ms:
+                    heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
+                elif e.row_at <= now_ms:
+                    e.row_at = 0
+                    tip.file_deadline(e, e.newest.expire_at)
+            e = e.next
+    return heads
+
+
+cdef inline size_t bucket_of(Table* table, uint64_t hash) noexcept nogil:
+    cdef size_t i = 0 if table.depth == 0 else hash >> (64 - table.depth)
+    return (hash << table.directory[i].depth) >> (64 - table.directory[i].bucket_bits)
+
+
+def head_deadline(Tip tip not None, bytes key not None):
+    """Return the deadline in ms of a head in memory, by record key.
+
+    0: absent, or without a deadline. -1: what is newest is not durable yet. None: not in memory.
+    """
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    if table == NULL or table.dead:
+        return 0
+    if e == NULL:
+        return 0 if table.resident else None
+    if e.newest.commit_ts > tip.durable:
+        return -1
+    return e.newest.expire_at
+
+
+def refile(Tip tip not None, bytes key not None):
+    """The expiry row of a head in memory moves to its present deadline; it is written anew."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    ASSERT(e != NULL and e.newest.expire_at != 0)
+    if e.row_at != e.newest.expire_at:
+        e.row_at = 0
+        tip.file_deadline(e, e.newest.expire_at)
+        tip.mark_dirty(e)
+
+
+# -- trash --------------------------------------------------------------------------------------
+
+def trash(Tip tip not None, uint64_t from_hash, size_t limit):
+    """Look at about `limit` meta records for trash that may go: dead for everybody, for good.
+
+    Returns ([(id, kind, length in bytes)], where to go on or None at the end).
+    """
+    cdef vector[Entry*] entries
+    cdef uint64_t next_hash = 0
+    cdef bint done = False
+    cdef list found = []
+    cdef uint64_t below = tip.durable
+    cdef Entry* e
+    cdef Version* v
+    if tip.pins.size() and tip.pins[0] < below:
+        below = tip.pins[0]
+    tip.scan_next(tip.meta, from_hash, &entries, limit, &next_hash, &done)
+    for e in entries:
+        v = e.newest
+        if e.key[0] != K_TRASH or v.type == T_NONE or v.commit_ts > below:
+            continue
+        if e.key_len != TRASH_KEY_BYTES or v.length not in (1, 9):
+            raise CorruptionError("trash record")
+        found.append((get_be64(e.key + 1), <uint8_t>v.data[0],
+                      get_be64(v.data + 1) if v.length == 9 else 0))
+    return found, None if done else next_hash
+
+
+def kill_generation(Tip tip not None, uint64_t id):
+    """The death of a generation is final: its records in memory may go. False if it has none."""
+    cdef Table* table = tip.generation(id)
+    if table == NULL:
+        return False
+    for i in range(DATABASES_MAX):
+        if tip.databases[i] == table:
+            raise CorruptionError(f"generation {id} is in the trash and in use")
+    table.dead = True
+    return True
+
+
+def free_generation(Tip tip not None, uint64_t id, size_t buckets):
+    """Free about `buckets` buckets of a killed generation; True when nothing is left of it."""
+    cdef Table* table = tip.generation(id)
+    if table == NULL:
+        return True
+    if tip.free_table_step(table, buckets) == 0:
+        return False
+    tip.drop_table(table)
+    return True
+
+
+def kill_chunks(Tip tip not None, uint64_t value_id, uint32_t first, uint32_t count):
+    """Drop chunks of a dead value from memory; what is not flushed yet is flushed as deleted."""
+    cdef char key[12]
+    cdef uint64_t hash
+    cdef Entry* e
+    cdef Version* v
+    cdef Version* gone
+    cdef Version* older
+    cdef uint32_t i
+    put_be64(key, value_id)
+    for i in range(first, first + count):
+        put_be32(key + 8, i)
+        hash = tip.hash_key(key, 12)
+        e = tip.find(tip.chunks, hash, key, 12)
+        if e == NULL:
+            continue
+        if e.flags & (E_DIRTY | E_FLUSHING) == 0:
+            tip.remove(e)
+            continue
+        v = e.newest
+        gone = tip.new_version(0)
+        gone.commit_ts = v.commit_ts
+        while v != NULL:
+            older = v.older
+            tip.free_version(e, v)
+            v = older
+        e.newest = gone
+        tip.adopt(e, gone)
+
+
+# -- reads at a pin -----------------------------------------------------------------------------
+
+def scan_at(Tip tip not None, uint64_t generation, uint64_t from_hash, size_t limit,
+            uint64_t commit_ts):
+    """Return heads in memory from a hash on as a pin sees them, and where to go on.
+
+    ([(hash, user key, UNKNOWN | ABSENT | PRESENT, expire_at)], next hash or None at the end,
+    whether LevelDB has to be asked too). In hash order; UNKNOWN: LevelDB knows.
+    """
+    cdef Table* table = tip.generation(generation)
+    cdef vector[Entry*] entries
+    cdef uint64_t next_hash = 0
+    cdef bint done = False
+    cdef list rows = []
+    cdef Entry* e
+    cdef Version* v
+    cdef int status
+    if table == NULL:
+        return rows, None, True
+    tip.scan_next(table, from_hash, &entries, limit, &next_hash, &done)
+    for e in entries:
+        status = status_at(e, commit_ts, &v)
+        rows.append((e.hash, PyBytes_FromStringAndSize(e.key, e.key_len), status,
+                     v.expire_at if status == 2 else 0))
+    return rows, None if done else next_hash, not table.resident
+
+
+def record_at(Tip tip not None, bytes key not None, uint64_t commit_ts):
+    """Return (UNKNOWN | ABSENT | PRESENT, value) of a record as a pin sees it."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Version* v
+    cdef bytes value
+    cdef int status
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    if e == NULL:
+        return (ABSENT if table != NULL and table.resident else UNKNOWN), None
+    status = status_at(e, commit_ts, &v)
+    if status != 2:
+        return (ABSENT if table.resident else status), None
+    value = PyBytes_FromStringAndSize(NULL, record_value_bytes(v))
+    put_record_value(v, PyBytes_AS_STRING(value))
+    return PRESENT, value
+
+
+cdef int status_at(Entry* e, uint64_t commit_ts, Version** version) noexcept:
+    """Judge a record at a pin: 0 unknown, 1 absent, 2 present with version[0].
+
+    An absence that was fetched (commit_ts 0) speaks of now: an older version that the pin sees may
+    be in LevelDB's history.
+    """
+    cdef Version* v = version_at(e, commit_ts)
+    version[0] = v
+    if v == NULL or (v.commit_ts == 0 and commit_ts != 0xFFFFFFFFFFFFFFFF):
+        return 0
+    return 1 if v.type == T_NONE else 2

@@ -1,0 +1,146 @@
+"""Checkpoints: dirty records go to LevelDB in slices, then the log before A may go.
+
+Why the order is what it is (hard cases 2 and 3):
+
+  1. A is committed and synced in the own log, or a restart would skip entries that others replaced
+     or that a power failure took.
+  2. A slice may hold effects of entries beyond A, so the store is a mix until entries up to H have
+     been replayed on it. H travels in the write of the slice itself: a slice that survives a crash
+     brings its H along, whatever else is lost.
+  3. LevelDB leaves a full log file unsynced, so a sync of the last write proves nothing about the
+     slices. The memtable is compacted (written and synced) after the last slice.
+  4. Only then A is stored, synced; and only when that returned may the log before A go.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+from kvnode._core.tip import Tip
+from kvnode.base.errors import InvariantError
+from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
+from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor
+from kvnode.storage.local import CheckpointRecord, HighWater, Position
+
+
+class Phase(Enum):
+    """What the running checkpoint does now."""
+
+    IDLE = auto()
+    SLICES = auto()
+    COMPACT = auto()
+    RECORD = auto()
+
+
+class Checkpointer:
+    """One checkpoint at a time, advanced by step() once per pass; one call in flight.
+
+    executor: the one through which all writes to the engine go, in order.
+    last: the newest checkpoint there is.
+    on_step: called on the executor before and after each call, with a name; failpoints sit there.
+    """
+
+    def __init__(
+        self,
+        tip: Tip,
+        engine: Engine,
+        executor: Executor,
+        *,
+        last: CheckpointRecord,
+        high_water: HighWater,
+        on_step: Callable[[str], None] | None = None,
+    ) -> None:
+        self._tip = tip
+        self._engine = engine
+        self._executor = executor
+        self._high_water = high_water
+        self._on_step = on_step
+        self._phase = Phase.IDLE
+        self._record = last  # what the running checkpoint will store
+        self._is_waiting = False
+        self._error: BaseException | None = None
+        self.last = last
+        self.begun = 0
+        self.finished = 0
+        self.rows_written = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self._phase is not Phase.IDLE
+
+    def begin(self, at: Position, next_id: int) -> None:
+        """Begin a checkpoint at A = `at`, the newest entry committed and synced here."""
+        if self.is_running:
+            raise InvariantError("a checkpoint is running")
+        if at.index < self.last.at.index or at.commit_ts > self._tip.durable:
+            raise InvariantError(f"checkpoint at {at} after {self.last.at}")
+        self._record = CheckpointRecord(at, next_id)
+        self._tip.begin_checkpoint()
+        self._phase = Phase.SLICES
+        self.begun += 1
+
+    def step(self, durable_index: int) -> CheckpointRecord | None:
+        """Go on if nothing is in flight; return the record of a checkpoint that just ended.
+
+        durable_index: the newest entry committed and synced here, that of tip.durable or later.
+        Raises StorageIOError or CorruptionError when a call failed: the node stops.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._is_waiting:
+            return None
+        match self._phase:
+            case Phase.SLICES if self._tip.flush_left():
+                self._write_slice(durable_index)
+            case Phase.SLICES:
+                self._phase = Phase.COMPACT
+                self._submit("checkpoint_compact", self._engine.compact_memtable)
+            case Phase.COMPACT:
+                self._phase = Phase.RECORD
+                self._write_record(self._record)
+            case Phase.RECORD:
+                return self._finish()
+        return None
+
+    def _write_slice(self, durable_index: int) -> None:
+        rows = self._tip.flush_slice(CHECKPOINT_SLICE_RECORDS, CHECKPOINT_SLICE_BYTES)
+        if not rows:
+            self._tip.flushed()
+            return
+        self.rows_written += len(rows)
+        rows.append(self._high_water.row(durable_index))
+        self._submit("checkpoint_slice", lambda: self._engine.write(rows), self._tip.flushed)
+
+    def _write_record(self, record: CheckpointRecord) -> None:
+        row = record.row()
+        self._submit("checkpoint_record", lambda: self._engine.write([row], sync=True))
+
+    def _finish(self) -> CheckpointRecord:
+        self._tip.end_checkpoint()
+        self._phase = Phase.IDLE
+        self.last = self._record
+        self.finished += 1
+        return self.last
+
+    def _submit(
+        self, name: str, call: Callable[[], None], then: Callable[[], None] | None = None
+    ) -> None:
+        on_step = self._on_step
+
+        def work() -> None:
+            if on_step is not None:
+                on_step(f"before_{name}")
+            call()
+            if on_step is not None:
+                on_step(f"after_{name}")
+
+        def completed(_result: Any, error: BaseException | None) -> None:
+            self._is_waiting = False
+            if error is not None:
+                self._error = error
+            elif then is not None:
+                then()
+
+        self._is_waiting = True
+        self._executor.submit(work, completed)

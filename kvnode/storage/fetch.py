@@ -1,0 +1,166 @@
+"""Fetches: what the commands of a pass missed is read from LevelDB together, on reader threads.
+
+A fetched record is taken only if the tip has none of its own, and the tip keeps whatever was
+written or flushed since the fetch began (begin_fetch ... end_fetch): so a late "absent" never
+hides a write (hard case 6), and a range merged with the tip misses nothing (hard case 18).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvnode._core.keys import head_end, head_start, split_head
+from kvnode._core.tip import Tip
+from kvnode.base.limits import FETCH_KEYS_PER_CALL, FETCHES_IN_FLIGHT_MAX, RANGE_ROWS_MAX
+from kvnode.storage.engine import Engine, Reader
+from kvnode.storage.executor import Executor, Work
+
+CURSOR_SHIFT = 11  # a cursor is the upper 53 bits of a hash
+HASH_END = 1 << 64
+
+RangeKey = tuple[int, int, int]  # generation, from_hash, count
+StoredHead = tuple[int, bytes, bytes]  # hash, user key, envelope
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRange:
+    """Stored heads of a generation in hash order, whole groups of equal cursor."""
+
+    rows: list[StoredHead]
+    next_hash: int  # where the next range begins; the low CURSOR_SHIFT bits are 0
+    is_done: bool  # there is none
+
+
+@dataclass(eq=False, slots=True)
+class Fetch:
+    """Records and ranges on their way, and who waits for them."""
+
+    keys: list[bytes]
+    wanted_ranges: list[RangeKey]
+    waiters: list[Any]
+    epoch: int = 0
+    calls_left: int = 0
+    ranges: dict[RangeKey, HeadRange] = field(default_factory=dict)
+
+
+def read_heads(reader: Reader, generation: int, from_hash: int, count: int) -> HeadRange:
+    """Read at least `count` heads from `from_hash` on, to the end of the last one's group."""
+    count = min(count, RANGE_ROWS_MAX)
+    end = head_end(generation)
+    rows = reader.scan(head_start(generation, from_hash), end, count)
+    if len(rows) < count:
+        return HeadRange(_split(rows), 0, True)
+    last_key = rows[-1][0]
+    _, last_hash, _ = split_head(last_key)
+    next_hash = ((last_hash >> CURSOR_SHIFT) + 1) << CURSOR_SHIFT
+    is_done = next_hash == HASH_END
+    group_end = end if is_done else head_start(generation, next_hash)
+    # Keyed hashes: a group has one head nearly always, a few at most.
+    rows += reader.scan(last_key + b"\0", group_end, RANGE_ROWS_MAX)
+    return HeadRange(_split(rows), 0 if is_done else next_hash, is_done)
+
+
+def _split(rows: list[tuple[bytes, bytes]]) -> list[StoredHead]:
+    return [(*split_head(key)[1:], envelope) for key, envelope in rows]
+
+
+class Fetcher:
+    """Fetches under way. All methods and completions run on the sequencer's thread.
+
+    executors: the readers; calls go to them in turn.
+    """
+
+    def __init__(self, tip: Tip, engine: Engine, executors: Sequence[Executor]) -> None:
+        self._tip = tip
+        self._engine = engine
+        self._executors = executors
+        self._turn = 0
+        self._in_flight = 0
+        self._ready: list[Fetch] = []
+        self._error: BaseException | None = None
+        self._waiting_keys: dict[bytes, None] = {}
+        self._waiting_ranges: dict[RangeKey, None] = {}
+        self._waiting: list[Any] = []
+        self.fetches = 0
+        self.records = 0
+
+    def start(
+        self, keys: Iterable[bytes], ranges: Iterable[RangeKey], waiters: Iterable[Any]
+    ) -> None:
+        """Fetch what the sessions `waiters` miss; at once, or when an earlier fetch has ended."""
+        self._waiting_keys.update(dict.fromkeys(keys))
+        self._waiting_ranges.update(dict.fromkeys(ranges))
+        self._waiting.extend(waiters)
+        self._start_waiting()
+
+    def take_ready(self) -> list[Fetch]:
+        """Return fetches whose records are in the tip: run their waiters, then release() each.
+
+        Raises CorruptionError or StorageIOError when a read failed: the node stops.
+        """
+        if self._error is not None:
+            raise self._error
+        ready, self._ready = self._ready, []
+        return ready
+
+    def release(self, fetch: Fetch) -> None:
+        """The waiters of a fetch ran: its records may be evicted again."""
+        self._tip.end_fetch(fetch.epoch)
+        self._in_flight -= 1
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        if self._in_flight >= FETCHES_IN_FLIGHT_MAX:
+            return
+        if not (self._waiting or self._waiting_keys or self._waiting_ranges):
+            return
+        fetch = Fetch(list(self._waiting_keys), list(self._waiting_ranges), self._waiting)
+        self._waiting_keys, self._waiting_ranges, self._waiting = {}, {}, []
+        fetch.epoch = self._tip.begin_fetch()
+        self._in_flight += 1
+        self.fetches += 1
+        self.records += len(fetch.keys)
+        parts = [
+            fetch.keys[i : i + FETCH_KEYS_PER_CALL]
+            for i in range(0, len(fetch.keys), FETCH_KEYS_PER_CALL)
+        ]
+        fetch.calls_left = len(parts) + len(fetch.wanted_ranges)
+        if not fetch.calls_left:
+            self._ready.append(fetch)
+        for part in parts:
+            self._submit(fetch, self._key_reader(part), part)
+        for wanted in fetch.wanted_ranges:
+            self._submit(fetch, self._range_reader(wanted), wanted)
+
+    def _key_reader(self, keys: list[bytes]) -> Work:
+        return lambda: self._engine.get_many(keys)
+
+    def _range_reader(self, wanted: RangeKey) -> Work:
+        return lambda: read_heads(self._engine, *wanted)
+
+    def _submit(self, fetch: Fetch, work: Work, part: list[bytes] | RangeKey) -> None:
+        def completed(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self._error = error
+                return
+            if isinstance(part, tuple):
+                fetch.ranges[part] = result
+            else:
+                for key, envelope in zip(part, result, strict=True):
+                    self._tip.install(key, envelope)
+            fetch.calls_left -= 1
+            if not fetch.calls_left:
+                self._ready.append(fetch)
+
+        executor = self._executors[self._turn % len(self._executors)]
+        self._turn += 1
+        executor.submit(work, completed)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters for INFO."""
+        return {
+            "fetches": self.fetches,
+            "fetched_records": self.records,
+            "fetches_in_flight": self._in_flight,
+            "fetch_waiters": len(self._waiting),
+        }

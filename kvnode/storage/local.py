@@ -1,0 +1,137 @@
+"""This node's own facts in LevelDB: never in the log, never the same on two nodes.
+
+Lformat      version u32         refused when newer than FORMAT_VERSION
+Lidentity    16 bytes            of this data directory
+Lhashkey     16 bytes            keys the hash of user keys
+Lcheckpoint  index, term, commit_ts, next id: u64 each
+Lhighest     index u64           of the newest entry that any row may be an effect of
+"""
+
+import struct
+from dataclasses import dataclass
+
+from kvnode._core.keys import LOCAL, kind_bounds, local_key
+from kvnode.base.errors import CorruptionError, FormatError
+from kvnode.storage.engine import Engine, Row
+
+FORMAT_VERSION = 1  # of LevelDB's rows and of the log's payloads. On disk: DO NOT CHANGE
+
+IDENTITY_BYTES = 16
+HASH_KEY_BYTES = 16
+
+_FORMAT = local_key(b"format")
+_IDENTITY = local_key(b"identity")
+_HASH_KEY = local_key(b"hashkey")
+_CHECKPOINT = local_key(b"checkpoint")
+_HIGHEST = local_key(b"highest")
+
+_U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+_RECORD = struct.Struct(">QQQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the log. commit_ts: the highest of all entries up to it."""
+
+    index: int
+    term: int
+    commit_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """LevelDB has every effect up to `at`; the log before it is not needed."""
+
+    at: Position
+    next_id: int  # first unused id of generations and values, as known at `at`
+
+    def row(self) -> Row:
+        """Return the row that stores it."""
+        at = self.at
+        return _CHECKPOINT, _RECORD.pack(at.index, at.term, at.commit_ts, self.next_id)
+
+
+NO_CHECKPOINT = CheckpointRecord(Position(0, 0, 0), 1)
+
+
+class HighWater:
+    """H, the newest entry whose effects any row may show: every write of effects carries its row.
+
+    An image of the store is readable only when entries up to H have been applied to it, because
+    rows of up to H lie beside rows of much older entries.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def row(self, index: int) -> Row:
+        """Return the row for a write with effects of entries up to `index`."""
+        self.index = max(self.index, index)
+        return _HIGHEST, _U64.pack(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFacts:
+    """What a start finds."""
+
+    identity: bytes
+    hash_key: bytes
+    checkpoint: CheckpointRecord
+    highest_index: int
+    is_fresh: bool  # made by this start
+
+
+def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFacts:
+    """Read this node's facts; an empty store gets `identity` and `hash_key`, random bytes.
+
+    Raises FormatError, CorruptionError, StorageIOError.
+    """
+    assert len(identity) == IDENTITY_BYTES
+    assert len(hash_key) == HASH_KEY_BYTES
+    rows = dict(engine.scan(*kind_bounds(LOCAL), limit=16))
+    if not rows:
+        if engine.scan_keys(b"", None, 1):
+            raise CorruptionError("LevelDB has data but says nothing of its format")
+        facts = LocalFacts(identity, hash_key, NO_CHECKPOINT, 0, True)
+        engine.write(
+            [(_FORMAT, _U32.pack(FORMAT_VERSION)), (_IDENTITY, identity), (_HASH_KEY, hash_key)],
+            sync=True,
+        )
+        return facts
+    version = _number(rows, _FORMAT, _U32)
+    if version > FORMAT_VERSION:
+        raise FormatError(
+            f"the data has format {version}, this kvnode knows formats up to {FORMAT_VERSION}: "
+            "start the kvnode that wrote it, or a newer one"
+        )
+    record = NO_CHECKPOINT
+    if _CHECKPOINT in rows:
+        index, term, commit_ts, next_id = _unpack(rows, _CHECKPOINT, _RECORD)
+        record = CheckpointRecord(Position(index, term, commit_ts), next_id)
+    highest = _number(rows, _HIGHEST, _U64) if _HIGHEST in rows else 0
+    return LocalFacts(
+        _bytes(rows, _IDENTITY, IDENTITY_BYTES),
+        _bytes(rows, _HASH_KEY, HASH_KEY_BYTES),
+        record,
+        highest,
+        False,
+    )
+
+
+def _unpack(rows: dict[bytes, bytes], key: bytes, form: struct.Struct) -> tuple[int, ...]:
+    value = rows.get(key)
+    if value is None or len(value) != form.size:
+        raise CorruptionError(f"LevelDB: row {key.decode()} is missing or malformed")
+    return form.unpack(value)
+
+
+def _number(rows: dict[bytes, bytes], key: bytes, form: struct.Struct) -> int:
+    return int(_unpack(rows, key, form)[0])
+
+
+def _bytes(rows: dict[bytes, bytes], key: bytes, size: int) -> bytes:
+    value = rows.get(key)
+    if value is None or len(value) != size:
+        raise CorruptionError(f"LevelDB: row {key.decode()} is missing or malformed")
+    return value

@@ -1,0 +1,225 @@
+"""The store against a dict: random entries, checkpoints, crashes, evictions, fetches and pins."""
+
+import random
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from kvnode.base.errors import CorruptionError
+from kvnode.storage.fetch import Fetcher
+from kvnode.storage.local import HighWater, open_facts
+from kvnode.storage.memory import MemoryEngine
+from tests.support.storage_rig import GENERATION, HASH_KEY, IDENTITY, Bugs, Rig, string_value
+
+NAMES = [b"k%d" % i for i in range(12)]
+SEEDS = 900  # random runs; each planted bug must be found within them
+STEPS = 200
+
+
+class Walk:
+    """Random steps over a Rig, from one source of choices."""
+
+    def __init__(self, rig: Rig, rng: random.Random) -> None:
+        self.rig = rig
+        self.rng = rng
+        self.count = 0
+        self.page = None
+
+    def write(self) -> None:
+        names = self.rng.sample(NAMES, self.rng.choice((1, 1, 2, 5)))
+        changes: dict[bytes, bytes | None] = {}
+        for name in names:
+            self.count += 1
+            is_put = self.rng.random() < 0.7
+            changes[name] = string_value(b"v%d" % self.count) if is_put else None
+        self.rig.write(changes)
+
+    def sync(self) -> None:
+        self.rig.sync()
+
+    def checkpoint(self) -> None:
+        if self.rig.checkpointer.is_running:
+            self.rig.step_checkpoint()
+        else:
+            self.rig.begin_checkpoint()
+
+    def write_store(self) -> None:
+        self.rig.writer.step()
+
+    def read_store(self) -> None:
+        self.rig.reader.step()
+
+    def evict(self) -> None:
+        self.rig.tip.evict(0, self.rng.choice((10, 1000)))
+
+    def fetch(self) -> None:
+        keys = [self.rig.key(name) for name in self.rng.sample(NAMES, 3)]
+        ranges = [(GENERATION, self.rng.getrandbits(53) << 11, 2), (GENERATION, 0, 3)]
+        self.rig.fetcher.start(keys, ranges[: self.rng.randint(0, 2)], ["session"])
+
+    def finish_fetches(self) -> None:
+        self.rig.finish_fetches()
+
+    def pin(self) -> None:
+        if len(self.rig.pins) < 4:
+            self.rig.pin()
+
+    def unpin(self) -> None:
+        if self.rig.pins:
+            self.page = None
+            self.rig.unpin(self.rng.randrange(len(self.rig.pins)))
+
+    def check_pins(self) -> None:
+        for pin in self.rig.pins:
+            self.rig.check_pin(pin, self.rng.randint(1, 5))
+
+    def begin_page(self) -> None:
+        """Read the tip's part of a page of keys; LevelDB's part comes later."""
+        if self.rig.pins:
+            pin = self.rng.choice(self.rig.pins)
+            self.page = pin, self.rig.snapshot(pin).begin_keys(GENERATION, 0, 100)
+
+    def finish_page(self) -> None:
+        if self.page is not None:
+            (pin, page), self.page = self.page, None
+            keys = page.finish(page.read() if page.read is not None else None).keys
+            assert {self.rig.key(name) for name in keys} == pin.state.keys()
+
+    def check_now(self) -> None:
+        self.rig.check_now()
+
+    def crash(self) -> None:
+        self.page = None
+        self.rig.crash(self.rng)
+        self.rig.check_now()
+
+    def start_with_short_log(self) -> None:
+        """A log that ends before H is refused; one that does not is the truth."""
+        rig = self.rig
+        facts = open_facts(rig.engine, identity=IDENTITY, hash_key=HASH_KEY)
+        kept = self.rng.randint(min(facts.checkpoint.at.index, rig.synced), rig.last_index)
+        image = Rig.__new__(Rig)
+        image.bugs = rig.bugs
+        image.engine = MemoryEngine(rig.engine._table.rows)
+        image.log_first, image.log = rig.log_first, rig.log[: kept - rig.log_first + 1]
+        image.states = rig.states[: kept + 1]
+        try:
+            image.start()
+        except CorruptionError:
+            assert kept < rig.synced
+        else:
+            image.check_now()
+
+    STEPS = {
+        "write": 30,
+        "sync": 12,
+        "checkpoint": 25,
+        "write_store": 15,
+        "read_store": 10,
+        "evict": 10,
+        "fetch": 8,
+        "finish_fetches": 8,
+        "pin": 4,
+        "unpin": 3,
+        "check_pins": 3,
+        "begin_page": 3,
+        "finish_page": 3,
+        "check_now": 2,
+        "crash": 2,
+        "start_with_short_log": 2,
+    }
+
+    def run(self, steps: int) -> None:
+        names = list(self.STEPS)
+        for name in self.rng.choices(names, list(self.STEPS.values()), k=steps):
+            getattr(self, name)()
+        self.check_pins()
+        self.check_now()
+        self.crash()
+        self.crash()
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """The same steps, chosen and shrunk by hypothesis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walk = Walk(Rig(), random.Random(0))
+
+    @rule(name=st.sampled_from(list(Walk.STEPS)), seed=st.integers(0, 1 << 16))
+    def step(self, name: str, seed: int) -> None:
+        self.walk.rng.seed(seed)
+        getattr(self.walk, name)()
+
+    def teardown(self) -> None:
+        self.walk.check_pins()
+        self.walk.check_now()
+        self.walk.crash()
+
+
+StorageMachine.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+TestStorage = StorageMachine.TestCase
+
+
+@pytest.mark.parametrize("first_seed", range(0, SEEDS, 300))
+def test_random_walks(first_seed):
+    for seed in range(first_seed, first_seed + 300):
+        Walk(Rig(), random.Random(seed)).run(STEPS)
+
+
+# -- planted bugs ---------------------------------------------------------------------------------
+
+
+class NoCompaction(MemoryEngine):
+    """Takes the sync of the last write for a sync of all."""
+
+    def compact_memtable(self) -> None:
+        pass
+
+    def crash(self, survives):
+        return NoCompaction(super().crash(survives)._table.rows, log_file_bytes=300)
+
+
+class NoHighWater(HighWater):
+    def row(self, index: int):
+        return super().row(0)
+
+
+class EarlyRelease(Fetcher):
+    """Does not keep what is written while a fetch is under way."""
+
+    def _submit(self, fetch, work, part) -> None:
+        super()._submit(fetch, work, part)
+        if fetch.epoch:
+            self._tip.end_fetch(fetch.epoch)
+            fetch.epoch = 0
+
+    def release(self, fetch) -> None:
+        fetch.epoch = self._tip.begin_fetch()
+        super().release(fetch)
+
+
+PLANTED = {
+    "A is a speculative index": lambda: Rig(bugs=Bugs(is_at_speculative=True)),
+    "no compaction before A": lambda: Rig(engine=NoCompaction(log_file_bytes=300)),
+    "H is not stored": lambda: Rig(bugs=Bugs(high_water=NoHighWater)),
+    "a fetched absence hides a write": lambda: Rig(bugs=Bugs(fetcher=EarlyRelease)),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_planted_bug_is_found(bug):
+    for seed in range(SEEDS):
+        try:
+            Walk(PLANTED[bug](), random.Random(seed)).run(STEPS)
+        except (AssertionError, CorruptionError):
+            return
+    pytest.fail(f"{bug}: not found in {SEEDS} walks")
