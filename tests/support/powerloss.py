@@ -6,6 +6,10 @@ had since its last sync; names in a directory that was not synced go back from s
 
 Appended bytes exist exactly up to the size that survives, as file systems have it that write data
 before the size (ext4, xfs, btrfs). Name changes of one directory are lost in reverse order only.
+
+Strictly, only a sync of the directory makes a name durable. The file systems named above also keep
+the name of a new file once the file is synced. LevelDB counts on that: it flushes the record of a
+new table before it syncs the directory. So directories that WatchedDirectory.lenient names get it.
 """
 
 import os
@@ -13,6 +17,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from random import Random
 
@@ -81,10 +86,10 @@ def read_entries(journal: Path) -> Iterator[Entry]:
             position = old_at + old_bytes
 
 
-def find_pending(journal: Path) -> Pending:
+def find_pending(disk: WatchedDirectory) -> Pending:
     """Return what the journal knows to be unsynced."""
     pending = Pending()
-    for entry in read_entries(journal):
+    for entry in read_entries(disk.journal):
         if entry.kind in (WRITE, TRUNCATE):
             pending.changes.setdefault(entry.inode, []).append(entry)
         elif entry.kind == NAME:
@@ -100,7 +105,17 @@ def find_pending(journal: Path) -> Pending:
         else:
             changes = pending.changes.get(entry.inode, [])
             changes[:] = _left_after_sync(changes, entry.offset)
+            directory = os.path.dirname(entry.name)
+            if disk.lenient and fnmatch(directory, disk.lenient):
+                names = pending.names.get(directory, [])
+                names[:] = _left_after_file_sync(names, entry)
     return pending
+
+
+def _left_after_file_sync(names: list[Entry], sync: Entry) -> list[Entry]:
+    """Return what is left when the sync of a new file kept its name, and what came before it."""
+    made = [n.position for n in names if n.inode == sync.inode and n.position < sync.offset]
+    return [n for n in names if not made or n.position > max(made)]
 
 
 def _left_after_sync(changes: list[Entry], began: int) -> list[Entry]:
@@ -125,15 +140,15 @@ def lose_power(disk: WatchedDirectory, random: Random) -> list[str]:
 
     Requires: no watched process is running. What is left counts as durable from now on.
     """
-    pending = find_pending(disk.journal)
+    pending = find_pending(disk)
     lost = []
     paths = _paths_by_inode(disk)
     with disk.journal.open("rb") if disk.journal.exists() else open(os.devnull, "rb") as journal:
         for inode, changes in sorted(pending.changes.items()):
             if changes and inode in paths:
                 lost += _FileLoss(paths[inode], changes, journal, random).apply()
-    for _, changes in sorted(pending.names.items()):
-        if changes:
+    for directory, changes in sorted(pending.names.items()):  # parents first: they may go too
+        if changes and (disk.path / directory).is_dir():
             lost += _lose_names(disk, changes, random)
     disk.settle()
     return lost

@@ -49,9 +49,11 @@ class WatchedDirectory:
     """A directory whose unsynced changes are known, with what the shim needs beside it.
 
     path: the directory, created if absent.   state: `<path>.faultfs`, on the same file system.
+    lenient: pattern of the directories in which the sync of a new file keeps its name, too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lenient: str = "") -> None:
+        self.lenient = lenient
         path.mkdir(parents=True, exist_ok=True)
         self.path = path.resolve()
         self.state = self.path.with_name(self.path.name + ".faultfs")
@@ -70,7 +72,8 @@ class WatchedDirectory:
         sync_us: pretend syncs of so many microseconds; None: real ones.
         plant: ignore_fdatasync or early_fdatasync, the deliberate bugs.
         """
-        preloaded = [str(self._shim), os.environ.get("LD_PRELOAD", "")]
+        # Behind what is preloaded already: a sanitizer's runtime insists on being first.
+        preloaded = [os.environ.get("LD_PRELOAD", ""), str(self._shim)]
         variables = {
             "LD_PRELOAD": ":".join(filter(None, preloaded)),
             "FAULTFS_ROOT": str(self.path),
