@@ -40,6 +40,7 @@ class Lives:
         self.disk = disk
         self.random = random
         self.plant = plant
+        self.history: list[str] = []  # what happened, for the report of a failure
 
     def arguments(self, life: int) -> list:
         """Return the child's arguments."""
@@ -56,7 +57,11 @@ class Lives:
     def live_on(self, lives: int) -> None:
         """Live so many lives."""
         for life in range(1, lives + 1):
-            self._live(life)
+            self.history.append(f"life {life}")
+            try:
+                self._live(life)
+            except AssertionError as error:
+                raise AssertionError("\n".join([str(error), *self.history[-40:]])) from error
 
     def _live(self, life: int) -> None:
         environment = self.disk.environment(sync_us=self.random.choice(SYNC_US), plant=self.plant)
@@ -74,7 +79,7 @@ class Lives:
                 process.kill()
         self.disk.set_rules()
         if self.random.random() < 0.8:
-            lose_power(self.disk, self.random)
+            self.history += lose_power(self.disk, self.random)
 
     def _watch(self, process: subprocess.Popen, life: int) -> None:
         # Rules from the start: a recovery that is killed must leave what recovers.
@@ -98,9 +103,11 @@ class Lives:
         for line in process.stdout:
             kind, number = line.split()
             self.note(kind, int(number))
+            self.history.append(line.strip())
         error = process.stderr.read()
         assert not error, error
 
     def _arm(self) -> None:
-        site = self.random.choice(KILL_SITES)
-        self.disk.set_rules(site.format(self.random.randint(0, 60)))
+        rule = self.random.choice(KILL_SITES).format(self.random.randint(0, 60))
+        self.history.append(f"rule: {rule}")
+        self.disk.set_rules(rule)
