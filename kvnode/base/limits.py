@@ -33,10 +33,13 @@ EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at 
 RESERVED_FILES = 1100  # descriptors for LevelDB's tables, the log, and the node itself
 
 # -- commands -----------------------------------------------------------------------------------
+DATABASES_MAX = 16  # of a node; as in _core/tip.pxd
 SESSION_OVERHEAD_BYTES = 2 * KIB  # what an idle connection costs, as CLIENT LIST states it
 SLOWLOG_ARGUMENTS_MAX = 32  # arguments kept of a slow command
 SLOWLOG_ARGUMENT_BYTES_MAX = 128  # bytes kept of each
 SLOWLOG_REPLY_DEFAULT = 10  # entries that SLOWLOG GET returns unasked
+CONFIG_FILE_BYTES_MAX = 1 * MIB  # of one configuration file
+CONFIG_INCLUDES_MAX = 16  # files that include each other
 
 # -- checkpoints and other work on the store ----------------------------------------------------
 CHECKPOINT_SLICE_RECORDS = 500  # rows of one write: about 0.3 ms of the sequencer's time

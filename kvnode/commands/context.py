@@ -131,8 +131,10 @@ class Statistics:
     evicted_records: int = 0
     keyspace_hits: int = 0
     keyspace_misses: int = 0
+    input_limit_disconnections: int = 0
     output_limit_disconnections: int = 0
-    error_replies: int = 0
+    reads_processed: int = 0
+    writes_processed: int = 0
     auth_failures: int = 0
     used_memory: int = 0
     used_memory_peak: int = 0
@@ -162,7 +164,8 @@ class Statistics:
     blocked_clients: int = 0
     watching_clients: int = 0
     watched_keys: int = 0
-    paused_reason: str = "none"
+    paused_reason: str = "none"  # or "client_pause"
+    paused_actions: str = "none"  # or "all", "write"
     paused_left_ms: int = 0
     cpu_user_seconds: float = 0.0
     cpu_system_seconds: float = 0.0
@@ -183,7 +186,10 @@ class NodeContext(Protocol):
     run_id: str  # RUN_ID_BYTES hex digits, new at each start
     started_ms: int
     kvnode_version: str
-    info_sections: Mapping[str, Callable[[], str]]  # lower-case name -> text; see server/info.py
+    info_sections: Mapping[str, Callable[["NodeContext"], str]]  # server/info.py
+
+    def now_ms(self) -> int:
+        """Return the node's time, Unix time in ms."""
 
     def sessions(self) -> Iterable[SessionContext]:
         """Return the clients in the order of their ids."""

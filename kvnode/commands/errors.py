@@ -18,7 +18,7 @@ def syntax_error() -> CommandError:
 
 
 def subcommand_error(args: list[bytes]) -> CommandError:
-    """A subcommand that is unknown, or known with other arguments, of a command that checks late."""
+    """An unknown subcommand, or a wrong number of arguments noticed by the handler."""
     name = args[1][:128].decode("utf-8", "surrogateescape")
     container = args[0].decode("utf-8", "surrogateescape").upper()
     return error(

@@ -27,7 +27,7 @@ class SlowCommand:
     at_s: int
     microseconds: int
     args: list[bytes]
-    addr: str
+    addr: bytes
     name: bytes
 
 
@@ -45,11 +45,14 @@ class Slowlog:
         """Keep so many entries from now on (slowlog-max-len)."""
         self._entries = deque(islice(self._entries, entries_max), maxlen=entries_max)
 
-    def add(self, args: list[bytes], microseconds: int, at_s: int, addr: str, name: bytes) -> None:
+    def add(
+        self, args: list[bytes], microseconds: int, now_ms: int, *, addr: bytes, name: bytes
+    ) -> None:
         """Note a slow command of the client at `addr` whose name is `name`."""
         if args[0].upper() == NEVER_LOGGED:
             return
-        entry = SlowCommand(self._next_id, at_s, microseconds, shorten(redact(args)), addr, name)
+        shown = shorten(redact(args))
+        entry = SlowCommand(self._next_id, now_ms // 1000, microseconds, shown, addr, name)
         self._next_id += 1
         self._entries.appendleft(entry)
 
@@ -93,7 +96,7 @@ def get(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
         reply.integer(entry.at_s)
         reply.integer(entry.microseconds)
         reply.bulks(entry.args)
-        reply.bulk(entry.addr.encode())
+        reply.bulk(entry.addr)
         reply.bulk(entry.name)
 
 

@@ -2,8 +2,8 @@
 
     key:key value [condition=<NX | XX>@2.6.12] [expiration=<EX seconds:integer | KEEPTTL>]
 
-    name            a string argument          name:type   types: string, integer, double, key,
-    TOKEN           a word written as it is                pattern, unix-time; key1 = second key spec
+    name            a string argument          name:type   types: see SCALARS; key1 = second key
+    TOKEN           a word written as it is                spec
     TOKEN name      an argument behind a word  [x]         optional
     name=<a | b>    one of                     name=<a b>  a block
     x@1.2.3         since                      x!1.2.3     deprecated since
