@@ -149,9 +149,8 @@ cdef int overwrite_chunks(View view, Head* head, uint64_t offset, const char* da
     cdef uint64_t number = 0
     cdef uint64_t first = offset // CHUNK_BYTES
     if old != NULL and old.type == T_CHUNKED:
-        # Only the first and the last chunk touched can keep bytes of their own.
-        if need_chunks(view, old, offset, offset + 1) \
-                | need_chunks(view, old, offset + n - 1 if n else offset, offset + n):
+        # Also those that are replaced whole: a snapshot may need what they were.
+        if need_chunks(view, old, offset, offset + n):
             return PARK
         id = get_be64(old.data)
     else:
