@@ -68,6 +68,7 @@ cdef class Sequencer:
     cdef int open_pass(self, uint64_t now_ms) except -1
     cdef int open_batch(self) except -1
     cdef int close_batch(self, bint may_inline) except -1
+    cdef int bound_batch(self) except -1
     cdef int run(self, Session session) except -1
     cdef int join_pass(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1

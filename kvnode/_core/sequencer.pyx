@@ -101,6 +101,13 @@ cdef class Sequencer:
         return self.log.submit(batch.term, batch.index, batch.commit_ts,
                                self.payload.data, self.payload.len)
 
+    cdef int bound_batch(self) except -1:
+        """Go on in a new batch once this one is large."""
+        if self.view.batch_bytes > BATCH_BYTES_MAX:
+            self.close_batch(False)
+            return self.open_batch()
+        return 0
+
     cdef int close_pass(self, bint may_inline) except -1:
         """Close the batch and say of each session that ran what its output waits for."""
         cdef Session session
@@ -175,15 +182,14 @@ cdef class Sequencer:
             if parser.start - start > STAGE_COMMAND_BYTES and self.stage(session, &parser.args):
                 parser.rewind(start)
                 self.ready.append(session)
+                self.bound_batch()
                 break
             if self.run_one(session, &parser.args):
                 parser.rewind(start)
                 break
             if session.state != S_READY:
                 break
-            if self.view.batch_bytes > BATCH_BYTES_MAX:
-                self.close_batch(False)
-                self.open_batch()
+            self.bound_batch()
         if self.view.observed > session.observed:
             session.observed = self.view.observed
         session.active_ms = self.now_ms
@@ -194,8 +200,10 @@ cdef class Sequencer:
         """Execute one command; 1 when it has to run again later from its start."""
         cdef size_t before = session.reply.out.len
         cdef int outcome = self.dispatch.execute(self.view, session, args)
-        if session.staged is not None and outcome not in (PARK, HELD):
-            self.unstage(session)
+        if session.staged is not None:
+            self.view.staged.clear()        # the arguments move before they are used again
+            if outcome not in (PARK, HELD):
+                self.unstage(session)
         if outcome == DONE:
             self.commands += 1
             session.commands += 1
@@ -208,6 +216,7 @@ cdef class Sequencer:
             session.state = S_PARKED
             self.parked.append(session)
             self.look_ahead(session)
+            self.view.finish_command()      # keys past their deadline are deleted all the same
             return 1
         session.state = S_WAITING
         if outcome == HELD:
@@ -274,7 +283,6 @@ cdef class Sequencer:
 
     cdef int unstage(self, Session session) except -1:
         """The command with staged arguments ran, or never will: what it did not publish is trash."""
-        self.view.staged.clear()
         for entry in session.staged:
             self.view.staging.discard(entry[1])
         session.staged = None
@@ -451,7 +459,8 @@ cdef class Sequencer:
             return
         self.join_pass(session)
         write(session.reply)
-        self.view.observed = max(self.view.observed, session.observed)
+        if self.view.observed > session.observed:
+            session.observed = self.view.observed
         if session.reply_mode != REPLY_ON:
             self.apply_reply_mode(session, before)
         session.state = S_READY
