@@ -108,6 +108,7 @@ cdef struct Table:
     uint64_t keys_changed   # commit_ts of the batch in which `keys` changed last
     uint64_t switched       # commit_ts of the batch that made it some database's current one
     int64_t volatile_keys   # heads with a deadline, at the tip
+    int64_t logged_volatile # as last written into a batch
     uint64_t entries
     uint64_t bytes          # memory of its entries and versions
     uint32_t depth          # log2 of the directory's length
@@ -150,6 +151,8 @@ cdef class Tip:
     cdef void prune(self, Entry* entry) noexcept
     cdef Table* generation(self, uint64_t id) noexcept
     cdef Table* new_generation(self, uint64_t id, bint resident) except NULL
+    cdef void forget_newest_generation(self) noexcept
+    cdef void undirty(self, size_t first) noexcept
     cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
                            bint present, uint64_t commit_ts) except -1
     cdef int side_effect(self, Entry* entry) except -1

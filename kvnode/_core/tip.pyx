@@ -105,6 +105,12 @@ cdef class Tip:
         self.generations.push_back(table)
         return table
 
+    cdef void forget_newest_generation(self) noexcept:
+        """Take back new_generation(); nothing is in it."""
+        ASSERT(self.generations.back().entries == 0)
+        free_table(self.generations.back())
+        self.generations.pop_back()
+
     cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil:
         """Return the entry of `key`, or NULL."""
         cdef Segment* segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
@@ -217,6 +223,14 @@ cdef class Tip:
         self.dirty.push_back(entry)
         self.dirty_bytes += chain_bytes(entry)
         return 0
+
+    cdef void undirty(self, size_t first) noexcept:
+        """Take the entries from `first` on off the dirty list: what made them dirty is undone."""
+        cdef size_t i
+        for i in range(first, self.dirty.size()):
+            self.dirty[i].flags &= ~E_DIRTY
+            self.dirty_bytes -= chain_bytes(self.dirty[i])
+        self.dirty.resize(first)
 
     cdef void prune(self, Entry* entry) noexcept:
         """Free the versions that a newer durable one hides from everybody (I4)."""
@@ -339,6 +353,7 @@ cdef class Tip:
                 table.keys = <int64_t>get_be64(v.data)
                 table.volatile_keys = <int64_t>get_be64(v.data + 8)
                 table.logged_keys = table.keys
+                table.logged_volatile = table.volatile_keys
         return 0
 
     def replay(self, bytes payload not None, uint64_t commit_ts):

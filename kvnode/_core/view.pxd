@@ -54,6 +54,8 @@ cdef struct Savepoint:
     size_t writes
     size_t touched
     size_t floor
+    size_t dirty            # length of the tip's dirty list
+    size_t generations
     uint64_t next_id
     uint64_t batch_bytes
 

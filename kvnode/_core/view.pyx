@@ -361,6 +361,8 @@ cdef class View:
         cdef Table* table
         cdef char key[9]
         cdef char value[9]
+        if old.switched > self.observed:
+            self.observed = old.switched    # it may be empty because it was flushed just now
         if old.entries == 0 and old.resident:
             return 0
         table = self.tip.new_generation(self.new_id(), True)
@@ -439,27 +441,34 @@ cdef class View:
         mark.writes = self.writes.size()
         mark.touched = self.touched.size()
         mark.floor = self.savepoint_floor
+        mark.dirty = self.tip.dirty.size()
+        mark.generations = self.tip.generations.size()
         mark.next_id = self.next_id
         mark.batch_bytes = self.batch_bytes
         self.savepoint_floor = self.writes.size()
         return mark
 
     cdef int rollback(self, Savepoint* mark) except -1:
-        """Undo every write since `mark`, and end the savepoint."""
+        """Undo every write since `mark`, and end the savepoint.
+
+        Entries that it created go: a blind write (of a chunk) does not know what LevelDB has.
+        """
         cdef Write w
         cdef Version* older
-        cdef Head head
+        self.tip.undirty(mark.dirty)
         while self.writes.size() > mark.writes:
             w = self.writes.back()
             self.writes.pop_back()
             older = w.version.older
             ASSERT(w.entry.newest == w.version)
-            if older == NULL:
-                older = self.tip.new_version(0)
-                self.tip.adopt(w.entry, older)
-            w.entry.newest = older
             self.uncount(w.entry, w.version, older)
+            if older == NULL:
+                self.tip.remove(w.entry)
+                continue
+            w.entry.newest = older
             self.tip.free_version(w.entry, w.version)
+        while self.tip.generations.size() > mark.generations:
+            self.tip.forget_newest_generation()
         self.touched.resize(mark.touched)
         self.events.clear()
         self.switches.clear()
@@ -473,18 +482,20 @@ cdef class View:
         self.savepoint_floor = mark.floor
 
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1:
-        """Set the counts of a database back by one undone write."""
+        """Set the counts of a database back by one undone write. now: NULL = there was no entry."""
         cdef Table* table = e.table
+        cdef bint present = now != NULL and now.type != T_NONE
         if table == self.tip.meta:
-            if e.key[0] == K_DATABASE:
+            if e.key[0] == K_DATABASE and present:
                 self.tip.databases[<uint8_t>e.key[1]] = self.tip.generation(get_be64(now.data))
                 if self.session is not None:
                     self.table = self.tip.databases[self.session.db]
             return 0
         if table.kind != K_HEAD:
             return 0
-        table.keys += (1 if now.type != T_NONE else 0) - (1 if dropped.type != T_NONE else 0)
-        table.volatile_keys += (1 if now.expire_at else 0) - (1 if dropped.expire_at else 0)
+        table.keys += (1 if present else 0) - (1 if dropped.type != T_NONE else 0)
+        table.volatile_keys += (1 if present and now.expire_at else 0) \
+            - (1 if dropped.expire_at else 0)
         return 0
 
     def connect(self, dispatch, watches, node=None):
@@ -533,8 +544,8 @@ cdef class View:
         cdef char value[16]
         for i in range(self.tip.generations.size()):
             table = self.tip.generations[i]
-            if table.dead or (table.keys_changed != self.commit_ts
-                              and table.logged_keys == table.keys):
+            if table.dead or (table.logged_keys == table.keys
+                              and table.logged_volatile == table.volatile_keys):
                 continue
             key[0] = K_GENERATION
             put_be64(key + 1, table.id)
@@ -542,6 +553,7 @@ cdef class View:
             put_be64(value + 8, <uint64_t>table.volatile_keys)
             self.record_put(self.tip.meta, key, 9, value, 16)
             table.logged_keys = table.keys
+            table.logged_volatile = table.volatile_keys
         if self.next_id != self.logged_next_id:
             put_be64(value, self.next_id)
             self.record_put(self.tip.meta, b"Nids", 4, value, 8)
