@@ -1,0 +1,366 @@
+# cython: boundscheck=False, wraparound=False
+"""The tip laid open: a walk that checks every invariant of its structures, and a dump of its state.
+
+Costs as much as the tip is large: for tests, and for digests of a stopped node.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.unordered_map cimport unordered_map
+from libcpp.vector cimport vector
+from kvnode._core.bytes cimport Slice, get_be64, put_be64
+from kvnode._core.keys cimport K_DATABASE, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
+from kvnode._core.tip cimport (
+    DATABASES_MAX, E_DIRTY, E_FLUSHING, E_USED, SEGMENT_BUCKET_BITS_MAX, T_NONE, T_RAW, Entry,
+    Segment, Table, Tip, Version, entry_bytes, put_record_key, version_bytes)
+
+from kvnode.base.errors import InvariantError
+
+
+cdef struct Totals:
+    # Of one table, as counted by the walk.
+    uint64_t entries
+    uint64_t bytes
+    uint64_t dirty_bytes
+    int64_t keys
+    int64_t volatile_keys
+
+
+def check(Tip tip not None):
+    """Raise InvariantError at the first structure that is not as it should be; between passes."""
+    cdef unordered_map[size_t, int] listed
+    cdef uint64_t total = 0
+    cdef uint64_t dirty = 0
+    cdef size_t i
+    cdef Table* table
+    cdef Totals counted
+    check_lists(tip, &listed)
+    check_databases(tip)
+    for i in range(tip.generations.size() + 2):
+        table = table_at(tip, i)
+        check_directory(table)
+        counted = check_entries(tip, table, &listed)
+        check_totals(tip, table, &counted)
+        total += counted.bytes
+        dirty += counted.dirty_bytes
+    require(listed.empty(), "a dirty list names an entry that no table holds")
+    require(total == tip.bytes, f"{tip.bytes} bytes counted, {total} in use")
+    require(dirty == tip.dirty_bytes, f"{tip.dirty_bytes} dirty bytes counted, {dirty} in use")
+    check_timestamps(tip)
+
+
+cdef int require(bint condition, str text) except -1:
+    if not condition:
+        raise InvariantError(text)
+    return 0
+
+
+cdef Table* table_at(Tip tip, size_t i) noexcept:
+    """The generations' tables, then meta records, then chunks."""
+    if i < tip.generations.size():
+        return tip.generations[i]
+    return tip.meta if i == tip.generations.size() else tip.chunks
+
+
+cdef int check_lists(Tip tip, unordered_map[size_t, int]* listed) except -1:
+    """Every dirty or flushing entry is listed once; listed[entry]: the flags that say so."""
+    cdef Entry* e
+    cdef size_t i
+    for e in tip.dirty:
+        note(listed, e, E_DIRTY)
+    for i in range(tip.flush_at, tip.flushing.size()):
+        note(listed, tip.flushing[i], E_DIRTY)
+    for e in tip.in_flight:
+        note(listed, e, E_FLUSHING)
+    return 0
+
+
+cdef int note(unordered_map[size_t, int]* listed, Entry* e, int flag) except -1:
+    cdef size_t address = <size_t>e
+    require(listed[0][address] & flag == 0, "an entry is in the dirty lists twice")
+    listed[0][address] |= flag
+    return 0
+
+
+cdef int check_directory(Table* table) except -1:
+    """Segments cover the directory without gaps, each aligned on its span."""
+    cdef size_t i = 0
+    cdef size_t span
+    cdef size_t k
+    cdef Segment* segment
+    while i < <size_t>1 << table.depth:
+        segment = table.directory[i]
+        require(segment.depth <= table.depth, "a segment is deeper than its table")
+        require(segment.bucket_bits <= SEGMENT_BUCKET_BITS_MAX, "a segment has too many buckets")
+        span = <size_t>1 << (table.depth - segment.depth)
+        require(i % span == 0, "a segment is not aligned in its directory")
+        for k in range(span):
+            require(table.directory[i + k] == segment, "a segment has gaps in its directory")
+        i += span
+    return 0
+
+
+cdef Totals check_entries(Tip tip, Table* table, unordered_map[size_t, int]* listed) except *:
+    """Check each entry of a table, take it off `listed`, and return what was counted."""
+    cdef Totals counted
+    cdef size_t i = 0
+    cdef size_t b
+    cdef uint64_t in_segment
+    cdef Segment* segment
+    cdef Entry* e
+    counted.entries = counted.bytes = counted.dirty_bytes = 0
+    counted.keys = counted.volatile_keys = 0
+    while i < <size_t>1 << table.depth:
+        segment = table.directory[i]
+        in_segment = 0
+        for b in range(<size_t>1 << segment.bucket_bits):
+            e = segment.buckets[b]
+            while e != NULL:
+                in_segment += 1
+                require(e.table == table, "an entry names another table")
+                require(table.depth == 0 or table.directory[e.hash >> (64 - table.depth)] == segment,
+                        "an entry is in the wrong segment")
+                require((e.hash << segment.depth) >> (64 - segment.bucket_bits) == b,
+                        "an entry is in the wrong bucket")
+                require(tip.hash_key(e.key, e.key_len) == e.hash, "an entry has the wrong hash")
+                require(tip.find(table, e.hash, e.key, e.key_len) == e, "a key has two entries")
+                check_entry(tip, e, listed, &counted)
+                e = e.next
+        require(in_segment == segment.count, "a segment miscounts its entries")
+        counted.entries += in_segment
+        i += <size_t>1 << (table.depth - segment.depth)
+    return counted
+
+
+cdef int check_entry(Tip tip, Entry* e, unordered_map[size_t, int]* listed,
+                     Totals* counted) except -1:
+    cdef size_t address = <size_t>e
+    cdef int flags = e.flags & (E_DIRTY | E_FLUSHING)
+    cdef int in_lists = 0
+    cdef uint64_t size
+    if listed.count(address):
+        in_lists = listed[0][address]
+        listed.erase(address)
+    require(flags == in_lists, f"flags {flags} of an entry, {in_lists} by the dirty lists")
+    size = entry_bytes(e.key_len) + check_chain(tip, e)
+    counted.bytes += size
+    if e.flags & E_DIRTY:
+        counted.dirty_bytes += size
+    if flags == 0:
+        require(e.newest.commit_ts <= tip.durable, "a clean entry has a version that is not durable")
+    if e.newest.type != T_NONE:
+        counted.keys += 1
+    if e.newest.expire_at:
+        counted.volatile_keys += 1
+        require(0 < e.row_at <= e.newest.expire_at, "no expiry row at or before a deadline")
+    return 0
+
+
+cdef uint64_t check_chain(Tip tip, Entry* e) except? 0:
+    """Check the versions of an entry; return their bytes."""
+    cdef uint64_t size = 0
+    cdef Version* v = e.newest
+    require(v != NULL, "an entry has no version")
+    while v != NULL:
+        size += version_bytes(v.length)
+        require(v.older == NULL or v.older.commit_ts < v.commit_ts,
+                "versions of a record do not grow older down the chain")
+        if v.type == T_NONE:
+            require(v.length == 0 and v.expire_at == 0, "a tombstone has a value")
+        elif e.table.kind == K_HEAD:
+            require(v.type != T_RAW, "a head is a raw record")
+        else:
+            require(v.type == T_RAW and v.expire_at == 0, "a record that is no head has a type")
+        v = v.older
+    return size
+
+
+cdef int check_totals(Tip tip, Table* table, Totals* counted) except -1:
+    require(table.entries == counted.entries,
+            f"table {table.id}: {table.entries} entries counted, {counted.entries} there")
+    require(table.bytes == counted.bytes,
+            f"table {table.id}: {table.bytes} bytes counted, {counted.bytes} in use")
+    if table.kind != K_HEAD or table.dead:
+        return 0
+    if table.resident:
+        require(table.keys == counted.keys,
+                f"generation {table.id}: {table.keys} keys counted, {counted.keys} there")
+        require(table.volatile_keys == counted.volatile_keys,
+                f"generation {table.id}: {table.volatile_keys} keys with a deadline counted, "
+                f"{counted.volatile_keys} there")
+    require(table.keys >= counted.keys and table.volatile_keys >= counted.volatile_keys,
+            f"generation {table.id} counts fewer keys than are in memory")
+    require(table.volatile_keys <= table.keys, f"generation {table.id}: more deadlines than keys")
+    return check_logged(tip, table)
+
+
+cdef int check_logged(Tip tip, Table* table) except -1:
+    """The counts in the log are those at the tip, or a restart would show others."""
+    cdef char key[9]
+    cdef Entry* e
+    key[0] = K_GENERATION
+    put_be64(key + 1, table.id)
+    e = tip.find(tip.meta, tip.hash_key(key, 9), key, 9)
+    if e == NULL or e.newest.type == T_NONE:
+        return 0
+    require(<int64_t>get_be64(e.newest.data) == table.keys
+            and <int64_t>get_be64(e.newest.data + 8) == table.volatile_keys,
+            f"generation {table.id}: its record has other counts than the tip")
+    return 0
+
+
+cdef int check_databases(Tip tip) except -1:
+    """Each database has a generation of its own, the one that its record names."""
+    cdef char key[2]
+    cdef Entry* e
+    cdef set used = set()
+    cdef set ids = set()
+    cdef size_t i
+    cdef int db
+    for i in range(tip.generations.size()):
+        require(tip.generations[i].id not in ids, f"two tables of generation {tip.generations[i].id}")
+        ids.add(tip.generations[i].id)
+    key[0] = K_DATABASE
+    for db in range(DATABASES_MAX):
+        if tip.databases[db] == NULL:
+            continue
+        require(tip.generation(tip.databases[db].id) == tip.databases[db],
+                f"database {db} has a table that is not in the list")
+        require(not tip.databases[db].dead, f"database {db} has a dead generation")
+        require(tip.databases[db].id not in used, f"database {db} shares its generation")
+        used.add(tip.databases[db].id)
+        key[1] = <char>db
+        e = tip.find(tip.meta, tip.hash_key(key, 2), key, 2)
+        require(e != NULL and e.newest.type != T_NONE
+                and get_be64(e.newest.data) == tip.databases[db].id,
+                f"the record of database {db} names another generation")
+    return 0
+
+
+cdef int check_timestamps(Tip tip) except -1:
+    cdef size_t i
+    require(tip.durable <= tip.watermark, "what is durable is not committed")
+    for i in range(tip.pins.size()):
+        require(tip.pins[i] <= tip.watermark, "a pin is above the watermark")
+        require(i == 0 or tip.pins[i - 1] <= tip.pins[i], "pins are not in order")
+    return 0
+
+
+# -- dump ---------------------------------------------------------------------------------------
+
+def dump(Tip tip not None):
+    """Return the state of the tip: all that commands can change, nothing that reading does.
+
+    {"databases": [generation id or None], "tables": {(kind, id): {"resident", "dead", "keys",
+    "volatile_keys", "entries": {record key: (flags, versions)}}}}; versions: newest first,
+    (commit_ts, type, flags, expire_at, data), type 0 = a tombstone.
+    """
+    cdef size_t i
+    cdef dict tables = {}
+    cdef Table* table
+    for i in range(tip.generations.size() + 2):
+        table = table_at(tip, i)
+        tables[table.kind, table.id] = {
+            "resident": bool(table.resident), "dead": bool(table.dead), "keys": table.keys,
+            "volatile_keys": table.volatile_keys, "entries": dump_entries(tip, table),
+        }
+    return {
+        "databases": [tip.databases[i].id if tip.databases[i] != NULL else None
+                      for i in range(DATABASES_MAX)],
+        "tables": tables,
+    }
+
+
+cdef dict dump_entries(Tip tip, Table* table):
+    cdef vector[Entry*] entries
+    cdef dict found = {}
+    cdef uint64_t at = 0
+    cdef bint done = False
+    cdef Entry* e
+    cdef Version* v
+    while not done:
+        tip.scan_next(table, at, &entries, 1 << 16, &at, &done)
+    for e in entries:
+        versions = []
+        v = e.newest
+        while v != NULL:
+            versions.append((v.commit_ts, v.type, v.flags, v.expire_at,
+                             PyBytes_FromStringAndSize(v.data, v.length)))
+            v = v.older
+        found[record_key(e)] = (e.flags & ~E_USED, versions)
+    return found
+
+
+# -- planted faults -----------------------------------------------------------------------------
+
+def corrupt(Tip tip not None, str fault not None, bytes key not None):
+    """Break one invariant at the record `key`, to show that check() finds it.
+
+    The tip is then good for nothing but check().
+    """
+    cdef Table* table
+    cdef Entry* e = find_record(tip, key)
+    cdef Version* v = tip.new_version(0)
+    cdef Segment* segment
+    table = e.table
+    segment = table.directory[0 if table.depth == 0 else e.hash >> (64 - table.depth)]
+    v.commit_ts = e.newest.commit_ts
+    if fault == "version out of order":
+        v.older = e.newest
+        e.newest = v
+        tip.adopt(e, v)
+    elif fault == "clean and not durable":
+        e.newest.commit_ts = tip.durable + 1
+    elif fault == "dirty flag lost":
+        e.flags &= ~E_DIRTY
+    elif fault == "listed twice":
+        tip.dirty.push_back(e)
+    elif fault == "listed and clean":
+        tip.dirty.push_back(e)
+        e.flags &= ~E_DIRTY
+    elif fault == "bytes":
+        tip.bytes += 1
+    elif fault == "table bytes":
+        table.bytes -= 1
+    elif fault == "dirty bytes":
+        tip.dirty_bytes += 1
+    elif fault == "entries":
+        table.entries += 1
+    elif fault == "segment count":
+        segment.count += 1
+    elif fault == "keys":
+        table.keys += 1
+    elif fault == "deadlines":
+        table.volatile_keys -= 1
+    elif fault == "hash":
+        e.hash ^= 1
+    elif fault == "bucket":
+        e.hash ^= <uint64_t>1 << 63
+    elif fault == "no expiry row":
+        e.row_at = 0
+    elif fault == "pin":
+        tip.pins.push_back(tip.watermark + 1)
+    elif fault == "durable":
+        tip.durable = tip.watermark + 1
+    elif fault == "database":
+        tip.databases[1] = tip.databases[0]
+    elif fault == "generation twice":
+        tip.new_generation(table.id, True)
+    else:
+        raise ValueError(fault)
+
+
+cdef Entry* find_record(Tip tip, bytes key) except NULL:
+    """Return the entry of a record key, which must be in memory."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    if e == NULL:
+        raise KeyError(key)
+    return e
+
+
+cdef bytes record_key(Entry* e):
+    cdef bytes key = PyBytes_FromStringAndSize(NULL, RECORD_PREFIX_BYTES_MAX + e.key_len)
+    return key[:put_record_key(e, PyBytes_AS_STRING(key))]
