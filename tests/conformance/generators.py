@@ -16,8 +16,9 @@ Command = tuple[bytes, ...]
 LLONG_MAX = 2**63 - 1
 LLONG_MIN = -(2**63)
 CONNECTIONS = ("a", "b")
+TEST = "test"  # the connection of what the test itself does between commands
 DATABASES = (0, 1, 2)  # of the sixteen
-EPISODES_MAX = 30
+STRETCHES_MAX = 8
 KEYS = (b"a", b"b", b"c", b"", b"k\x00\xff\r\n")
 PATTERNS = (b"*", b"?", b"a*", b"[ab]", b"[^a]", b"b", b"", b"\\a", b"[a-b]?*", b"*\n")
 TYPES = (b"string", b"STRING", b"list", b"nosuch")
@@ -55,6 +56,9 @@ class Script:
         for name, protocol in zip(CONNECTIONS, self.protocols, strict=True):
             lines += ["@type", f"{name}> HELLO {protocol}"]
         for burst in self.bursts:
+            if burst.connection == TEST:
+                lines.append("# " + b" ".join(burst.commands[0]).decode())
+                continue
             if len(burst.commands) > 1:
                 lines.append(f"# the next {len(burst.commands)} were sent together")
             for command in burst.commands:
@@ -212,8 +216,8 @@ DATABASE = (
     _command(b"SELECT", databases),
     _command(b"MOVE", keys, databases),
     _command(b"SWAPDB", databases, databases),
-    _command(b"DBSIZE"),
 )
+SIZES = (_command(b"DBSIZE"),)
 FLUSHES = (
     _command(b"FLUSHDB", _words(b"", b"SYNC", b"ASYNC", b"bogus")),
     _command(b"FLUSHALL", _words(b"", b"SYNC", b"ASYNC")),
@@ -227,10 +231,24 @@ TRANSACTION = (
     _command(b"WATCH", _some(keys)),
     _command(b"UNWATCH"),
 )
+# Deadlines that a test's own clock will pass. Sizes do not go with them: an expired key counts
+# until somebody looks at it.
+short_ms = st.sampled_from((1, 2, 5, 10)).map(_number)
+SHORT_LIVED = (
+    _command(b"SET", keys, values, st.just(b"PX"), short_ms),
+    _command(b"PEXPIRE", keys, short_ms, comparisons),
+    _command(b"GETEX", keys, st.just(b"PX"), short_ms),
+    _command(b"PSETEX", keys, short_ms, values),
+    _command(b"GET", keys),
+    _command(b"EXISTS", _some(keys)),
+)
+ADVANCES = st.sampled_from((1, 2, 5, 10, 1000)).map(lambda ms: (b"advance", b"%d" % ms))
+
 CONNECTION = (
     _command(b"PING"),
     _command(b"ECHO", values),
-    _command(b"NOSUCH", _some(values, 0)),
+    # Redis quotes arguments as C strings; bytes behind a NUL are compared by a transcript.
+    _command(b"NOSUCH", _some(values.map(lambda value: value.replace(b"\0", b"0")), 0)),
 )
 
 
@@ -267,20 +285,32 @@ def _watched(command: st.SearchStrategy[Command]) -> st.SearchStrategy[tuple[Bur
     return st.builds(build, st.permutations(CONNECTIONS).map(tuple), _some(keys), some, some)
 
 
-def scripts(command: st.SearchStrategy[Command]) -> st.SearchStrategy[Script]:
-    """Return scripts for two connections: mostly single commands, some pipelines."""
+def _flat(stretches: list[list[tuple[Burst, ...]]]) -> tuple[Burst, ...]:
+    return tuple(burst for stretch in stretches for episode in stretch for burst in episode)
+
+
+def scripts(
+    command: st.SearchStrategy[Command], test: st.SearchStrategy[Command] | None = None
+) -> st.SearchStrategy[Script]:
+    """Return scripts for two connections: mostly single commands, some pipelines.
+
+    test: what the test may do in between, say moving a clock.
+    """
     single = st.tuples(command)
     pipeline = st.lists(command, min_size=2, max_size=10).map(tuple)
     burst = st.builds(Burst, st.sampled_from(CONNECTIONS), st.one_of(single, single, pipeline))
     episode = st.integers(0, 7).flatmap(lambda n: _watched(command) if n == 7 else st.tuples(burst))
-    episodes = st.integers(1, EPISODES_MAX).flatmap(
-        lambda count: st.lists(episode, min_size=count, max_size=count)
-    )
+    if test is not None:
+        between = st.builds(Burst, st.just(TEST), st.tuples(test)).map(lambda burst: (burst,))
+        episode = st.one_of(episode, episode, episode, between)
+    # Lists of lists: longer scripts than one list would give, and still easily shrunk.
+    stretch = st.lists(episode, min_size=1, max_size=STRETCHES_MAX)
+    episodes = st.lists(stretch, min_size=1, max_size=STRETCHES_MAX)
     protocols = st.tuples(*(st.sampled_from((2, 3)) for _ in CONNECTIONS))
-    return st.builds(Script, protocols, episodes.map(lambda parts: sum(parts, ())))
+    return st.builds(Script, protocols, episodes.map(_flat))
 
 
-MODEL_GROUPS = (
+COMMON_GROUPS = (
     (8, STRINGS),
     (6, GENERIC),
     (2, DATABASE),
@@ -288,4 +318,6 @@ MODEL_GROUPS = (
     (3, TRANSACTION),
     (1, CONNECTION),
 )
+MODEL_GROUPS = (*COMMON_GROUPS, (1, SIZES))
+TIMED_GROUPS = (*COMMON_GROUPS, (6, SHORT_LIVED))
 ALL_GROUPS = (*MODEL_GROUPS, (1, NUMERIC_TAILS), (1, SCANS))

@@ -82,9 +82,9 @@ def substitute(data: bytes, variables: dict[str, bytes]) -> bytes:
 
 def quote(argument: bytes) -> str:
     """Return `argument` as one word that `split_arguments` reads back."""
-    if re.fullmatch(rb"[!#-&(-\[\]-~]+", argument):
+    if re.fullmatch(rb"[!#%&(-\[\]-~]{1,40}", argument):
         return argument.decode()
-    return '"' + escape(argument).replace('"', '\\"') + '"'
+    return '"' + escape_line(argument).replace('"', '\\"') + '"'
 
 
 def escape(data: bytes) -> str:
@@ -102,7 +102,7 @@ def escape_line(data: bytes) -> str:
     parts = []
     at = 0
     for match in re.finditer(rb"(.)\1{%d,}" % (RUN_BYTES_MIN - 1), data, re.DOTALL):
-        unit = match[1].decode() if 0x21 <= match[1][0] < 0x7F else f"\\x{match[1][0]:02x}"
+        unit = match[1].decode() if match[1].isalnum() else f"\\x{match[1][0]:02x}"
         parts += [_literal(data[at : match.start()]), f"${{{unit}*{len(match[0])}}}"]
         at = match.end()
     return "".join([*parts, _literal(data[at:])])

@@ -169,6 +169,16 @@ def decode(raw: bytes) -> Reply:
     return value
 
 
+def decode_all(raw: bytes) -> list[Reply]:
+    """Return the values of any number of complete replies, or of commands as clients send them."""
+    values = []
+    at = 0
+    while at < len(raw):
+        value, at = _decode_at(raw, at)
+        values.append(value)
+    return values
+
+
 def _decode_at(raw: bytes, at: int) -> tuple[Reply, int]:
     end = raw.index(b"\r\n", at)
     kind, rest = raw[at : at + 1], raw[at + 1 : end]
