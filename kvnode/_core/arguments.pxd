@@ -87,7 +87,8 @@ cdef inline int event(View view, int event_class, bytes name, const Slice* key) 
     return 0
 
 
-cdef inline int event_in(View view, int db, int event_class, bytes name, const Slice* key) except -1:
+cdef inline int event_in(View view, int db, int event_class, bytes name,
+                         const Slice* key) except -1:
     """State one keyspace event of a key in another database."""
     if view.on_event is not None:
         view.events.append((event_class, name, key.data[:key.len], db))

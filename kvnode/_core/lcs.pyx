@@ -38,7 +38,7 @@ cdef struct Match:
 
 
 cdef class LcsJob:
-    """An LCS that takes too long for the sequencer; the session's `waiting` while it is computed."""
+    """An LCS that takes too long for the sequencer: what its session waits for."""
 
     cdef bytes a
     cdef bytes b

@@ -3,12 +3,12 @@
 
 A cursor is the top 53 bits of the hash from which to go on, so it holds across restarts and in
 clients that keep numbers as doubles; all names of one such value come in one reply. Hashes of names
-never change, hence Redis's guarantee: what is there from a full walk's start to its end is returned.
+never change, hence Redis's guarantee: what is there from a walk's start to its end is returned.
 
-A database that is not resident is merged from the tip and from rows of LevelDB, which are fetched by
-range: view.ranges[generation, from_hash, count] = (rows, next_hash, done), where rows is a list of
-(hash, user key, envelope) with all rows in [from_hash, next_hash), or to the end if done. An entry
-in the tip hides the row, tombstones included.
+A database that is not resident is merged from the tip and from rows of LevelDB. These are fetched
+by range: view.ranges[generation, from_hash, count] = (rows, next_hash, done), where rows is a list
+of (hash, user key, envelope) with all rows in [from_hash, next_hash), or to the end if done. An
+entry in the tip hides the row, tombstones included.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -84,8 +84,7 @@ cdef int walk(View view, Table* table, uint64_t from_hash, size_t count, const F
     if not table.resident:
         found = view.ranges.get((table.id, from_hash, count))
         if found is None:
-            view.missing_ranges.append((table.id, from_hash, count))
-            return PARK
+            return need_range(view, (table.id, from_hash, count))
         rows, row_end, row_done = found
     view.tip.scan_next(table, from_hash, &entries, count, &end, done)
     if not row_done:
@@ -136,10 +135,15 @@ cdef int walk_rows(View view, Table* table, list rows, uint64_t end, bint done,
             expired = True
             continue
         names.push_back(make_slice(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
-    if expired:
-        view.missing_ranges.append(source)
-        return PARK
-    return DONE
+    return need_range(view, source) if expired else DONE
+
+
+cdef int need_range(View view, tuple wanted) except -1:
+    """Park for a range. An EXEC may need several, and all of them at once when it runs again."""
+    view.missing_ranges.append(wanted)
+    if view.session.in_exec:
+        view.missing_ranges.extend(view.ranges)
+    return PARK
 
 
 cdef uint8_t open_row(bytes envelope, uint64_t* expire_at) except 0:
@@ -252,11 +256,13 @@ cdef int cmd_scan(View view, Args* args, Reply reply) except -1:
 # -- KEYS, RANDOMKEY ----------------------------------------------------------------------------
 
 cdef int cmd_keys(View view, Args* args, Reply reply) except -1:
-    """All names at once when there are few; else LONG, except inside EXEC, which is one step."""
+    """All names at once when there are few; else LONG: a job walks a snapshot."""
     cdef vector[Slice] names
     cdef Filter filter
     cdef uint64_t following = 0
     cdef bint done = False
+    if view.session.in_exec and not view.table.resident:
+        return refuse(reply, b"ERR KEYS inside MULTI takes a database that is in memory; use SCAN")
     if not view.session.in_exec and (
             not view.table.resident or view.table.entries > KEYS_AT_ONCE_MAX):
         return LONG
@@ -271,28 +277,31 @@ cdef int cmd_keys(View view, Args* args, Reply reply) except -1:
 
 
 cdef int cmd_randomkey(View view, Args* args, Reply reply) except -1:
-    """Draw among the names that follow a random hash; from the first on when none do."""
+    """Draw among about RANDOM_COUNT names around a random hash: roughly even, and O(1)."""
     cdef vector[Slice] names
     cdef Filter filter
     cdef Table* table = view.table
     cdef uint64_t chance = draw(view)
-    cdef uint64_t at = chance
+    cdef uint64_t at = 0
+    cdef uint64_t before
     cdef bint done = False
     cdef bint wrapped = False
     filter.pattern.data = NULL
     filter.type = NULL
     observe_all(view)
-    if not table.resident:
-        for generation, from_hash, count in view.ranges:
-            if generation == table.id and count == RANDOM_COUNT:
-                at = from_hash      # its own range, fetched while it was parked
-                break
+    if table.keys > RANDOM_COUNT:
+        # Half of the names lie before the hash: else those with the lowest were seldom drawn.
+        before = <uint64_t>0xFFFFFFFFFFFFFFFF // <uint64_t>table.keys * (RANDOM_COUNT // 2)
+        at = chance - before if chance > before else 0
+    for generation, from_hash, count in view.ranges:
+        if generation == table.id and count == RANDOM_COUNT:
+            at = from_hash      # its own range, fetched while it was parked
     while table.keys > 0:
         if walk(view, table, at, RANDOM_COUNT, &filter, &names, &at, &done) == PARK:
             return PARK
         if not names.empty():
-            return reply_bulk(reply, names[chance % names.size()].data,
-                              names[chance % names.size()].len)
+            at = chance % names.size()
+            return reply_bulk(reply, names[at].data, names[at].len)
         if done:
             if wrapped:
                 break

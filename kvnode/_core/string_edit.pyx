@@ -4,6 +4,7 @@
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 from kvnode._core.arguments cimport (
     N_NEW, N_STRING, NOT_INTEGER, TOO_LONG, WRONGTYPE, event, refuse, require_i64)
+from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_reserve
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_i64, parse_i64
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport (
@@ -44,7 +45,10 @@ cdef int add(View view, const Slice* key, int64_t increment, Reply reply) except
         if found != FOUND:
             event(view, N_NEW, b"new", key)
         event(view, N_STRING, b"incrby", key)
-    return reply_integer(reply, value)
+    buffer_reserve(&reply.out, n + 3)
+    buffer_append_byte(&reply.out, 58)
+    buffer_append(&reply.out, digits, n)
+    return buffer_append(&reply.out, b"\r\n", 2)
 
 
 cdef int cmd_incr(View view, Args* args, Reply reply) except -1:
