@@ -141,7 +141,7 @@ cdef class Dispatch:
             if command.flags & C_NO_MULTI:
                 return self.refuse(session, command,
                                    b"ERR Command not allowed inside a transaction")
-            session.queue(args)
+            session.queue(args, command.flags & C_WRITE != 0)
             reply_simple(reply, b"QUEUED", 6)
             return DONE
         return self.measure(view, session, command, args)

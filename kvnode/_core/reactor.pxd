@@ -33,6 +33,9 @@ cdef enum:
     ACCEPTS_MAX = 64                # connections accepted in one pass
     STALLED_INPUT_BYTES = 1 << 20   # unparsed input of a waiting session after which it is not read
     SPARE_BYTES_MAX = 1 << 18       # larger buffers are not kept for reuse
+    EVICT_STEPS_MIN = 256           # buckets looked at in one pass
+    EVICT_STEPS_MAX = 16384
+    RECORD_BYTES = 256              # of a record, as a guess
     LONE_PASSES = 32                # passes with the same lone session before syncs run inline
 
 
@@ -56,7 +59,11 @@ cdef class Reactor:
     cdef public object on_close     # on_close(session, reason)
     cdef public object on_wake      # on_wake(): completions of other threads, in a pass
     cdef public object after_pass   # after_pass(): parked sessions or jobs exist
-    cdef public bint paused         # clients are not read: node-wide limits
+    cdef readonly bint paused       # clients are not read: node-wide limits
+    cdef public uint64_t dirty_bytes_max        # of records not yet in LevelDB
+    cdef public uint64_t unsynced_bytes_max     # of entries not yet synced
+    cdef public uint64_t cache_bytes            # the tip evicts clean records above it
+    cdef public bint wants_after    # call after_pass() at the end of this pass
     cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
     cdef public uint64_t input_bytes_max
     cdef Buffer spare_input, spare_output
@@ -70,6 +77,7 @@ cdef class Reactor:
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1
+    cdef int bound_memory(self) except -1
     cdef int finish_pass(self, bint may_inline) except -1
     cdef int read(self, Connection connection) except -1
     cdef int run(self, Session session) except -1

@@ -3,18 +3,17 @@
 
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
-from libc.stdint cimport uint8_t
+from libc.stdint cimport UINT64_MAX
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
 from kvnode._core.parser cimport Parser
+from kvnode._core.tip cimport Tip
 from kvnode._core.session cimport (
     S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_WAITING, Session)
 
 cdef extern from "<sys/eventfd.h>" nogil:
-    enum: EFD_NONBLOCK, EFD_CLOEXEC
-    int eventfd(unsigned int initval, int flags)
     int eventfd_read(int fd, uint64_t* value)
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -34,17 +33,18 @@ cdef class Reactor:
     """Serves the sockets of one node.
 
     sequencer: executes. floor_ms: time starts at or above it (highest time in the data).
+    wake_fd: an eventfd that other threads write to; on_wake() is called in the pass after.
     """
 
-    def __cinit__(self, Sequencer sequencer not None, uint64_t floor_ms):
+    def __cinit__(self, Sequencer sequencer not None, uint64_t floor_ms, int wake_fd):
         self.sequencer = sequencer
         self.connections = {}
         self.listeners = {}
         self.closed = []
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.quiet_epoll = epoll_create1(EPOLL_CLOEXEC)
-        self.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        if self.epoll < 0 or self.quiet_epoll < 0 or self.wake_fd < 0:
+        self.wake_fd = wake_fd
+        if self.epoll < 0 or self.quiet_epoll < 0:
             raise OSError(errno, "epoll")
         self.watch(self.epoll, self.wake_fd)
         self.watch(self.quiet_epoll, self.wake_fd)
@@ -53,13 +53,13 @@ cdef class Reactor:
             self.watch(self.quiet_epoll, sequencer.log.event_fd)
         self.floor_ms = floor_ms
         self.floor_mono_ms = monotonic_ms()
+        self.dirty_bytes_max = self.unsynced_bytes_max = self.cache_bytes = UINT64_MAX
 
     def __dealloc__(self):
         buffer_free(&self.spare_input)
         buffer_free(&self.spare_output)
         close(self.epoll)
         close(self.quiet_epoll)
-        close(self.wake_fd)
 
     cdef int watch(self, int epoll, int fd) except -1:
         cdef epoll_event event
@@ -125,13 +125,17 @@ cdef class Reactor:
         return True
 
     def run_pass(self, work=None):
-        """Run one pass outside poll(): `work()` is called inside it."""
+        """Run one pass outside poll(): `work()` is called inside it; return its result."""
         self.sequencer.open_pass(self.now_ms())
         self.sequencer.view.enter(None)
         self.sequencer.open_batch()
-        if work is not None:
-            work()
+        result = work() if work is not None else None
         self.finish_pass(False)
+        return result
+
+    def flush_all(self):
+        """Send what may leave, outside a pass: the node is about to end."""
+        self.flush()
 
     # -- a pass ---------------------------------------------------------------------------------
 
@@ -159,11 +163,6 @@ cdef class Reactor:
         self.rounds += 1
         self.sequencer.advance()
         self.sequencer.open_pass(self.now_ms())
-        if self.sequencer.ready and not self.paused:
-            ready = self.sequencer.ready
-            self.sequencer.ready = []
-            for session in ready:
-                self.run(session)
         for i in range(n):
             fd = events[i].data.fd
             connection = self.connection_of(fd)
@@ -180,6 +179,11 @@ cdef class Reactor:
                 self.on_wake()
             elif fd in self.listeners:
                 self.accept(fd)
+        if self.sequencer.ready and not self.paused:
+            ready = self.sequencer.ready
+            self.sequencer.ready = []
+            for session in ready:
+                self.run(session)
         return self.finish_pass(True)
 
     cdef int finish_pass(self, bint may_inline) except -1:
@@ -194,8 +198,25 @@ cdef class Reactor:
         self.flush()
         if self.closed:
             self.closed.clear()
-        if self.after_pass is not None and (self.sequencer.parked or self.sequencer.jobs):
+        self.bound_memory()
+        if self.wants_after or self.sequencer.parked or self.sequencer.jobs:
+            self.wants_after = False
             self.after_pass()
+        return 0
+
+    cdef int bound_memory(self) except -1:
+        """Stop or start reading clients at the node-wide limits, and keep the cache in bounds."""
+        cdef Tip tip = self.sequencer.tip
+        cdef uint64_t unsynced = self.sequencer.unsynced_bytes
+        cdef uint64_t steps
+        if self.paused:
+            self.paused = (unsynced > self.unsynced_bytes_max // 2
+                           or tip.dirty_bytes > self.dirty_bytes_max // 8 * 7)
+        else:
+            self.paused = unsynced > self.unsynced_bytes_max or tip.dirty_bytes > self.dirty_bytes_max
+        if tip.bytes > self.cache_bytes:
+            steps = EVICT_STEPS_MIN + (tip.bytes - self.cache_bytes) // RECORD_BYTES
+            tip.evict(self.cache_bytes, steps if steps < EVICT_STEPS_MAX else EVICT_STEPS_MAX)
         return 0
 
     cdef int read(self, Connection connection) except -1:

@@ -55,6 +55,9 @@ cdef class Sequencer:
     cdef deque[Batch] batches               # not yet both committed and synced, oldest first
     cdef size_t committed_batches           # of them, committed
     cdef readonly uint64_t unsynced_bytes
+    cdef readonly uint64_t durable_index    # newest entry committed and synced here
+    cdef readonly uint64_t durable_term
+    cdef readonly uint64_t payload_bytes    # of all entries formed
     cdef deque[Hold] holds
     cdef list ran                           # sessions with output of this pass
     cdef list flushable            # sessions whose output may leave now

@@ -27,12 +27,12 @@ cdef class Sequencer:
 
     log: where entries go.
     last_index, committed: positions that recovery found; the next entry is last_index + 1.
-    last_ts: highest commit_ts ever taken; new ones are above it.
+    last_ts: highest commit_ts ever taken; new ones are above it. durable_term: of `committed`.
     """
 
     def __cinit__(self, Tip tip not None, View view not None, Dispatch dispatch not None,
                   LogSink log not None, uint64_t term, uint64_t last_index, uint64_t committed,
-                  uint64_t last_ts):
+                  uint64_t last_ts, uint64_t durable_term=0):
         self.tip = tip
         self.view = view
         self.dispatch = dispatch
@@ -42,6 +42,8 @@ cdef class Sequencer:
         self.committed = committed
         self.synced = committed
         self.stable = committed
+        self.durable_index = committed
+        self.durable_term = durable_term
         self.last_ts = last_ts
         self.ran = []
         self.flushable = []
@@ -92,6 +94,7 @@ cdef class Sequencer:
         self.last_index = batch.index
         self.batches.push_back(batch)
         self.unsynced_bytes += batch.bytes
+        self.payload_bytes += batch.bytes
         self.entries += 1
         if may_inline:
             done = self.log.try_submit_inline(batch.term, batch.index, batch.commit_ts,
@@ -371,6 +374,8 @@ cdef class Sequencer:
         """Forget batches that are committed and synced; they are durable (see tip.durable)."""
         while self.committed_batches > 0 and self.batches.front().index <= self.synced:
             self.tip.durable = self.batches.front().commit_ts
+            self.durable_index = self.batches.front().index
+            self.durable_term = self.batches.front().term
             self.unsynced_bytes -= self.batches.front().bytes
             self.batches.pop_front()
             self.committed_batches -= 1

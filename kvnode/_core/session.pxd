@@ -65,6 +65,7 @@ cdef class Session:
 
     cdef Buffer queued                  # queued commands of a MULTI: see queue()
     cdef readonly int queued_count
+    cdef readonly bint queued_writes    # a queued command may write
     cdef deque[Mark] marks
     cdef uint64_t out_base              # stream offset of reply.out.data[0]
     cdef size_t out_head                # bytes of reply.out that have left already
@@ -72,7 +73,7 @@ cdef class Session:
     cdef uint64_t observed              # newest commit_ts that its run wrote or saw
     cdef bint in_pass                   # is in the sequencer's list of this pass
 
-    cdef int queue(self, Args* args) except -1
+    cdef int queue(self, Args* args, bint may_write) except -1
     cdef void reset_multi(self) noexcept
     cdef size_t sendable(self) noexcept     # bytes from reply.out.data + out_head on
     cdef void sent(self, size_t n) noexcept

@@ -35,7 +35,7 @@ cdef class Session:
 
     # -- MULTI ----------------------------------------------------------------------------------
 
-    cdef int queue(self, Args* args) except -1:
+    cdef int queue(self, Args* args, bint may_write) except -1:
         """Keep a command of a MULTI: count u32, then length u64 and bytes of each argument."""
         cdef uint32_t count = <uint32_t>args.n
         cdef uint64_t length
@@ -46,6 +46,7 @@ cdef class Session:
             buffer_append(&self.queued, <char*>&length, 8)
             buffer_append(&self.queued, args.v[i].data, length)
         self.queued_count += 1
+        self.queued_writes |= may_write
         return 0
 
     cdef void reset_multi(self) noexcept:
@@ -53,6 +54,7 @@ cdef class Session:
         self.in_multi = False
         self.exec_aborted = False
         self.queued_count = 0
+        self.queued_writes = False
         buffer_free(&self.queued)
 
     def leave_multi(self):

@@ -182,6 +182,14 @@ cdef class Tip:
         """Ids of all generations in memory, dying ones included."""
         return [table.id for table in self.generations]
 
+    def has_databases(self):
+        """Whether every database has its generation: False before the first start's own entry."""
+        return self.databases[DATABASES_MAX - 1] != NULL
+
+    def current_generation(self, int db):
+        """The id of the generation that database `db` shows."""
+        return self.databases[db].id
+
     # -- versions -------------------------------------------------------------------------------
 
     cdef Version* new_version(self, size_t length) except NULL:

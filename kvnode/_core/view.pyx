@@ -504,6 +504,11 @@ cdef class View:
         self.watches = watches
         self.node = node
 
+    @property
+    def first_unused_id(self):
+        """The id that the next generation or large value will get."""
+        return self.next_id
+
     def set_next_id(self, uint64_t next_id):
         """After replay: continue above every id in use."""
         self.next_id = next_id

@@ -50,3 +50,18 @@ FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range
 RECOVERY_ROWS_PER_READ = 4096  # meta records read at once at start
 SNAPSHOT_GROUP_ROWS_MAX = 1 << 20  # versions of keys with one hash: more pins than anybody holds
+# -- checkpoints and memory ---------------------------------------------------------------------
+CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay
+CHECKPOINT_DIRTY_SHARE = 0.25  # of the cache; more dirty records begin a checkpoint
+DIRTY_SHARE_MAX = 0.5  # of the cache; with more, clients wait
+UNSYNCED_BYTES_MAX = 64 * MIB  # entries on their way to the disk; with more, clients wait
+
+# -- the node -----------------------------------------------------------------------------------
+READER_THREADS = 2  # that read records from LevelDB
+BACKGROUND_SECONDS = 0.1  # between rounds of regular work
+DRAIN_SECONDS = 10.0  # for held replies and the last checkpoint when stopping
+SLOWLOG_ARGUMENTS_MAX = 32  # arguments kept of a slow command
+SWITCH_INTERVAL_SECONDS = 0.0005  # how soon the sequencer gets the interpreter back
+GC_THRESHOLDS = (50_000, 20, 100)  # the heap is small and long-lived: collect rarely
+JOB_PAGE_KEYS = 1000  # keys read at once by a job
+JOB_PAGES_PER_STEP = 4  # pages from memory in one pass

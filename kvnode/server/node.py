@@ -1,0 +1,399 @@
+"""The node: a reactor hosted by Trio around a replica, and what handlers may ask of it."""
+
+import gc
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+import kvnode
+from kvnode._core.dispatch import Command, Dispatch
+from kvnode._core.reactor import Reactor
+from kvnode._core.session import Session
+from kvnode.base.errors import ConfigError, StorageError
+from kvnode.base.limits import (
+    BACKGROUND_SECONDS,
+    DRAIN_SECONDS,
+    GC_THRESHOLDS,
+    READER_THREADS,
+    SLOWLOG_ARGUMENTS_MAX,
+    SWITCH_INTERVAL_SECONDS,
+    UNSYNCED_BYTES_MAX,
+)
+from kvnode.commands.context import Statistics
+from kvnode.commands.slowlog import Slowlog
+from kvnode.commands.table import build
+from kvnode.server import gauges
+from kvnode.server.clients import Clients
+from kvnode.server.config import Config
+from kvnode.server.data import Opened, open_data
+from kvnode.server.executor import ThreadExecutor
+from kvnode.server.info import SECTIONS
+from kvnode.server.listener import open_listener, raise_file_limit
+from kvnode.server.natives import native_handlers
+from kvnode.txn.jobs import Jobs
+
+log = structlog.get_logger()
+
+UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may not have been done"
+
+
+class Node:
+    """One running node; what Python handlers see as `view.node` (commands/context.py)."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the data and the listening sockets. Raises ConfigError, StorageError."""
+        self.config = config
+        self.kvnode_version = kvnode.__version__
+        self.run_id = secrets.token_hex(20)
+        self.info_sections = SECTIONS
+        self.counters = Statistics()
+        self.slowlog = Slowlog(SLOWLOG_ARGUMENTS_MAX)
+        self.held: list[Session] = []  # by a pause
+        self.jobs_left = False
+        self.paused_until_ms = 0
+        self.paused_writes_only = False
+        self.stopping = trio.Event()
+        self.stop_with_checkpoint = True
+        self.exit_code = 0
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._listeners = self._bind()
+        self.writer = ThreadExecutor("leveldb-writer", self._wake_fd)
+        self.readers = [
+            ThreadExecutor(f"leveldb-reader-{i}", self._wake_fd) for i in range(READER_THREADS)
+        ]
+        self.opened = self._open()
+        self.replica = self.opened.replica
+        self.sequencer = self.replica.sequencer
+        self.tip = self.replica.tip
+        self.view = self.replica.view
+        self.view.node = self
+        self.dispatch = self.view.dispatch
+        self.commands = self.dispatch.commands
+        self.errors = self.dispatch.errors
+        self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0])
+        self.reactor = self._make_reactor()
+        self.clients = Clients(self.reactor.now, self._gone)
+        self.started_ms = self.reactor.now()
+        self.gauges = gauges.Gauges(self)
+        self.apply_config()
+        config.on_change(self.apply_config)
+
+    # -- construction ---------------------------------------------------------------------------
+
+    def _bind(self) -> list[socket.socket]:
+        backlog = self.config["tcp-backlog"]
+        opened = []
+        for host in self.config["bind"]:
+            optional = host.startswith("-")
+            try:
+                opened.append(open_listener(host.lstrip("-"), self.config["port"], backlog))
+            except ConfigError:
+                if not optional:
+                    raise
+        return opened
+
+    def _open(self) -> Opened:
+        return open_data(
+            Path(self.config["dir"]),
+            appendfsync=self.config["appendfsync"],
+            cache_bytes=self.config["maxmemory"],
+            make_dispatch=lambda: Dispatch(build(native_handlers())),
+            writer=self.writer,
+            readers=self.readers,
+            failpoints=self.config.failpoints,
+        )
+
+    def _make_reactor(self) -> Reactor:
+        reactor = Reactor(self.sequencer, self.sequencer.highest_ts() >> 16, self._wake_fd)
+        reactor.on_accept = lambda fd, listener: self.clients.accept(fd, listener)
+        reactor.on_close = lambda session, reason: self.clients.gone(session, reason)
+        reactor.on_wake = self._on_wake
+        reactor.after_pass = self._after_pass
+        return reactor
+
+    def apply_config(self) -> None:
+        """Bring the running node in line with the configuration."""
+        config, reactor, clients = self.config, self.reactor, self.clients
+        reactor.cache_bytes = self.replica.cache_bytes = config["maxmemory"]
+        reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
+        reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
+        reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
+        reactor.input_bytes_max = config["client-query-buffer-limit"]
+        clients.maxclients = raise_file_limit(config["maxclients"])
+        clients.keepalive_s = config["tcp-keepalive"]
+        clients.password = config["requirepass"]
+        clients.protected = config["protected-mode"]
+        clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
+        for session in clients.sessions.values():
+            session.parser.proto_max_bulk_bytes = config["proto-max-bulk-len"]
+        self.dispatch.slow_micros = config["slowlog-log-slower-than"]
+        self.dispatch.on_slow = self._on_slow
+        self.slowlog.resize(config["slowlog-max-len"])
+        self.opened.log.set_mode(config["appendfsync"])
+        self.sequencer.relaxed = config["appendfsync"] != "always"
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        self.start()
+        try:
+            async with trio.open_nursery() as nursery:
+                self.nursery = nursery
+                nursery.start_soon(self._signals)
+                nursery.start_soon(self._cron)
+                await self._drive()
+                await self._drain()
+                nursery.cancel_scope.cancel()
+        except* StorageError as group:
+            self._fail(group.exceptions[0])
+        self.close()
+        return self.exit_code
+
+    def start(self) -> None:
+        """Become the leader and begin to listen."""
+        self.replica.lead()
+        while not self.replica.is_serving:
+            self.opened.log.sync()
+            self.sequencer.log_moved()
+        if not self.tip.has_databases():
+            self.reactor.run_pass(self.sequencer.create_databases)
+        for sock in self._listeners:
+            self.reactor.listen(sock.fileno(), sock)
+            host, port = sock.getsockname()[:2]
+            log.info("listening", host=host, port=port)
+        log.info(
+            "ready",
+            data=str(Path(self.config["dir"]).resolve()),
+            appendfsync=self.config["appendfsync"],
+            durable="before every reply" if not self.sequencer.relaxed else "not before replies",
+            maxmemory=self.config["maxmemory"],
+            replayed_entries=self.opened.replayed_entries,
+            torn_tail_cut=self.opened.is_torn,
+            pid=os.getpid(),
+        )
+        if self.sequencer.relaxed:
+            log.warning("appendfsync is not always: the last acknowledged writes may be lost")
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+
+    async def _drive(self) -> None:
+        """Host the reactor: one wake of Trio for everything that is ready."""
+        while not self.stopping.is_set():
+            if self.reactor.poll():
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self.reactor.wait_fd)
+
+    async def _cron(self) -> None:
+        """Regular work, and what waits for a time."""
+        while True:
+            await trio.sleep(BACKGROUND_SECONDS)
+            now = self.reactor.now()
+            self.gauges.sample(now)
+            if self.paused_until_ms and now >= self.paused_until_ms:
+                self.unpause()
+            for session in list(self.clients.idle(self.config["timeout"])):
+                self.clients.counters.timed_out += 1
+                self.reactor.kill(session, "timeout")
+            more = True
+            while more:
+                more = self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
+                await trio.lowlevel.checkpoint()
+
+    async def _signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("stopping", signal=signal.Signals(number).name)
+                self.shutdown(checkpoint=None, now=False, force=False)
+
+    async def _drain(self) -> None:
+        """Accept nothing more, let held replies leave, and make a restart quick."""
+        for sock in self._listeners:
+            self.reactor.unlisten(sock.fileno())
+            sock.close()
+        with trio.move_on_after(DRAIN_SECONDS):
+            while self.sequencer.statistics()["held_sessions"]:
+                self.reactor.poll()
+                await trio.lowlevel.checkpoint()
+            if self.stop_with_checkpoint:
+                await self._checkpoint_and_wait()
+
+    async def _checkpoint_and_wait(self) -> None:
+        finished = trio.Event()
+        self.replica.request_checkpoint(lambda ok: finished.set())
+        while not finished.is_set():
+            self.reactor.poll()
+            self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
+            await trio.lowlevel.checkpoint()
+
+    def _fail(self, error: BaseException) -> None:
+        """The disk cannot be trusted: say so to whoever waits, and end."""
+        log.error("stopped: storage failed", error=str(error))
+        self.exit_code = 1
+        self.stop_with_checkpoint = False
+        self.sequencer.fail_held(UNCERTAIN)
+        self.reactor.flush_all()
+
+    def close(self) -> None:
+        """Release everything."""
+        for executor in (self.writer, *self.readers):
+            executor.close()
+        self.opened.close()
+        log.info("stopped")
+
+    # -- events of the reactor ------------------------------------------------------------------
+
+    def _on_wake(self) -> None:
+        for executor in (self.writer, *self.readers):
+            executor.deliver()
+        self.replica.completions_due()
+        self.reactor.wants_after = True
+
+    def _after_pass(self) -> None:
+        self.replica.after_pass()
+        for session, args in self.sequencer.take_jobs():
+            self.jobs.start(session, args)
+            self.jobs_left = True
+        if self.jobs_left:
+            self.reactor.run_pass(self._step_jobs)
+
+    def _step_jobs(self) -> None:
+        self.jobs_left = self.jobs.step(lambda session: session.id not in self.clients.sessions)
+        self.reactor.wants_after = self.jobs_left
+
+    def _gone(self, session: Session) -> None:
+        self.sequencer.forget(session)
+        self.view.watches.remove(session)
+        if session in self.held:
+            self.held.remove(session)
+
+    def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
+        self.slowlog.add(
+            args, micros, self.reactor.now(), addr=session.addr.encode(), name=session.name
+        )
+
+    # -- what handlers may ask for --------------------------------------------------------------
+
+    def sessions(self) -> Iterable[Session]:
+        return list(self.clients.sessions.values())
+
+    def close_session(self, session: Session, reason: str) -> None:
+        self.reactor.kill(session, reason)
+
+    def authenticate(self, session: Session, granted: bool) -> None:
+        session.authenticated = granted
+        session.parser.authenticated = granted
+
+    def statistics(self) -> Statistics:
+        return self.gauges.statistics()
+
+    def reset_statistics(self) -> None:
+        for command in self.commands.values():
+            _reset(command)
+        self.errors.clear()
+        self.gauges.reset()
+
+    def pause(self, until_ms: int, *, writes_only: bool) -> None:
+        is_paused = self.paused_until_ms > self.reactor.now()
+        self.paused_writes_only = writes_only and (self.paused_writes_only or not is_paused)
+        self.paused_until_ms = max(until_ms, self.paused_until_ms if is_paused else 0)
+        self.dispatch.gate = self._hold_back
+
+    def unpause(self) -> None:
+        self.paused_until_ms = 0
+        self.paused_writes_only = False
+        self.dispatch.gate = None
+        held, self.held = self.held, []
+        for session in held:
+            self.sequencer.resume(session)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _hold_back(self, session: Session, command: Command) -> bool:
+        if self.reactor.now() >= self.paused_until_ms:
+            return False
+        row = command.row
+        if row.group in ("connection",) or command.name in (b"info", b"command", b"config|get"):
+            return False
+        if self.paused_writes_only and not _may_write(session, command, self.dispatch):
+            return False
+        self.held.append(session)
+        return True
+
+    def unblock(self, session: Session, *, with_error: bool) -> bool:
+        return False
+
+    def answer_after(
+        self, session: Session, delay_ms: int, write: Callable[[Any], None]
+    ) -> None:
+        if delay_ms == 0:
+            return
+
+        async def later() -> None:
+            await trio.sleep(delay_ms / 1000)
+            self.reactor.run_pass(lambda: self.answer(session, write))
+
+        self.nursery.start_soon(later)
+
+    def answer(self, session: Session, write: Callable[[Any], None]) -> None:
+        self.sequencer.answer(session, write)
+
+    def checkpoint(self, done: Callable[[bool], None] | None = None) -> bool:
+        return self.replica.request_checkpoint(done or (lambda ok: None))
+
+    def shutdown(self, *, checkpoint: bool | None, now: bool, force: bool) -> None:
+        self.stop_with_checkpoint = checkpoint is not False
+        self.stopping.set()
+        os.eventfd_write(self._wake_fd, 1)
+
+    def abort_shutdown(self) -> bool:
+        return False
+
+    def stall(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def reload(self) -> None:
+        self.tip.evict(0, sys.maxsize)
+
+    def set_expiry_active(self, active: bool) -> None:
+        self.view.expiry_active = active
+
+    def describe_memory(self) -> str:
+        return self.gauges.describe_memory()
+
+    def release_memory(self) -> None:
+        self.gauges.release_memory()
+
+
+def _reset(command: Command) -> None:
+    command.reset()
+    for subcommand in (command.subcommands or {}).values():
+        _reset(subcommand)
+
+
+def _may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
+    """Whether a command could change data: an EXEC if any that it runs could."""
+    if command.name == b"exec":
+        return session.queued_writes
+    return "write" in command.row.flags.split()
+
+
+def serve(config: Config) -> int:
+    """Run a node until it is told to stop; return the process's exit code.
+
+    Raises ConfigError and StorageError for what stands in the way of a start.
+    """
+    return trio.run(Node(config).run)
+
+

@@ -1,0 +1,123 @@
+"""Commands past the step budget: they go on beside the sequencer, on a snapshot.
+
+The fence is an empty entry appended after the command arrived: its commit proves leadership and
+covers what came before on any connection, and the snapshot is pinned after it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kvnode._core.glob import matches
+from kvnode._core.session import Session
+from kvnode.base.errors import InvariantError
+from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
+from kvnode.storage.executor import Executor
+from kvnode.storage.engine import Engine
+from kvnode.storage.snapshot import KeysPage, PendingPage, SnapshotReader, StoredPart
+from kvnode.txn.replica import Replica
+
+
+class KeysJob:
+    """KEYS over more keys than one pass may look at: page by page, in hash order."""
+
+    def __init__(self, session: Session, pattern: bytes, fence_index: int) -> None:
+        self.session = session
+        self.fence_index = fence_index
+        self.is_done = False
+        self._pattern = pattern
+        self._reader: SnapshotReader | None = None
+        self._pin = 0
+        self._generation = 0
+        self._next_hash = 0
+        self._is_reading = False
+        self._error: BaseException | None = None
+        self._parts: list[bytes] = []
+        self._count = 0
+
+    def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+        """Read a few pages, if the fence is committed and no read is under way."""
+        if self._error is not None:
+            raise self._error
+        if self._is_reading or replica.sequencer.committed < self.fence_index:
+            return
+        if self._reader is None:
+            self._open(replica, engine)
+        assert self._reader is not None
+        for _ in range(JOB_PAGES_PER_STEP):
+            page = self._reader.begin_keys(self._generation, self._next_hash, JOB_PAGE_KEYS)
+            if page.read is not None:
+                self._read(page, executor)
+                return
+            if self._take(page.finish(None)):
+                return
+
+    def close(self, replica: Replica) -> None:
+        """Let go of the snapshot."""
+        if self._reader is not None:
+            replica.tip.unpin(self._pin)
+            self._reader = None
+
+    def write(self, reply: Any) -> None:
+        """Write the reply."""
+        reply.array(self._count)
+        reply.raw(b"".join(self._parts))
+
+    def _open(self, replica: Replica, engine: Engine) -> None:
+        self._pin = replica.tip.pin()
+        self._generation = replica.tip.current_generation(self.session.db)
+        self._reader = SnapshotReader(replica.tip, engine, self._pin, self._pin >> 16)
+
+    def _read(self, page: PendingPage, executor: Executor) -> None:
+        def completed(result: StoredPart, error: BaseException | None) -> None:
+            self._is_reading = False
+            if error is not None:
+                self._error = error
+            else:
+                self._take(page.finish(result))
+
+        assert page.read is not None
+        self._is_reading = True
+        executor.submit(page.read, completed)
+
+    def _take(self, page: KeysPage) -> bool:
+        """Keep the matching keys of a page as RESP; True after the last one."""
+        for key in page.keys:
+            if self._pattern == b"*" or matches(self._pattern, key):
+                self._parts.append(b"$%d\r\n%s\r\n" % (len(key), key))
+                self._count += 1
+        if page.next_hash is None:
+            self.is_done = True
+            return True
+        self._next_hash = page.next_hash
+        return False
+
+
+class Jobs:
+    """Jobs under way on a node."""
+
+    def __init__(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+        self._replica = replica
+        self._engine = engine
+        self._executor = executor
+        self._jobs: list[KeysJob] = []
+
+    def start(self, session: Session, args: list[bytes]) -> None:
+        """Take over a command that the sequencer gave up."""
+        if args[0].upper() != b"KEYS":
+            raise InvariantError(f"no job for {args[0]!r}")
+        session.waiting = self
+        self._jobs.append(KeysJob(session, args[1], self._replica.sequencer.propose_empty()))
+
+    def step(self, is_closed: Callable[[Session], bool]) -> bool:
+        """Go on with every job, in a pass; True when there are any."""
+        for job in self._jobs:
+            if is_closed(job.session):
+                job.is_done = True
+            if not job.is_done:
+                job.step(self._replica, self._engine, self._executor)
+            if job.is_done:
+                job.close(self._replica)
+                if not is_closed(job.session):
+                    self._replica.sequencer.answer(job.session, job.write)
+        self._jobs = [job for job in self._jobs if not job.is_done]
+        return bool(self._jobs)
