@@ -60,7 +60,6 @@ UNSYNCED_BYTES_MAX = 64 * MIB  # entries on their way to the disk; with more, cl
 READER_THREADS = 2  # that read records from LevelDB
 BACKGROUND_SECONDS = 0.1  # between rounds of regular work
 DRAIN_SECONDS = 10.0  # for held replies and the last checkpoint when stopping
-SLOWLOG_ARGUMENTS_MAX = 32  # arguments kept of a slow command
 SWITCH_INTERVAL_SECONDS = 0.0005  # how soon the sequencer gets the interpreter back
 GC_THRESHOLDS = (50_000, 20, 100)  # the heap is small and long-lived: collect rarely
 JOB_PAGE_KEYS = 1000  # keys read at once by a job
