@@ -67,7 +67,7 @@ cdef class Dispatch:
     cdef public dict errors             # error code -> count (INFO errorstats)
     cdef public int64_t slow_micros     # commands that take as long go to `on_slow`; -1 = none
     cdef public object on_slow          # on_slow(session, args, microseconds)
-    cdef public object password         # bytes: clients must authenticate; None: open
+    cdef public object gate             # gate(session, command) -> True: not now; None: all may run
 
     cdef void* run_command              # fast commands are measured in runs of the same one
     cdef uint64_t run_started

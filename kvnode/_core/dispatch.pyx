@@ -144,6 +144,8 @@ cdef class Dispatch:
             session.queue(args, command.flags & C_WRITE != 0)
             reply_simple(reply, b"QUEUED", 6)
             return DONE
+        if self.gate is not None and self.gate(session, command):
+            return HELD
         return self.measure(view, session, command, args)
 
     cdef int measure(self, View view, Session session, Command command, Args* args) except -1:

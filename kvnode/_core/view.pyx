@@ -504,6 +504,13 @@ cdef class View:
         self.watches = watches
         self.node = node
 
+    def select(self, int db):
+        """Make `db` the database of the running session, for this and the following commands."""
+        if not 0 <= db < DATABASES_MAX:
+            raise ValueError("database out of range")
+        self.session.db = db
+        self.table = self.tip.databases[db]
+
     @property
     def first_unused_id(self):
         """The id that the next generation or large value will get."""
