@@ -71,7 +71,7 @@ cdef class Reactor:
     cdef uint64_t floor_mono_ms
     cdef void* lone                 # the only session of the last passes
     cdef uint32_t lone_passes
-    cdef public uint64_t reads, writes, rounds, polls
+    cdef public uint64_t reads, writes, rounds, polls, bytes_in, bytes_out
 
     cdef uint64_t now_ms(self) noexcept
     cdef Connection connection_of(self, int fd)

@@ -244,6 +244,7 @@ cdef class Reactor:
             return self.drop(connection, "client closed the connection" if n == 0 else "read error")
         parser.advance(n)
         session.bytes_in += n
+        self.bytes_in += n
         if session.state == S_CLOSING:
             parser.compact()
             return 0
@@ -315,6 +316,7 @@ cdef class Reactor:
                     return self.drop(connection, "write error")
                 done = 0
             session.sent(done)
+            self.bytes_out += done
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
                 if self.output_bytes_max \

@@ -158,6 +158,7 @@ cdef class Tip:
     cdef int side_effect(self, Entry* entry) except -1
     cdef Entry* locate(self, const char* key, size_t n, Table** table, Slice* rest,
                        uint64_t* hash) except? NULL
+    cdef uint64_t record_count(self) noexcept
     cdef int settle(self, Entry* e) except -1
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0

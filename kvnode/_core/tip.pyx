@@ -186,6 +186,13 @@ cdef class Tip:
         """Whether every database has its generation: False before the first start's own entry."""
         return self.databases[DATABASES_MAX - 1] != NULL
 
+    def database_counts(self):
+        """Keys, keys with a deadline and mean time left (not kept: 0) of each database that has any."""
+        cdef int db
+        return {db: (self.databases[db].keys, max(0, self.databases[db].volatile_keys), 0)
+                for db in range(DATABASES_MAX)
+                if self.databases[db] != NULL and self.databases[db].keys > 0}
+
     def current_generation(self, int db):
         """The id of the generation that database `db` shows."""
         return self.databases[db].id
@@ -665,10 +672,17 @@ cdef class Tip:
                 next_hash[0] = at
                 return NULL
 
+    cdef uint64_t record_count(self) noexcept:
+        cdef uint64_t count = self.meta.entries + self.chunks.entries
+        cdef size_t i
+        for i in range(self.generations.size()):
+            count += self.generations[i].entries
+        return count
+
     def statistics(self):
         """Counters for INFO: a dict of int."""
         return {
-            "bytes": self.bytes, "dirty_bytes": self.dirty_bytes,
+            "bytes": self.bytes, "records": self.record_count(), "dirty_bytes": self.dirty_bytes,
             "dirty_records": self.dirty.size() + self.flushing.size() - self.flush_at,
             "evicted": self.evicted_records, "pins": self.pins.size(),
             "deadlines": self.deadlines.size(),

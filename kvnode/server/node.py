@@ -24,7 +24,6 @@ from kvnode.base.limits import (
     DRAIN_SECONDS,
     GC_THRESHOLDS,
     READER_THREADS,
-    SLOWLOG_ARGUMENTS_MAX,
     SWITCH_INTERVAL_SECONDS,
     UNSYNCED_BYTES_MAX,
 )
@@ -56,7 +55,8 @@ class Node:
         self.run_id = secrets.token_hex(20)
         self.info_sections = SECTIONS
         self.counters = Statistics()
-        self.slowlog = Slowlog(SLOWLOG_ARGUMENTS_MAX)
+        self.slowlog = Slowlog(config["slowlog-max-len"])
+        self.checkpointed_s = int(time.time())
         self.held: list[Session] = []  # by a pause
         self.jobs_left = False
         self.paused_until_ms = 0
@@ -280,9 +280,7 @@ class Node:
             self.held.remove(session)
 
     def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
-        self.slowlog.add(
-            args, micros, self.reactor.now(), addr=session.addr.encode(), name=session.name
-        )
+        self.slowlog.add(args, micros, self.reactor.now() // 1000, session.addr, session.name)
 
     # -- what handlers may ask for --------------------------------------------------------------
 
@@ -320,6 +318,10 @@ class Node:
             self.sequencer.resume(session)
         os.eventfd_write(self._wake_fd, 1)
 
+    def paused_reason(self) -> str:
+        """Why commands are held back, in INFO's words."""
+        return "client_pause" if self.paused_until_ms > self.reactor.now() else "none"
+
     def _hold_back(self, session: Session, command: Command) -> bool:
         if self.reactor.now() >= self.paused_until_ms:
             return False
@@ -350,7 +352,12 @@ class Node:
         self.sequencer.answer(session, write)
 
     def checkpoint(self, done: Callable[[bool], None] | None = None) -> bool:
-        return self.replica.request_checkpoint(done or (lambda ok: None))
+        def finished(ok: bool) -> None:
+            self.checkpointed_s = self.reactor.now() // 1000
+            if done is not None:
+                done(ok)
+
+        return self.replica.request_checkpoint(finished)
 
     def shutdown(self, *, checkpoint: bool | None, now: bool, force: bool) -> None:
         self.stop_with_checkpoint = checkpoint is not False
