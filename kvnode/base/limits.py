@@ -26,6 +26,7 @@ ENGINE_BLOOM_BITS = 10  # per key: 1 % of misses read a block
 ENGINE_OPEN_FILES_MAX = 512
 ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
 COMPACTION_STEP_BYTES = 64 * MIB  # tables rewritten by one step of a compaction on request
+
 # -- threads ------------------------------------------------------------------------------------
 EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at a time
 
@@ -44,12 +45,12 @@ CONFIG_INCLUDES_MAX = 16  # files that include each other
 # -- checkpoints and other work on the store ----------------------------------------------------
 CHECKPOINT_SLICE_RECORDS = 500  # rows of one write: about 0.3 ms of the sequencer's time
 CHECKPOINT_SLICE_BYTES = 2 * MIB
-CHECKPOINT_LOG_BYTES = 256 * MIB  # of log since the last checkpoint: begin one; bounds a replay
 FETCH_KEYS_PER_CALL = 256  # records read by one call on a reader thread
 FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range
 RECOVERY_ROWS_PER_READ = 4096  # meta records read at once at start
 SNAPSHOT_GROUP_ROWS_MAX = 1 << 20  # versions of keys with one hash: more pins than anybody holds
+
 # -- checkpoints and memory ---------------------------------------------------------------------
 CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay
 CHECKPOINT_DIRTY_SHARE = 0.25  # of the cache; more dirty records begin a checkpoint
