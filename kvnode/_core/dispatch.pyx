@@ -13,7 +13,7 @@ from kvnode._core.reply cimport Reply, reply_error, reply_simple
 from kvnode._core.session cimport Session
 from kvnode._core.view cimport View
 
-from kvnode.base.errors import CommandError, RecordMissing
+from kvnode.base.errors import CommandError, InvariantError, RecordMissing, StorageError
 
 cdef enum:
     NAME_BYTES_MAX = 64         # a longer name is no command
@@ -207,6 +207,15 @@ cdef class Dispatch:
         except RecordMissing:
             reply.out.len = at
             return PARK
+        except (InvariantError, AssertionError, StorageError, MemoryError):
+            raise
+        except Exception as error:      # our bug, but nothing of the data is in doubt
+            if view.node is None:
+                raise
+            reply.out.len = at
+            view.node.report_bug(command.name, error)
+            reply_error_bytes(reply, b"ERR internal error, see the server's log")
+            return DONE
         return DONE if outcome is None else outcome
 
     cdef Command subcommand(self, Command command, Args* args):

@@ -512,6 +512,10 @@ cdef class Sequencer:
                 session.state = S_CLOSING
                 self.flushable.append(session)
 
+    def has_unsynced(self):
+        """Whether an entry is not on the own disk yet."""
+        return self.synced < self.last_index
+
     def highest_ts(self):
         """Highest commit_ts taken so far."""
         return self.last_ts

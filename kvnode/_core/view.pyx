@@ -13,7 +13,7 @@ from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_NONE, T_RAW, put_record_key, put_record_value,
     record_value_bytes)
 
-from kvnode.base.errors import InvariantError
+from kvnode.base.errors import InvariantError, RecordMissing
 
 cdef enum:
     OP_PUT = 1              # operations of a payload; on disk: DO NOT CHANGE
@@ -515,6 +515,18 @@ cdef class View:
     def first_unused_id(self):
         """The id that the next generation or large value will get."""
         return self.next_id
+
+    def describe(self, int db, bytes key not None):
+        """What DEBUG OBJECT says of a key; None: absent. Raises RecordMissing."""
+        cdef Head head
+        cdef int found = self.lookup_in(self.tip.databases[db], key, len(key), L_NO_TOUCH, &head)
+        if found == MISS:
+            raise RecordMissing
+        if found == ABSENT:
+            return None
+        return (f"Value at:0x{<size_t>head.version:x} refcount:1 encoding:raw "
+                f"serializedlength:{head.version.length} lru:{head.entry.access_s} "
+                f"lru_seconds_idle:{max(0, self.now_ms // 1000 - head.entry.access_s)}")
 
     def set_next_id(self, uint64_t next_id):
         """After replay: continue above every id in use."""

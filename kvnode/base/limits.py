@@ -63,5 +63,7 @@ BACKGROUND_SECONDS = 0.1  # between rounds of regular work
 DRAIN_SECONDS = 10.0  # for held replies and the last checkpoint when stopping
 SWITCH_INTERVAL_SECONDS = 0.0005  # how soon the sequencer gets the interpreter back
 GC_THRESHOLDS = (50_000, 20, 100)  # the heap is small and long-lived: collect rarely
+SYNC_POLL_SECONDS = 0.005  # between looks at the log for WAITAOF
+RELOAD_STEPS_MAX = 1 << 26  # buckets that DEBUG RELOAD looks at
 JOB_PAGE_KEYS = 1000  # keys read at once by a job
 JOB_PAGES_PER_STEP = 4  # pages from memory in one pass

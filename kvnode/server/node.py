@@ -1,6 +1,7 @@
 """The node: a reactor hosted by Trio around a replica, and what handlers may ask of it."""
 
 import gc
+import math
 import os
 import secrets
 import signal
@@ -24,7 +25,9 @@ from kvnode.base.limits import (
     DRAIN_SECONDS,
     GC_THRESHOLDS,
     READER_THREADS,
+    RELOAD_STEPS_MAX,
     SWITCH_INTERVAL_SECONDS,
+    SYNC_POLL_SECONDS,
     UNSYNCED_BYTES_MAX,
 )
 from kvnode.commands.context import Statistics
@@ -37,7 +40,7 @@ from kvnode.server.data import Opened, open_data
 from kvnode.server.executor import ThreadExecutor
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
-from kvnode.server.natives import native_handlers
+from kvnode.server.local import native_handlers
 from kvnode.txn.jobs import Jobs
 
 log = structlog.get_logger()
@@ -109,7 +112,7 @@ class Node:
             make_dispatch=lambda: Dispatch(build(native_handlers())),
             writer=self.writer,
             readers=self.readers,
-            failpoints=self.config.failpoints,
+            failpoints=dict(point.split("=", 1) for point in self.config.failpoints),
         )
 
     def _make_reactor(self) -> Reactor:
@@ -284,6 +287,9 @@ class Node:
 
     # -- what handlers may ask for --------------------------------------------------------------
 
+    def now_ms(self) -> int:
+        return self.reactor.now()
+
     def sessions(self) -> Iterable[Session]:
         return list(self.clients.sessions.values())
 
@@ -322,6 +328,16 @@ class Node:
         """Why commands are held back, in INFO's words."""
         return "client_pause" if self.paused_until_ms > self.reactor.now() else "none"
 
+    def paused_actions(self) -> str:
+        """Which commands are held back, in INFO's words."""
+        if self.paused_until_ms <= self.reactor.now():
+            return "none"
+        return "write" if self.paused_writes_only else "all"
+
+    def report_bug(self, command: bytes, error: Exception) -> None:
+        """A handler raised what it must not: the client got an error, this is for us."""
+        log.error("a command failed inside", command=command.decode(), exc_info=error)
+
     def _hold_back(self, session: Session, command: Command) -> bool:
         if self.reactor.now() >= self.paused_until_ms:
             return False
@@ -351,6 +367,22 @@ class Node:
     def answer(self, session: Session, write: Callable[[Any], None]) -> None:
         self.sequencer.answer(session, write)
 
+    def is_synced(self) -> bool:
+        return not self.sequencer.has_unsynced()
+
+    def answer_when_synced(
+        self, session: Session, timeout_ms: int, write: Callable[[Any], None]
+    ) -> None:
+        self.opened.log.sync()
+
+        async def later() -> None:
+            with trio.move_on_after(timeout_ms / 1000 if timeout_ms else math.inf):
+                while session.id in self.clients.sessions and not self.is_synced():
+                    await trio.sleep(SYNC_POLL_SECONDS)
+            self.reactor.run_pass(lambda: self.answer(session, write))
+
+        self.nursery.start_soon(later)
+
     def checkpoint(self, done: Callable[[bool], None] | None = None) -> bool:
         def finished(ok: bool) -> None:
             self.checkpointed_s = self.reactor.now() // 1000
@@ -371,7 +403,14 @@ class Node:
         time.sleep(seconds)
 
     def reload(self) -> None:
-        self.tip.evict(0, sys.maxsize)
+        for _ in range(2):  # the first round takes the second chances away
+            self.tip.evict(0, RELOAD_STEPS_MAX)
+
+    def describe_object(self, session: Session, key: bytes) -> str | None:
+        return self.view.describe(session.db, key)
+
+    def log_message(self, text: str) -> None:
+        log.warning("DEBUG LOG", message=text)
 
     def set_expiry_active(self, active: bool) -> None:
         self.view.expiry_active = active
