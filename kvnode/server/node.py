@@ -283,7 +283,8 @@ class Node:
             self.held.remove(session)
 
     def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
-        self.slowlog.add(args, micros, self.reactor.now() // 1000, session.addr, session.name)
+        now = self.reactor.now()
+        self.slowlog.add(args, micros, now, addr=session.addr.encode(), name=session.name)
 
     # -- what handlers may ask for --------------------------------------------------------------
 
