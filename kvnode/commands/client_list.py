@@ -39,7 +39,7 @@ def flags(session: SessionContext) -> str:
         letters += "x"
     if session.cas_dirty:
         letters += "d"
-    if session.state == STATE_CLOSING or session.close_asap:
+    if session.state == STATE_CLOSING:
         letters += "c"
     if session.no_evict:
         letters += "e"

@@ -51,7 +51,7 @@ def info(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     for name in args[2:]:
         command = find(view, name)
         if command is None:
-            reply.null_array()
+            reply.null()
         else:
             write_info(reply, command)
 

@@ -6,6 +6,7 @@ from kvnode.base.errors import CommandError
 from kvnode.commands.context import (
     REDIS_VERSION,
     REPLY_ON,
+    STATE_CLOSING,
     ReplyWriter,
     SessionContext,
     ViewContext,
@@ -132,7 +133,7 @@ def reset(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
 
 def close_after_reply(session: SessionContext) -> None:
     """The connection ends once the reply of the running command has left."""
-    session.close_asap = True
+    session.state = STATE_CLOSING
 
 
 def quit_(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:

@@ -72,7 +72,6 @@ class SessionContext(Protocol):
     no_evict: bool
     no_touch: bool
     last_command: bytes
-    close_asap: bool
     commands: int
     input_bytes: int
     output_bytes: int
@@ -188,7 +187,7 @@ class NodeContext(Protocol):
     kvnode_version: str
     info_sections: Mapping[str, Callable[["NodeContext"], str]]  # server/info.py
 
-    def now_ms(self) -> int:
+    def now(self) -> int:
         """Return the node's time, Unix time in ms."""
 
     def sessions(self) -> Iterable[SessionContext]:

@@ -205,11 +205,7 @@ KEYS = (
         (),
         "1.0.0",
         "Returns the name of some key.",
-        tips=(
-            "request_policy:all_shards",
-            "response_policy:special",
-            "nondeterministic_output",
-        ),
+        tips=("request_policy:all_shards", "nondeterministic_output"),
     ),
     generic(
         "rename",
@@ -239,11 +235,7 @@ KEYS = (
         "2.8.0",
         "Goes through the keys of the database, some in each call.",
         complexity="O(COUNT) for each call",
-        tips=(
-            "nondeterministic_output",
-            "request_policy:special",
-            "response_policy:special",
-        ),
+        tips=("nondeterministic_output", "request_policy:special"),
         history=(("6.0.0", "`TYPE`."),),
     ),
     generic(

@@ -59,7 +59,7 @@ SUBCOMMANDS = (
         "Forgets the samples of events.",
         -2,
         reset,
-        tips=("request_policy:all_nodes", "response_policy:agg_sum"),
+        tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
     ),
 )
 

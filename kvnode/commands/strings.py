@@ -178,6 +178,7 @@ ROWS = (
         "1.0.1",
         "Stores strings at several keys, unless one of the keys exists.",
         complexity="O(N), N being the number of keys",
+        tips=("request_policy:multi_shard", "response_policy:agg_min"),
     ),
     string(
         "psetex",

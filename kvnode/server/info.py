@@ -43,7 +43,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def server(node: NodeContext) -> str:
-    now_ms = node.now_ms()
+    now_ms = node.now()
     uptime_s = max(0, now_ms - node.started_ms) // 1000
     system = os.uname()
     file = getattr(node.config, "file", None)

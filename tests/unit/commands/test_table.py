@@ -1,0 +1,111 @@
+"""Invariants of the rows, and the commands built from them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import kvnode
+from kvnode._core.dispatch import Dispatch
+from kvnode.commands.keys import key_positions, keys_and_flags
+from kvnode.commands.row import CATEGORIES, FLAG_BITS, FLAGS, KEY_FLAGS, Row
+from kvnode.commands.table import ROWS, build
+from tests.support.command_node import native_handlers
+
+ALL = [*ROWS, *(subrow for row in ROWS for subrow in row.subcommands)]
+BY_NAME = {row.name: row for row in ALL}
+
+
+@pytest.mark.parametrize("row", ALL, ids=lambda row: row.name)
+def test_row_is_sound(row: Row) -> None:
+    assert row.name == row.name.lower()
+    assert row.arity != 0
+    assert set(row.flags.split()) <= set(FLAGS)
+    assert set(row.categories) <= set(CATEGORIES)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", row.since)
+    assert row.summary.endswith(".")
+    assert sum((row.handler is not None, row.native is not None, bool(row.subcommands))) == (
+        2 if row.name == "command" else 1
+    )
+    for key in row.keys:
+        assert set(key.flags.split()) <= set(KEY_FLAGS)
+        assert abs(row.arity) > key.index
+    for subrow in row.subcommands:
+        assert subrow.name.startswith(f"{row.name}|")
+        assert not subrow.subcommands
+
+
+def test_names_are_unique_and_sorted() -> None:
+    names = [row.name for row in ROWS]
+    assert names == sorted(set(names))
+
+
+def test_every_native_row_has_its_handler() -> None:
+    handlers = native_handlers()
+    missing = {row.native for row in ALL if row.native} - set(handlers)
+    assert not missing
+    assert set(handlers) <= {row.native for row in ALL}
+
+
+def test_a_missing_native_handler_leaves_its_row_out() -> None:
+    names = {command.name for command in build({})}
+    assert b"get" not in names
+    assert b"ping" in names
+    memory = next(command for command in build({}) if command.name == b"memory")
+    assert b"USAGE" not in memory.subcommands
+    assert b"STATS" in memory.subcommands
+
+
+def test_commands_are_found_in_any_case() -> None:
+    dispatch = Dispatch(build(native_handlers()))
+    command = dispatch.lookup(b"cOnFiG")
+    assert command.name == b"config"
+    assert command.subcommands[b"GET"].row is BY_NAME["config|get"]
+
+
+def test_flag_bits_are_those_of_dispatch() -> None:
+    text = (Path(kvnode.__file__).parent / "_core" / "dispatch.pxd").read_text()
+    native = {name.lower(): int(bit) for name, bit in re.findall(r"C_(\w+) = (\d+)", text)}
+    assert native == FLAG_BITS
+    assert BY_NAME["exec"].flag_bits & FLAG_BITS["no_queue"]
+    assert not BY_NAME["get"].flag_bits & FLAG_BITS["no_queue"]
+
+
+@pytest.mark.parametrize(
+    ("call", "positions"),
+    [
+        ("get a", [1]),
+        ("mget a b c", [1, 2, 3]),
+        ("mset a 1 b 2", [1, 3]),
+        ("rename a b", [1, 2]),
+        ("copy a b DB 1", [1, 2]),
+        ("object|encoding encoding a", [2]),
+        ("keys *", []),
+        ("lcs a b LEN", [1, 2]),
+    ],
+)
+def test_key_positions(call: str, positions: list[int]) -> None:
+    name, *args = call.split()
+    row = BY_NAME[name]
+    words = [argument.encode() for argument in args]
+    assert key_positions(row, [name.partition("|")[0].encode(), *words]) == positions
+
+
+def test_flags_of_a_key_depend_on_the_call() -> None:
+    row = BY_NAME["set"]
+    assert keys_and_flags(row, [b"SET", b"k", b"v"]) == [(b"k", ["OW", "update"])]
+    assert keys_and_flags(row, [b"SET", b"k", b"v", b"get"]) == [(b"k", ["RW", "access", "update"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "key_range"),
+    [
+        ("get", (1, 1, 1)),
+        ("mset", (1, -1, 2)),
+        ("copy", (1, 2, 1)),
+        ("ping", (0, 0, 0)),
+        ("object|encoding", (2, 2, 1)),
+    ],
+)
+def test_key_range(name: str, key_range: tuple[int, int, int]) -> None:
+    assert BY_NAME[name].key_range == key_range
