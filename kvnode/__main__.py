@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 
 import kvnode
 from kvnode.base.errors import ConfigError, StorageError
@@ -72,10 +71,7 @@ def serve(file: Path | None, failpoints: tuple[str, ...], **values: str | None) 
         config = Config.load(available_memory_bytes(), file, options)
         config.failpoints = failpoints
         log.configure(config["loglevel"], sys.stderr)
-        if config.ignored:
-            structlog.get_logger().info(
-                "accepted without meaning here", parameters=sorted(set(config.ignored))
-            )
+        log.report_ignored(config.ignored)
         code = node.serve(config)
     except ConfigError as error:
         fail(str(error), EXIT_USAGE)

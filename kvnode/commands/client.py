@@ -1,5 +1,7 @@
 """CLIENT and its subcommands: who is connected, and how to treat them."""
 
+from typing import Any
+
 from kvnode.commands import client_list
 from kvnode.commands.connection import (
     DEFAULT_USER,
@@ -23,7 +25,7 @@ from kvnode.commands.errors import (
     syntax_error,
 )
 from kvnode.commands.help import help_row
-from kvnode.commands.row import Row
+from kvnode.commands.row import Handler, Row
 
 HARMLESS = "noscript loading stale"
 ADMIN = f"admin {HARMLESS}"
@@ -209,9 +211,9 @@ def sub(
     summary: str,
     since: str,
     arity: int,
-    handler: object,
+    handler: Handler,
     flags: str = HARMLESS,
-    **more: object,
+    **more: Any,
 ) -> Row:
     """Return the row of a subcommand."""
     return Row(
@@ -224,7 +226,7 @@ def sub(
         flags,
         handler=handler,
         **more,
-    )  # type: ignore[arg-type]
+    )
 
 
 EACH_CLIENT = "O(N), N being the number of connections"

@@ -1,6 +1,7 @@
 """COMMAND and its subcommands: what the server says about its own commands."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from kvnode._core.glob import matches
 from kvnode.base.errors import CommandError
@@ -9,7 +10,7 @@ from kvnode.commands.context import CommandContext, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, syntax_error
 from kvnode.commands.help import help_row
 from kvnode.commands.keys import keys_and_flags
-from kvnode.commands.row import CATEGORIES, Key, Row
+from kvnode.commands.row import CATEGORIES, Handler, Key, Row
 
 
 def all_commands(view: ViewContext) -> list[CommandContext]:
@@ -192,7 +193,7 @@ def require_keys(view: ViewContext, args: list[bytes]) -> list[tuple[bytes, list
 
 
 def sub(
-    name: str, syntax: str, summary: str, since: str, arity: int, handler: object, **more: object
+    name: str, syntax: str, summary: str, since: str, arity: int, handler: Handler, **more: Any
 ) -> Row:
     """Return the row of a subcommand."""
     return Row(
@@ -206,7 +207,7 @@ def sub(
         acl="connection",
         handler=handler,
         **more,
-    )  # type: ignore[arg-type]
+    )
 
 
 UNORDERED = ("nondeterministic_output_order",)

@@ -53,12 +53,12 @@ def write_argument(reply: ReplyWriter, argument: syntax.Argument) -> None:
     if not is_group:
         parts.append(("display_text", argument.name))
     has_key = argument.key_spec >= 0
-    tail = [
+    optional = (
         ("token", argument.token),
         ("since", argument.since),
         ("deprecated_since", argument.deprecated_since),
-    ]
-    tail = [(name, value) for name, value in tail if value]
+    )
+    tail = [(name, value) for name, value in optional if value]
     reply.map(len(parts) + has_key + len(tail) + bool(argument.flags) + is_group)
     for name, value in parts:
         write_text(reply, name, value)
@@ -66,7 +66,7 @@ def write_argument(reply: ReplyWriter, argument: syntax.Argument) -> None:
         reply.bulk(b"key_spec_index")
         reply.integer(argument.key_spec)
     for name, value in tail:
-        write_text(reply, name, value or "")
+        write_text(reply, name, value)
     if argument.flags:
         write_flags(reply, "flags", argument.flags)
     if is_group:

@@ -1,5 +1,7 @@
 """Rows of the commands that concern keys of any type, and of the databases. Handlers are native."""
 
+from typing import Any
+
 from kvnode.commands.help import help_row
 from kvnode.commands.row import Key, Row
 
@@ -22,10 +24,10 @@ def generic(
     since: str,
     summary: str,
     group: str = "generic",
-    **more: object,
+    **more: Any,
 ) -> Row:
     """Return a row whose handler is native."""
-    return Row(name, syntax, summary, since, arity, group, flags, keys, native=name, **more)  # type: ignore[arg-type]
+    return Row(name, syntax, summary, since, arity, group, flags, keys, native=name, **more)
 
 
 def object_row(name: str, since: str, summary: str) -> Row:

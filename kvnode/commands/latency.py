@@ -1,9 +1,11 @@
 """LATENCY: kvnode records no events of this kind, and says so in Redis's forms."""
 
+from typing import Any
+
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error
 from kvnode.commands.help import help_row
-from kvnode.commands.row import Row
+from kvnode.commands.row import Handler, Row
 
 ADMIN = "admin noscript loading stale"
 TIPS = ("nondeterministic_output", "request_policy:all_nodes", "response_policy:special")
@@ -30,13 +32,19 @@ def doctor(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     reply.verbatim(b"No latency events are recorded; SLOWLOG and INFO commandstats are.\n")
 
 
-def sub(name: str, syntax: str, summary: str, arity: int, handler: object, **more: object) -> Row:
+def sub(name: str, syntax: str, summary: str, arity: int, handler: Handler, **more: Any) -> Row:
     """Return the row of a subcommand."""
     values = {"since": "2.8.13", "tips": TIPS, **more}
     return Row(
-        f"latency|{name}", syntax, summary, arity=arity, group="server", flags=ADMIN,
-        handler=handler, **values,
-    )  # type: ignore[arg-type]  # fmt: skip
+        f"latency|{name}",
+        syntax,
+        summary,
+        arity=arity,
+        group="server",
+        flags=ADMIN,
+        handler=handler,
+        **values,
+    )
 
 
 SUBCOMMANDS = (

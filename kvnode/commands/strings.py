@@ -1,6 +1,7 @@
 """Rows of the string commands. Their handlers are native."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from kvnode.commands.row import Key, Row
 
@@ -22,10 +23,10 @@ def string(
     keys: tuple[Key, ...],
     since: str,
     summary: str,
-    **more: object,
+    **more: Any,
 ) -> Row:
     """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "string", flags, keys, native=name, **more)  # type: ignore[arg-type]
+    return Row(name, syntax, summary, since, arity, "string", flags, keys, native=name, **more)
 
 
 def set_flags(args: Sequence[bytes]) -> str:

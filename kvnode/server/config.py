@@ -67,21 +67,18 @@ class Config:
         if line.name in REFUSED_LINES:
             raise ConfigError(f"{line.where}: {REFUSED_LINES[line.name]}")
         parameter = find(line.name)
-        if parameter is None:
-            raise ConfigError(
-                f"FATAL CONFIG FILE ERROR: {line.where}: '{config_file.show(line.text)}': "
-                f"Bad directive or wrong number of arguments: no parameter of redis.conf 7 is "
-                f"called '{line.name}'"
-            )
-        if not line.words or (len(line.words) != 1 and not parameter.kind.is_list):
-            raise ConfigError(
-                f"FATAL CONFIG FILE ERROR: {line.where}: '{config_file.show(line.text)}': "
-                f"wrong number of arguments"
-            )
+        is_secret = parameter is not None and parameter.is_secret
+        text = f"{line.name} (redacted)" if is_secret else config_file.show(line.text)
         try:
+            if parameter is None:
+                raise ConfigError(
+                    f"Bad directive or wrong number of arguments: no parameter of redis.conf 7 is "
+                    f"called '{line.name}'"
+                )
+            if not line.words or (len(line.words) != 1 and not parameter.kind.is_list):
+                raise ConfigError("wrong number of arguments")
             self._assign(parameter, line.words)
         except ConfigError as error:
-            text = "(redacted)" if parameter.is_secret else config_file.show(line.text)
             raise ConfigError(
                 f"FATAL CONFIG FILE ERROR: {line.where}: '{text}': {error}"
             ) from error

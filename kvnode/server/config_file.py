@@ -35,7 +35,7 @@ class Line:
 
 def split_words(line: bytes) -> list[bytes] | None:
     """Split a line at spaces, with "..." and '...' as in redis.conf; None = unbalanced quotes."""
-    words = []
+    words: list[bytes] = []
     at = 0
     while True:
         while at < len(line) and line[at] in SPACES:

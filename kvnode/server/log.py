@@ -10,7 +10,7 @@ LEVELS = {
     "verbose": logging.DEBUG,
     "notice": logging.INFO,
     "warning": logging.WARNING,
-    "nothing": logging.CRITICAL + 1,
+    "nothing": logging.CRITICAL,
 }
 
 
@@ -32,3 +32,9 @@ def configure(level: str, stream: TextIO) -> None:
         # Loggers are made at import: they must see a configuration that comes later.
         cache_logger_on_first_use=False,
     )
+
+
+def report_ignored(names: list[str]) -> None:
+    """Say in one line which parameters were accepted though they mean nothing here."""
+    if names:
+        structlog.get_logger().info("accepted without meaning here", parameters=sorted(set(names)))

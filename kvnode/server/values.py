@@ -199,10 +199,10 @@ class Only:
 
     value: bytes
     reason: str
-    is_list = False
+    is_list = True
 
     def parse(self, words: Sequence[bytes]) -> bytes:
-        if words[0] != self.value:
+        if b" ".join(words) != self.value:
             raise ConfigError(self.reason)
         return self.value
 
