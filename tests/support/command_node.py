@@ -4,33 +4,25 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from kvnode._core import databases, expiry, generic, lcs, scan, string_edit, strings, transactions
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError
 from kvnode.commands.context import Statistics
 from kvnode.commands.slowlog import Slowlog
-from kvnode.commands.table import build
 from kvnode.server.config import Config
 from kvnode.server.info import SECTIONS
-from tests.support.memory_node import START_MS, MemoryConnection, MemoryNode
+from kvnode.server.local import START_MS
+from tests.support.local import S_CLOSING, LocalClient, LocalNode
 from tests.support.resp import Reply
 
-NATIVE_MODULES = (strings, string_edit, lcs, generic, expiry, scan, databases, transactions)
 MEMORY_BYTES = 1 << 31  # of the machine it believes to run on
-STATE_CLOSING = 3
 
 
-def native_handlers() -> dict[str, object]:
-    """Return the handlers of all native modules."""
-    return {name: handler for module in NATIVE_MODULES for name, handler in module.HANDLERS.items()}
-
-
-class CommandNode(MemoryNode):
+class CommandNode(LocalNode):
     """Implements commands.context.NodeContext. What is asked of it is noted in `asked`."""
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config(MEMORY_BYTES)
-        super().__init__(build(native_handlers()))
+        super().__init__()
         self.view.node = self
         self.commands = self.dispatch.commands
         self.errors = self.dispatch.errors
@@ -41,7 +33,7 @@ class CommandNode(MemoryNode):
         self.kvnode_version = "0.1.0"
         self.started_ms = START_MS
         self.asked: list[tuple] = []
-        self.connections: dict[int, TableConnection] = {}
+        self.connections: dict[int, TableClient] = {}
         self.checkpoint_running = False
         self.checkpoint_fails = False
         self.shutdown_running = False
@@ -60,37 +52,38 @@ class CommandNode(MemoryNode):
 
     def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
         addr = session.addr.encode()
-        self.slowlog.add(args, micros, self.now_ms, addr=addr, name=session.name)
+        self.slowlog.add(args, micros, self.clock.now_ms, addr=addr, name=session.name)
 
-    def connect(self) -> "TableConnection":
-        self._sessions += 1
-        session = Session(self._sessions, self.now_ms)
+    def connect(self) -> "TableClient":
+        """Return a new client on the loopback interface."""
+        session = self.session()
         session.addr = f"127.0.0.1:{40000 + session.id}"
         session.laddr = "127.0.0.1:6379"
         session.fd = 10 + session.id
         self.authenticate(session, not self.config["requirepass"])
-        connection = TableConnection(self, session)
+        connection = TableClient(self, session)
         self.connections[session.id] = connection
         return connection
 
     def advance(self, ms: int) -> None:
         """Let time pass and answer those that waited for it."""
-        self.now_ms += ms
-        due = [timer for timer in self.timers if timer[0] <= self.now_ms]
-        self.timers = [timer for timer in self.timers if timer[0] > self.now_ms]
+        self.clock.now_ms += ms
+        due = [timer for timer in self.timers if timer[0] <= self.clock.now_ms]
+        self.timers = [timer for timer in self.timers if timer[0] > self.clock.now_ms]
         for _, action in due:
             self.in_pass(action)
 
     def in_pass(self, action: Callable[[], None]) -> None:
-        """Run `action` as the node's reactor would, and then the sessions that it let go on."""
-        self.sequencer.begin(self.now_ms)
+        """Run `action` in a pass, as the node's reactor does with what finishes later."""
+        self.sequencer.begin(self.clock.now_ms)
         action()
         self._end()
+        self.commit()
 
     # -- NodeContext ----------------------------------------------------------------------------
 
     def now(self) -> int:
-        return self.now_ms
+        return self.clock.now_ms
 
     def sessions(self) -> Iterable[Session]:
         return [connection.session for connection in self.connections.values()]
@@ -117,7 +110,7 @@ class CommandNode(MemoryNode):
             command.reset()
 
     def pause(self, until_ms: int, *, writes_only: bool) -> None:
-        self.asked.append(("pause", until_ms - self.now_ms, writes_only))
+        self.asked.append(("pause", until_ms - self.clock.now_ms, writes_only))
 
     def unpause(self) -> None:
         self.asked.append(("unpause",))
@@ -128,7 +121,7 @@ class CommandNode(MemoryNode):
     def answer_after(self, session: Session, delay_ms: int, write: Callable[[Any], None]) -> None:
         if delay_ms:
             action = partial(self.answer, session, write)
-            self.timers.append((self.now_ms + delay_ms, action))
+            self.timers.append((self.clock.now_ms + delay_ms, action))
 
     def answer(self, session: Session, write: Callable[[Any], None]) -> None:
         self.sequencer.answer(session, write)
@@ -136,7 +129,7 @@ class CommandNode(MemoryNode):
     def checkpoint(self, done: Callable[[bool], None] | None = None) -> bool:
         self.asked.append(("checkpoint",))
         if done is not None:
-            self.timers.append((self.now_ms, partial(done, not self.checkpoint_fails)))
+            self.timers.append((self.clock.now_ms, partial(done, not self.checkpoint_fails)))
         return not self.checkpoint_running
 
     def is_synced(self) -> bool:
@@ -177,28 +170,28 @@ class CommandNode(MemoryNode):
         self.asked.append(("release",))
 
 
-class TableConnection(MemoryConnection):
-    """A connection to a CommandNode. It ends as a reactor would end it."""
+class TableClient(LocalClient):
+    """A client of a CommandNode. What it waits for comes at once; it ends as a reactor ends it."""
 
     node: CommandNode
     is_closed = False
 
-    def _receive(self) -> bytes:
+    def _transmit(self, data: bytes) -> None:
         if self.is_closed:
-            return b""
-        data = super()._receive()
-        while not data and self.node.timers:
-            self.node.advance(min(at for at, _ in self.node.timers) - self.node.now_ms)
-            data = super()._receive()
-        if self.session.state == STATE_CLOSING:
+            return
+        super()._transmit(data)
+        while not self._output and self.node.timers:
+            self.node.advance(min(at for at, _ in self.node.timers) - self.node.clock.now_ms)
+            super()._transmit(b"")
+        if self.session.state == S_CLOSING:
             self.close()
-        return data
 
     def close(self) -> None:
+        """Leave the node."""
         if not self.is_closed:
             self.is_closed = True
             self.node.connections.pop(self.session.id, None)
-            super().close()
+            self.node.close(self.session)
 
     def words(self, line: str) -> Reply:
         """Send a command written as words and return its reply; an error is a value."""

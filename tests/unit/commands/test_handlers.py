@@ -3,7 +3,7 @@
 import pytest
 
 from kvnode.server.config import Config
-from tests.support.command_node import MEMORY_BYTES, CommandNode, TableConnection
+from tests.support.command_node import MEMORY_BYTES, CommandNode, TableClient
 from tests.support.resp import ErrorReply
 
 
@@ -13,7 +13,7 @@ def node() -> CommandNode:
 
 
 @pytest.fixture
-def client(node: CommandNode) -> TableConnection:
+def client(node: CommandNode) -> TableClient:
     return node.connect()
 
 
@@ -25,7 +25,7 @@ def error(reply: object) -> str:
 # -- connections --------------------------------------------------------------------------------
 
 
-def test_hello_describes_the_server(client: TableConnection) -> None:
+def test_hello_describes_the_server(client: TableClient) -> None:
     assert client.words("HELLO 3") == {
         b"server": b"redis",
         b"version": b"7.4.0",
@@ -37,7 +37,7 @@ def test_hello_describes_the_server(client: TableConnection) -> None:
     }
 
 
-def test_failed_authentications_are_counted(node: CommandNode, client: TableConnection) -> None:
+def test_failed_authentications_are_counted(node: CommandNode, client: TableClient) -> None:
     client.words("CONFIG SET requirepass secret")
     stranger = node.connect()
     assert "WRONGPASS" in error(stranger.words("AUTH guess"))
@@ -45,11 +45,11 @@ def test_failed_authentications_are_counted(node: CommandNode, client: TableConn
     assert "acl_access_denied_auth:2" in client.words("INFO stats").decode()
 
 
-def test_client_line_has_the_fields_of_7_4(node: CommandNode, client: TableConnection) -> None:
+def test_client_line_has_the_fields_of_7_4(node: CommandNode, client: TableClient) -> None:
     client.words("CLIENT SETINFO LIB-NAME lib")
     client.words("CLIENT SETINFO LIB-VER 1.2")
     client.words("WATCH a b")
-    node.now_ms += 5000
+    node.clock.now_ms += 5000
     line = client.words("CLIENT INFO").decode()
     fields = dict(field.split("=", 1) for field in line.split())
     assert list(fields) == (
@@ -62,7 +62,7 @@ def test_client_line_has_the_fields_of_7_4(node: CommandNode, client: TableConne
     assert (fields["lib-name"], fields["lib-ver"]) == ("lib", "1.2")
 
 
-def test_flags_of_a_client(node: CommandNode, client: TableConnection) -> None:
+def test_flags_of_a_client(node: CommandNode, client: TableClient) -> None:
     other = node.connect()
     other.words("CLIENT NO-EVICT on")
     other.words("CLIENT NO-TOUCH on")
@@ -72,11 +72,11 @@ def test_flags_of_a_client(node: CommandNode, client: TableConnection) -> None:
     assert b"flags=xdeT" in client.words(f"CLIENT LIST ID {other.session.id}")
 
 
-def test_kill_by_address_age_and_user(node: CommandNode, client: TableConnection) -> None:
+def test_kill_by_address_age_and_user(node: CommandNode, client: TableClient) -> None:
     first, second, third = node.connect(), node.connect(), node.connect()
     assert client.words(f"CLIENT KILL {first.session.addr}") == b"OK"
     assert client.words(f"CLIENT KILL ADDR {second.session.addr}") == 1
-    node.now_ms += 10_000
+    node.clock.now_ms += 10_000
     young = node.connect()
     assert client.words("CLIENT KILL MAXAGE 10 USER default") == 1
     assert third.is_closed
@@ -84,7 +84,7 @@ def test_kill_by_address_age_and_user(node: CommandNode, client: TableConnection
     assert not client.is_closed
 
 
-def test_pause_is_handed_to_the_node(node: CommandNode, client: TableConnection) -> None:
+def test_pause_is_handed_to_the_node(node: CommandNode, client: TableClient) -> None:
     client.words("CLIENT PAUSE 1000 WRITE")
     client.words("CLIENT PAUSE 5")
     client.words("CLIENT UNPAUSE")
@@ -93,7 +93,7 @@ def test_pause_is_handed_to_the_node(node: CommandNode, client: TableConnection)
     assert too_long == "ERR timeout is out of range"
 
 
-def test_tracking_is_off(client: TableConnection) -> None:
+def test_tracking_is_off(client: TableClient) -> None:
     assert client.words("CLIENT GETREDIR") == -1
     client.words("HELLO 3")
     assert client.words("CLIENT TRACKINGINFO") == {
@@ -106,16 +106,14 @@ def test_tracking_is_off(client: TableConnection) -> None:
 # -- persistence and shutdown -------------------------------------------------------------------
 
 
-def test_save_answers_when_the_checkpoint_is_made(
-    node: CommandNode, client: TableConnection
-) -> None:
+def test_save_answers_when_the_checkpoint_is_made(node: CommandNode, client: TableClient) -> None:
     assert client.words("SAVE") == b"OK"
     assert node.asked == [("checkpoint",)]
     node.checkpoint_fails = True
     assert "checkpoint failed" in error(client.words("SAVE"))
 
 
-def test_background_saves(node: CommandNode, client: TableConnection) -> None:
+def test_background_saves(node: CommandNode, client: TableClient) -> None:
     assert client.words("BGSAVE") == b"Background saving started"
     assert client.words("BGREWRITEAOF") == b"Background append only file rewriting started"
     node.checkpoint_running = True
@@ -132,33 +130,33 @@ def test_background_saves(node: CommandNode, client: TableConnection) -> None:
         ("shutdown save force", ("shutdown", True, False, True)),
     ],
 )
-def test_shutdown(node: CommandNode, client: TableConnection, line: str, asked: tuple) -> None:
+def test_shutdown(node: CommandNode, client: TableClient, line: str, asked: tuple) -> None:
     with pytest.raises(ConnectionResetError):
         client.call(*line.split())
     assert node.asked == [asked]
     assert node.connect().words("SHUTDOWN ABORT") == b"OK"
 
 
-def test_wait_for_replicas_that_do_not_exist(node: CommandNode, client: TableConnection) -> None:
-    before = node.now_ms
+def test_wait_for_replicas_that_do_not_exist(node: CommandNode, client: TableClient) -> None:
+    before = node.clock.now_ms
     assert client.words("WAIT 0 0") == 0
-    assert node.now_ms == before
+    assert node.clock.now_ms == before
     assert client.words("WAIT 1 50") == 0
-    assert node.now_ms == before + 50
+    assert node.clock.now_ms == before + 50
 
 
-def test_wait_does_not_wait_in_a_transaction(client: TableConnection) -> None:
+def test_wait_does_not_wait_in_a_transaction(client: TableClient) -> None:
     client.words("MULTI")
     client.words("WAIT 1 0")
     client.words("WAITAOF 1 1 0")
     assert client.words("EXEC") == [0, [1, 0]]
 
 
-def test_waitaof(node: CommandNode, client: TableConnection) -> None:
+def test_waitaof(node: CommandNode, client: TableClient) -> None:
     assert client.words("WAITAOF 1 0 0") == [1, 0]
-    before = node.now_ms
+    before = node.clock.now_ms
     assert client.words("WAITAOF 1 1 20") == [1, 0]
-    assert node.now_ms == before + 20
+    assert node.clock.now_ms == before + 20
     node.synced = False
     assert client.words("WAITAOF 0 0 0") == [0, 0]
     assert client.words("WAITAOF 1 0 20") == [0, 0]
@@ -190,7 +188,7 @@ def test_who_may_debug(allowed: str, addr: str, is_allowed: bool) -> None:
         assert error(reply).startswith("ERR DEBUG command not allowed.")
 
 
-def test_debug_hands_on(node: CommandNode, client: TableConnection) -> None:
+def test_debug_hands_on(node: CommandNode, client: TableClient) -> None:
     client.words("DEBUG SLEEP 0.5")
     client.words("DEBUG SLEEP 1e9")
     client.words("DEBUG SLEEP nan")
@@ -210,7 +208,7 @@ def test_debug_hands_on(node: CommandNode, client: TableConnection) -> None:
     assert error(client.words("DEBUG ERROR oops")) == "oops"
 
 
-def test_debug_protocol(client: TableConnection) -> None:
+def test_debug_protocol(client: TableClient) -> None:
     kinds = "string integer double bignum null array set map verbatim true false".split()
     two = [client.words(f"DEBUG PROTOCOL {kind}") for kind in kinds]
     assert two[-2:] == [1, 0]
@@ -238,7 +236,7 @@ def test_debug_protocol(client: TableConnection) -> None:
 
 
 def test_slow_commands_are_shortened_and_secrets_hidden(
-    node: CommandNode, client: TableConnection
+    node: CommandNode, client: TableClient
 ) -> None:
     node.slowlog.add([b"SET", b"k", b"x" * 200], 7, 5000, addr=b"a:1", name=b"n")
     node.slowlog.add([b"MGET", *[b"k"] * 40], 8, 6000, addr=b"a:1", name=b"")
@@ -258,21 +256,21 @@ def test_slow_commands_are_shortened_and_secrets_hidden(
 
 
 def test_config_set_is_refused_as_a_whole_by_the_node(
-    node: CommandNode, client: TableConnection
+    node: CommandNode, client: TableClient
 ) -> None:
     reply = client.words("CONFIG SET slowlog-max-len 7 timeout 666")
     assert error(reply).endswith("related to argument 'timeout') - the node refuses")
     assert node.config["slowlog-max-len"] == 128
 
 
-def test_config_rewrite_needs_a_file(client: TableConnection) -> None:
+def test_config_rewrite_needs_a_file(client: TableClient) -> None:
     assert (
         error(client.words("CONFIG REWRITE")) == "ERR The server is running without a config file"
     )
     assert client.words("CONFIG SET a 1 b").args[0] == "ERR syntax error"
 
 
-def test_acl_categories(client: TableConnection) -> None:
+def test_acl_categories(client: TableClient) -> None:
     assert client.words("ACL WHOAMI") == b"default"
     assert b"keyspace" in client.words("ACL CAT")
     assert b"multi" in client.words("ACL CAT transaction")
@@ -280,7 +278,7 @@ def test_acl_categories(client: TableConnection) -> None:
     assert error(client.words("ACL CAT bogus")) == "ERR Unknown category 'bogus'"
 
 
-def test_no_cluster_no_master_no_modules(client: TableConnection) -> None:
+def test_no_cluster_no_master_no_modules(client: TableClient) -> None:
     disabled = "ERR This instance has cluster support disabled"
     for line in ("CLUSTER INFO", "CLUSTER SLOTS", "READONLY", "READWRITE", "ASKING"):
         assert error(client.words(line)) == disabled
@@ -290,7 +288,7 @@ def test_no_cluster_no_master_no_modules(client: TableConnection) -> None:
     assert client.words("MODULE LIST") == []
 
 
-def test_latency_and_memory(node: CommandNode, client: TableConnection) -> None:
+def test_latency_and_memory(node: CommandNode, client: TableClient) -> None:
     assert client.words("LATENCY LATEST") == []
     assert client.words("LATENCY HISTORY x") == []
     assert client.words("LATENCY RESET") == 0
@@ -308,7 +306,7 @@ def test_latency_and_memory(node: CommandNode, client: TableConnection) -> None:
     assert b"maxmemory" in client.words("MEMORY DOCTOR")
 
 
-def test_every_container_has_help(node: CommandNode, client: TableConnection) -> None:
+def test_every_container_has_help(node: CommandNode, client: TableClient) -> None:
     containers = [command for command in node.commands.values() if command.subcommands]
     assert len(containers) > 8
     for command in [*containers, node.commands[b"DEBUG"]]:
@@ -320,15 +318,19 @@ def test_every_container_has_help(node: CommandNode, client: TableConnection) ->
             assert name in shown
 
 
-def test_time_stands_still_in_a_transaction(node: CommandNode, client: TableConnection) -> None:
+def test_time_stands_still_in_a_transaction(node: CommandNode, client: TableClient) -> None:
     client.words("MULTI")
     client.words("TIME")
     client.words("TIME")
     first, second = client.words("EXEC")
-    assert first == second == [b"%d" % (node.now_ms // 1000), b"%d" % (node.now_ms % 1000 * 1000)]
+    assert (
+        first
+        == second
+        == [b"%d" % (node.clock.now_ms // 1000), b"%d" % (node.clock.now_ms % 1000 * 1000)]
+    )
 
 
-def test_docs_of_everything(client: TableConnection) -> None:
+def test_docs_of_everything(client: TableClient) -> None:
     client.words("HELLO 3")
     docs = client.words("COMMAND DOCS")
     assert len(docs) == client.words("COMMAND COUNT")

@@ -10,7 +10,7 @@ from kvnode._core.dispatch import Dispatch
 from kvnode.commands.keys import key_positions, keys_and_flags
 from kvnode.commands.row import CATEGORIES, FLAG_BITS, FLAGS, KEY_FLAGS, Row
 from kvnode.commands.table import ROWS, build
-from tests.support.command_node import native_handlers
+from kvnode.server.local import native_handlers
 
 ALL = [*ROWS, *(subrow for row in ROWS for subrow in row.subcommands)]
 BY_NAME = {row.name: row for row in ALL}

@@ -42,7 +42,7 @@ def test_fields(node: CommandNode, section: str, names: str) -> None:
 
 
 def test_values(node: CommandNode) -> None:
-    node.now_ms += 90_000_000
+    node.clock.now_ms += 90_000_000
     server = parse(SECTIONS["server"](node))
     assert server["uptime_in_seconds"] == "90000"
     assert server["uptime_in_days"] == "1"
