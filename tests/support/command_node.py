@@ -43,7 +43,6 @@ class CommandNode(LocalNode):
         self.config.on_change(self.apply_config)
 
     def apply_config(self) -> None:
-        self.dispatch.password = self.config["requirepass"] or None
         self.dispatch.slow_micros = self.config["slowlog-log-slower-than"]
         self.dispatch.on_slow = self._on_slow
         self.slowlog.resize(self.config["slowlog-max-len"])
