@@ -35,6 +35,14 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         void end_checkpoint()
 
 
+cdef extern from "key_filter.hpp" namespace "kvnode" nogil:
+    cdef cppclass KeyFilter:
+        KeyFilter(uint64_t keys, uint64_t bytes_max) except +
+        void add(uint64_t hash)
+        cbool may_contain(uint64_t hash)
+        uint64_t bytes()
+
+
 cdef enum ValueType:        # on disk: DO NOT CHANGE
     T_NONE = 0              # a tombstone
     T_STRING = 1            # head: the bytes of a string
@@ -57,6 +65,7 @@ cdef enum:
     SEGMENT_BUCKET_BITS_MIN = 3
     SEGMENT_BUCKET_BITS_MAX = 9     # past 512 buckets a segment splits in two
     ALLOCATION_OVERHEAD_BYTES = 16  # what malloc adds, by estimate
+    FILTER_GROWTH = 4               # keys that a new filter expects, as a multiple of those in memory
 
 
 cdef struct Version:
@@ -111,6 +120,7 @@ cdef struct Table:
     int64_t logged_volatile # as last written into a batch
     uint64_t entries
     uint64_t bytes          # memory of its entries and versions
+    KeyFilter* filter       # keys that LevelDB may hold; NULL: unknown, or none while resident
     uint32_t depth          # log2 of the directory's length
     Segment** directory
     uint64_t freed_hash     # dead: where the freeing of its entries goes on
@@ -138,6 +148,7 @@ cdef class Tip:
     cdef size_t clock_table         # where the eviction clock stands
     cdef uint64_t clock_hash
     cdef public uint64_t evicted_records
+    cdef public uint64_t filter_bytes_max   # memory of a table's filter
     cdef public uint64_t history_rows       # rows of older versions written for pins
 
     cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil
@@ -162,11 +173,17 @@ cdef class Tip:
     cdef int settle(self, Entry* e) except -1
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
+    cdef int note_evicted(self, Table* table, uint64_t hash) except -1
     cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0
     cdef int free_table_step(self, Table* table, size_t steps) except -1
     cdef int drop_table(self, Table* table) except -1
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL
+
+
+cdef inline bint surely_absent(Table* table, uint64_t hash) noexcept nogil:
+    """Whether a key without an entry in memory is absent from LevelDB too."""
+    return table.resident or (table.filter != NULL and not table.filter.may_contain(hash))
 
 
 cdef inline size_t version_bytes(size_t length) noexcept nogil:

@@ -18,6 +18,7 @@ cdef enum:
     ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
+    FILTER_BYTES_MAX = 64 << 20
     SCAN_BUCKETS_MIN = 1024     # a scan looks at no more buckets, and these for each entry wanted:
     SCAN_BUCKETS_PER_ENTRY = 16 # a table keeps its buckets when its entries go
 
@@ -78,6 +79,7 @@ cdef class Tip:
         self.meta = new_table(78, 0, True)
         self.chunks = new_table(K_CHUNK, 0, resident)
         self.fetch_oldest = NO_FETCH
+        self.filter_bytes_max = FILTER_BYTES_MAX
         self.fetches = []
 
     def __dealloc__(self):
@@ -177,6 +179,8 @@ cdef class Tip:
         """Say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
         cdef Table* table = self.generation(id)
         table.resident = resident
+        del table.filter        # it began under another truth
+        table.filter = NULL
 
     def generation_ids(self):
         """Ids of all generations in memory, dying ones included."""
@@ -586,6 +590,19 @@ cdef class Tip:
         self.evicted_records += dropped
         return dropped
 
+    cdef int note_evicted(self, Table* table, uint64_t hash) except -1:
+        """A record leaves memory: the table is not complete any more, but keeps a filter of keys.
+
+        The filter begins when the table was complete; after a restart there is none.
+        """
+        if table.resident:
+            table.resident = False
+            if table.kind == K_HEAD and table.filter == NULL:
+                table.filter = new KeyFilter(FILTER_GROWTH * table.entries, self.filter_bytes_max)
+        if table.filter != NULL:
+            table.filter.add(hash)
+        return 0
+
     cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0:
         cdef Entry* e = segment.buckets[b]
         cdef Entry* following
@@ -598,7 +615,8 @@ cdef class Tip:
                     and e.clean_since < self.fetch_oldest:
                 self.prune(e)       # what a pin still sees is in LevelDB's history
                 if e.newest.type != T_NONE or e.newest.older != NULL:
-                    table.resident = False      # what LevelDB lacks anyway is no loss
+                    # (what LevelDB lacks anyway is no loss)
+                    self.note_evicted(table, e.hash)
                 self.remove(e)
                 dropped += 1
             e = following
@@ -742,6 +760,7 @@ cdef void free_table(Table* table) noexcept:
                 e = following
         free(segment)
         i += span
+    del table.filter
     free(table.directory)
     free(table)
 

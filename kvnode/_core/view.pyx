@@ -11,7 +11,7 @@ from kvnode._core.keys cimport (
     put_head_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_NONE, T_RAW, put_record_key, put_record_value,
-    record_value_bytes)
+    record_value_bytes, surely_absent)
 
 from kvnode.base.errors import InvariantError, RecordMissing
 
@@ -90,7 +90,7 @@ cdef class View:
         if table.switched > self.observed:
             self.observed = table.switched
         if e == NULL:
-            if not table.resident:
+            if not surely_absent(table, head.hash):
                 self.miss(K_HEAD, table, head.hash, key, n)
                 return MISS
             if flags & L_READ:
@@ -144,7 +144,7 @@ cdef class View:
     cdef int note_if_missing(self, Table* table, const char* key, size_t n) except -1:
         """Note the head of `key` as missing unless it is in memory."""
         cdef uint64_t hash = self.tip.hash_key(key, n)
-        if not table.resident and self.tip.find(table, hash, key, n) == NULL:
+        if self.tip.find(table, hash, key, n) == NULL and not surely_absent(table, hash):
             self.miss(K_HEAD, table, hash, key, n)
         return 0
 
