@@ -14,6 +14,7 @@ cdef enum Outcome:
     WAIT = 2            # the session waits: for a job, a pause or data; its reply comes later
     LONG = 3            # past the step budget; nothing stays, it goes on as a job
     HELD = 4            # not now (CLIENT PAUSE): nothing stays, it runs again when the node says so
+    AGAIN = 5           # a part is done, see strvalue.build: it runs again in the next pass
 
 
 cdef enum CommandFlag:      # names as in COMMAND INFO

@@ -167,7 +167,7 @@ cdef class Dispatch:
             self.end_run()
             started = monotonic_micros()
             outcome = self.call(view, command, args, session.reply)
-            if outcome != PARK and outcome != LONG:
+            if outcome not in (PARK, LONG, AGAIN):
                 micros = monotonic_micros() - started
                 command.calls += 1
                 command.microseconds += micros

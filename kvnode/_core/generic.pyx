@@ -137,6 +137,7 @@ cdef int cmd_copy(View view, Args* args, Reply reply) except -1:
     cdef Head target
     cdef int64_t db = view.session.db
     cdef bint replace = False
+    cdef int outcome
     cdef int found
     cdef int there
     cdef int i = 3
@@ -160,8 +161,9 @@ cdef int cmd_copy(View view, Args* args, Reply reply) except -1:
         return PARK
     if found != FOUND or (there == FOUND and not replace):
         return reply_integer(reply, 0)
-    if copy_value(view, &source, &target) == PARK:
-        return PARK
+    outcome = copy_value(view, &source, &target)
+    if outcome != DONE:
+        return outcome
     event_in(view, <int>db, N_NEW, b"new", &args.v[2])
     event_in(view, <int>db, N_GENERIC, b"copy_to", &args.v[2])
     return reply_integer(reply, 1)

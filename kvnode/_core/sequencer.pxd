@@ -78,6 +78,7 @@ cdef class Sequencer:
     cdef int run_one(self, Session session, Args* args) except -1
     cdef bint stage(self, Session session, Args* args) except -1
     cdef int unstage(self, Session session) except -1
+    cdef int abandon(self, Session session) except -1
     cdef int look_ahead(self, Session session) except -1
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1

@@ -4,7 +4,7 @@
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
+from kvnode._core.dispatch cimport AGAIN, C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
 from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
@@ -207,6 +207,8 @@ cdef class Sequencer:
             self.view.staged.clear()        # the arguments move before they are used again
             if outcome not in (PARK, HELD):
                 self.unstage(session)
+        if session.building is not None and outcome not in (PARK, HELD, AGAIN):
+            self.abandon(session)
         if outcome == DONE:
             self.commands += 1
             session.commands += 1
@@ -220,6 +222,11 @@ cdef class Sequencer:
             self.parked.append(session)
             self.look_ahead(session)
             self.view.finish_command()      # keys past their deadline are deleted all the same
+            return 1
+        if outcome == AGAIN:
+            self.ready.append(session)
+            self.view.finish_command()
+            self.bound_batch()
             return 1
         session.state = S_WAITING
         if outcome == HELD:
@@ -291,8 +298,16 @@ cdef class Sequencer:
         session.staged = None
         return 0
 
+    cdef int abandon(self, Session session) except -1:
+        """The command that built a value ended without it: what there is of it is trash."""
+        self.view.staging.discard(session.building.value_id)
+        session.building = None
+        return 0
+
     def forget(self, Session session not None):
         """A session is closed: drop what is kept for it."""
+        if session.building is not None:
+            self.abandon(session)
         if session.staged is not None:
             self.unstage(session)
 

@@ -58,6 +58,7 @@ cdef class Session:
     cdef public object watched          # set of (db, key) or None
     cdef public object waiting          # what it waits for in S_WAITING; None otherwise
     cdef public list staged             # [argument, value id, bytes done] of its next command
+    cdef public object building         # the value that its next command writes in parts: strvalue
     cdef public bint close_asap         # after its present command: CLIENT KILL of itself
     cdef public object close_reason
     cdef public uint64_t commands       # executed, ever

@@ -12,7 +12,7 @@ from kvnode._core.numbers cimport (
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_bulk, reply_integer
 from kvnode._core.strvalue cimport (
-    STRING_BYTES_MAX, is_string, overwrite, reply_span, set_value, string_length)
+    INLINE_BYTES_MAX, STRING_BYTES_MAX, is_string, overwrite, reply_span, set_value, string_length)
 from kvnode._core.tip cimport T_STRING, V_TEXT_ENCODING, Version
 from kvnode._core.view cimport FOUND, L_READ, MISS, Head, View
 
@@ -150,20 +150,24 @@ cdef int cmd_append(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef Slice* value = &args.v[2]
     cdef uint64_t length = 0
+    cdef int outcome
     cdef int found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
     if found == MISS:
         return PARK
-    if found != FOUND:
-        set_value(view, &head, value.data, value.len, 0, 0)
-        event(view, N_NEW, b"new", &args.v[1])
-    else:
+    if found == FOUND:
         if not is_string(head.version):
             return refuse(reply, WRONGTYPE)
         length = string_length(head.version)
         if length + value.len > STRING_BYTES_MAX:
             return refuse(reply, TOO_LONG)
-        if overwrite(view, &head, length, value.data, value.len) == PARK:
-            return PARK
+    if found != FOUND and value.len <= INLINE_BYTES_MAX:
+        set_value(view, &head, value.data, value.len, 0, 0)
+    else:
+        outcome = overwrite(view, &head, length, value.data, value.len)
+        if outcome != DONE:
+            return outcome
+    if found != FOUND:
+        event(view, N_NEW, b"new", &args.v[1])
     event(view, N_STRING, b"append", &args.v[1])
     return reply_integer(reply, <int64_t>(length + value.len))
 
@@ -173,6 +177,7 @@ cdef int cmd_setrange(View view, Args* args, Reply reply) except -1:
     cdef Slice* value = &args.v[3]
     cdef int64_t offset
     cdef int found
+    cdef int outcome
     if not require_i64(&args.v[2], &offset, reply):
         return DONE
     if offset < 0:
@@ -187,8 +192,9 @@ cdef int cmd_setrange(View view, Args* args, Reply reply) except -1:
             reply, <int64_t>string_length(head.version) if found == FOUND else 0)
     if <uint64_t>offset + value.len > STRING_BYTES_MAX:
         return refuse(reply, TOO_LONG)
-    if overwrite(view, &head, offset, value.data, value.len) == PARK:
-        return PARK
+    outcome = overwrite(view, &head, offset, value.data, value.len)
+    if outcome != DONE:
+        return outcome
     if found != FOUND:
         event(view, N_NEW, b"new", &args.v[1])
     event(view, N_STRING, b"setrange", &args.v[1])

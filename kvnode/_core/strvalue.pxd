@@ -16,6 +16,8 @@ cdef enum:
     INLINE_BYTES_MAX = 32 << 10     # as in base/limits.py
     CHUNK_BYTES = 16 << 10          # as in base/limits.py
     STRING_BYTES_MAX = 512 << 20    # as in base/limits.py
+    BUILD_BYTES_MAX = 4 << 20       # of a value copied in one pass: a batch's worth
+    BUILD_RESTARTS_MAX = 3          # then a value that others keep changing is copied in one step
     EMBSTR_BYTES_MAX = 44           # OBJECT ENCODING: a longer string is raw
 
 
@@ -32,6 +34,14 @@ cdef inline bint is_string(const Version* v) noexcept nogil:
 cdef inline uint64_t string_length(const Version* v) noexcept nogil:
     """Bytes of a string value."""
     return v.length if v.type == T_STRING else get_be64(v.data + 8)
+
+
+cdef class Build:
+    # A large value that a command writes under a fresh id over several passes.
+    cdef readonly uint64_t value_id
+    cdef uint64_t source_ts     # commit_ts of the version that it is made from, 0 = none
+    cdef uint64_t number        # the next chunk
+    cdef int restarts
 
 
 cdef bint need_chunks(View view, const Version* v, uint64_t start, uint64_t end) except -1

@@ -5,8 +5,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memset
 from kvnode._core.buffer cimport buffer_append, buffer_reserve
 from kvnode._core.bytes cimport ASSERT, DECIMAL_BYTES_MAX, parse_i64
-from kvnode._core.dispatch cimport DONE, PARK
+from kvnode._core.dispatch cimport AGAIN, DONE, PARK
 from kvnode._core.reply cimport reply_prefix
+from kvnode._core.session cimport Session
 from kvnode._core.tip cimport V_RAW_ENCODING, V_TEXT_ENCODING
 from kvnode._core.view cimport FOUND, MISS
 
@@ -117,8 +118,8 @@ cdef int set_chunked(View view, Head* head, const char* data, size_t n,
 cdef int overwrite(View view, Head* head, uint64_t offset, const char* data, size_t n) except -1:
     """Put `n` bytes at `offset` into a string, which grows as needed; zeros fill a gap.
 
-    The key may be absent. Returns PARK, with nothing changed, when chunks must be fetched. Costs
-    what it touches, except when a string grows past INLINE_BYTES_MAX.
+    The key may be absent. Returns DONE, or PARK (chunks must be fetched) or AGAIN with nothing
+    changed. Costs what it touches, except when a string grows past INLINE_BYTES_MAX.
     """
     cdef Version* old = head.version
     cdef Version* v
@@ -148,6 +149,12 @@ cdef int overwrite_chunks(View view, Head* head, uint64_t offset, const char* da
     cdef uint64_t id
     cdef uint64_t number = 0
     cdef uint64_t first = offset // CHUNK_BYTES
+    cdef int outcome
+    if n > BUILD_BYTES_MAX:
+        outcome = build(view, old, offset, data, n, total, &id)
+        if outcome == DONE:
+            view.publish_chunks(head, id, total, old.expire_at if old != NULL else 0)
+        return outcome
     if old != NULL and old.type == T_CHUNKED:
         # Also those that are replaced whole: a snapshot may need what they were.
         if need_chunks(view, old, offset, offset + n):
@@ -188,14 +195,80 @@ cdef int merge_chunk(View view, uint64_t id, uint64_t number, const Version* old
             if length > CHUNK_BYTES:
                 length = CHUNK_BYTES
             memcpy(merged, old.data + start, length)
-        elif view.chunk(id, <uint32_t>number, &chunk) == FOUND:
+        elif view.chunk(get_be64(old.data), <uint32_t>number, &chunk) == FOUND:
             length = chunk.length
             memcpy(merged, chunk.data, length)
+    if length == 0 and hi == 0:
+        return 0                # a hole stays a hole
     if lo > length:
         memset(merged + length, 0, lo - length)
     if hi:
         memcpy(merged + lo, data + (start + lo - offset), hi - lo)
     return view.write_chunk(id, <uint32_t>number, merged, length if length > hi else hi)
+
+
+cdef class Build:
+    """How far a value is written that a command builds over several passes."""
+
+
+cdef int build(View view, const Version* old, uint64_t offset, const char* data, size_t n,
+               uint64_t total, uint64_t* id) except -1:
+    """Write under a fresh id what `old` holds, with `data` put at `offset`, a part in each pass.
+
+    Returns DONE once value id[0] is whole, to be published at once; AGAIN when the command has to
+    run again for the next part, PARK when it lacks chunks. Others run in between: when the key has
+    changed it is begun anew, a few times, and then written in one step; so is a value of one part,
+    and all that is built inside EXEC.
+    """
+    cdef Session session = view.session
+    cdef Build work = session.building
+    cdef uint64_t source_ts = old.commit_ts if old != NULL else 0
+    cdef uint64_t at
+    cdef uint64_t end = total
+    if session.in_exec or total <= BUILD_BYTES_MAX:
+        if old != NULL and need_chunks(view, old, 0, total):
+            return PARK
+        id[0] = view.new_id()
+        copy_chunks(view, id[0], old, offset, data, n, 0, total)
+        return DONE
+    if work is None:
+        work = session.building = Build()
+    elif work.value_id and work.source_ts != source_ts:
+        view.staging.discard(work.value_id)
+        work.value_id = 0
+        work.restarts += 1
+    if not work.value_id:
+        if source_ts == view.commit_ts and work.restarts < BUILD_RESTARTS_MAX:
+            work.restarts += 1              # this batch may change it once more, unseen
+            return AGAIN
+        work.source_ts = source_ts
+        work.number = 0
+        work.value_id = view.new_id()
+        view.staging.add(work.value_id)
+        view.trash_chunks(work.value_id, total)
+    at = work.number * CHUNK_BYTES
+    if work.restarts < BUILD_RESTARTS_MAX and total - at > BUILD_BYTES_MAX:
+        end = at + BUILD_BYTES_MAX
+    if old != NULL and need_chunks(view, old, at, end):
+        return PARK
+    copy_chunks(view, work.value_id, old, offset, data, n, at, end)
+    work.number = end // CHUNK_BYTES
+    if end < total:
+        return AGAIN
+    id[0] = work.value_id
+    view.untrash(work.value_id)
+    view.staging.discard(work.value_id)
+    session.building = None
+    return DONE
+
+
+cdef int copy_chunks(View view, uint64_t id, const Version* old, uint64_t offset, const char* data,
+                     size_t n, uint64_t at, uint64_t end) except -1:
+    """Write bytes [at, end), whole chunks, of a value made from `old` with `data` at `offset`."""
+    while at < end:
+        merge_chunk(view, id, at // CHUNK_BYTES, old, offset, data, n)
+        at += CHUNK_BYTES
+    return 0
 
 
 cdef int set_deadline(View view, Head* head, uint64_t expire_at) except -1:
@@ -210,27 +283,21 @@ cdef int set_deadline(View view, Head* head, uint64_t expire_at) except -1:
 
 
 cdef int copy_value(View view, Head* source, Head* target) except -1:
-    """Give `target` a copy of a string and its deadline; PARK when chunks must be fetched."""
+    """Give `target` a copy of a string and its deadline; DONE, PARK or AGAIN, see build()."""
     cdef Version* old = source.version
     cdef Version* v
-    cdef Version* chunk
     cdef uint64_t length = string_length(old)
     cdef uint64_t id
-    cdef uint64_t number = 0
-    if need_chunks(view, old, 0, length):
-        return PARK
+    cdef int outcome
     if old.type == T_STRING:
         v = view.write(target, T_STRING, length, old.expire_at)
         v.flags = old.flags
         memcpy(v.data, old.data, length)
         return DONE
-    id = view.new_id()
-    while number * CHUNK_BYTES < length:
-        if view.chunk(get_be64(old.data), <uint32_t>number, &chunk) == FOUND:
-            view.write_chunk(id, <uint32_t>number, chunk.data, chunk.length)
-        number += 1
-    view.publish_chunks(target, id, length, old.expire_at)
-    return DONE
+    outcome = build(view, old, length, NULL, 0, length, &id)
+    if outcome == DONE:
+        view.publish_chunks(target, id, length, old.expire_at)
+    return outcome
 
 
 cdef Encoding encoding_of(const Version* v) noexcept nogil:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tests.support.prompt_node import PromptNode
-from tests.support.resp import ErrorReply
+from tests.support.resp import ErrorReply, encode
 
 CHUNK = 16 << 10
 MAX = 512 << 20
@@ -235,3 +235,82 @@ def test_what_is_said_of_a_key(node, ask):
     assert 100_000 < ask("MEMORY", "USAGE", "big", "SAMPLES", "0") < 110_000
     assert ask("MEMORY", "USAGE", "none") is None
     assert ask("MEMORY", "USAGE", "n", "SAMPLES", "-1") == ErrorReply("ERR syntax error")
+
+
+MIB = 1 << 20
+ARGUMENT = b"x" * 6 * MIB
+BUILDERS = [  # and what k and the other key are afterwards
+    (("COPY", "k", "other"), lambda k: (k, k)),
+    (("COPY", "k", "other", "REPLACE"), lambda k: (k, k)),
+    (("APPEND", "k", ARGUMENT), lambda k: (k + ARGUMENT, None)),
+    (("SETRANGE", "k", 7, ARGUMENT), lambda k: (k[:7] + ARGUMENT + k[7 + 6 * MIB :], None)),
+]
+
+
+def large(size=9 * MIB):
+    return random.Random(size).randbytes(size)
+
+
+@pytest.mark.parametrize(("command", "outcome"), BUILDERS)
+@pytest.mark.parametrize("is_cold", [False, True])
+def test_a_large_value_is_built_in_bounded_batches(node, ask, command, outcome, is_cold):
+    ask("SET", "k", large())
+    if is_cold:
+        node.checkpoint()
+        node.evict()
+    node.entries.clear()
+    ask(*command)
+    assert len(node.entries) > 2
+    assert max(len(payload) for _, payload in node.entries) < 5 * MIB
+    assert (ask("GET", "k"), ask("GET", "other")) == outcome(large())
+    node.verify()
+
+
+@pytest.mark.parametrize(("command", "outcome"), BUILDERS)
+@pytest.mark.parametrize("is_always", [False, True])
+def test_a_value_that_changes_while_it_is_built_from(node, ask, command, outcome, is_always):
+    """The command takes effect at one point: its source is what others last made of it."""
+    ask("SET", "k", large())
+    client, other = node.client(), node.session()
+    client.session.feed(encode(*command))
+    value, passes, reply = large(), 0, b""
+    while not reply:
+        changes = is_always or passes in (0, 2)
+        passes += 1
+        other.feed(encode("SETRANGE", "k", passes, "-") if changes else b"")
+        node.run_pass(other, client.session)
+        if changes:
+            value = value[:passes] + b"-" + value[passes + 1 :]
+        node.commit()
+        reply = client.session.take()
+        assert passes < 20
+    assert (ask("GET", "k"), ask("GET", "other")) == outcome(value)
+    node.verify()
+
+
+def test_a_build_that_ends_early_is_trash(node, ask):
+    ask("SET", "k", large())
+    client = node.client()
+    client.session.feed(encode("COPY", "k", "other"))
+    node.run_pass(client.session)
+    assert len(node.view.staging) == 1
+    ask("SET", "other", "in the way")
+    assert client.ask("PING") == 0, "what COPY answers"
+    assert not node.view.staging
+    client.session.feed(encode("COPY", "k", "other", "REPLACE"))
+    node.run_pass(client.session)
+    node.close(client.session)
+    assert not node.view.staging
+    assert ask("GET", "other") == b"in the way"
+
+
+@pytest.mark.parametrize(("command", "outcome"), BUILDERS)
+def test_a_large_value_in_a_transaction(node, ask, command, outcome):
+    ask("SET", "k", large())
+    ask("MULTI")
+    ask(*command)
+    node.checkpoint()
+    node.evict()
+    ask("EXEC")
+    assert not node.view.staging
+    assert (ask("GET", "k"), ask("GET", "other")) == outcome(large())
