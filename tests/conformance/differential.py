@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tests.conformance import compare
-from tests.conformance.generators import CONNECTIONS, DATABASES, TEST, Burst, Command, Script
+from tests.conformance.generators import (
+    CONNECTIONS,
+    DATABASES,
+    KEYS,
+    TEST,
+    Burst,
+    Command,
+    Script,
+)
 from tests.conformance.quoting import quote
 from tests.conformance.transcript import NIL_REPLIES, recorded_lines
 from tests.support.resp import ReplyStream, decode, encode
@@ -29,8 +37,8 @@ class Difference(AssertionError):
 class Pair:
     """Two servers under the same script. `expected` is the reference.
 
-    act: does what a script asks of the test itself.   sizes_count: whether DBSIZE is compared at
-    the end; not where keys may be past their deadline.
+    act: does what a script asks of the test itself.   is_listed: whether the end is compared by
+    KEYS and DBSIZE too; not where keys may be past their deadline, or a listing needs a worker.
     """
 
     def __init__(
@@ -39,11 +47,11 @@ class Pair:
         actual: Server,
         act: Callable[[Command], None] | None = None,
         *,
-        sizes_count: bool = True,
+        is_listed: bool = True,
     ) -> None:
         self._servers = (expected, actual)
         self._act = act
-        self._sizes_count = sizes_count
+        self._is_listed = is_listed
         self._streams: dict[str, tuple[ReplyStream, ReplyStream]] = {}
         self._queues: dict[str, list[Command]] = {}
 
@@ -86,8 +94,9 @@ class Pair:
         try:
             pairs = self._exchange(burst.connection, burst.commands)
         except (OSError, ValueError) as error:
-            where = f"{type(error).__name__}: {error}"
-            raise Difference(f"{where} in\n\n{script.text()}") from error
+            where = Script(script.protocols, (burst,)).text()
+            text = f"{type(error).__name__}: {error}\n\nat\n\n{where}\n\nin\n\n{script.text()}"
+            raise Difference(text) from error
         for command, (expected, actual) in zip(burst.commands, pairs, strict=True):
             same = self._same(burst.connection, command, expected, actual)
             if same and command[0].lower() == b"randomkey" and len(burst.commands) == 1:
@@ -125,11 +134,14 @@ class Pair:
     def _compare_contents(self, script: Script) -> None:
         """Compare all keys with their values and deadlines, on a connection of its own."""
         self._open_reader()
-        size = ((b"DBSIZE",),) if self._sizes_count else ()
         for database in DATABASES:
-            heads = ((b"SELECT", b"%d" % database), (b"KEYS", b"*"), *size)
+            heads = ((b"SELECT", b"%d" % database),)
+            names = [*KEYS, b"x"]  # x: an argument too many
+            if self._is_listed:
+                heads += ((b"DBSIZE",), (b"KEYS", b"*"))
             pairs = self._exchange("reader", heads)
-            names = sorted(name for name in decode(pairs[1][0]))
+            if self._is_listed:
+                names = sorted(decode(pairs[-1][0]))
             looks = tuple(look for key in names for look in ((b"GET", key), (b"PEXPIRETIME", key)))
             if looks:
                 pairs += self._exchange("reader", looks)

@@ -194,8 +194,6 @@ GENERIC = (
     _command(
         b"COPY", keys, keys, _words(b"", b"REPLACE", b"DB 1", b"DB 0 REPLACE", b"DB x", b"DB 16")
     ),
-    _command(b"KEYS", st.sampled_from(PATTERNS)),
-    _command(b"RANDOMKEY"),
     _command(b"EXPIRE", keys, durations_s, nx_xx),
     _command(b"PEXPIRE", keys, durations_ms, nx_xx),
     _command(b"EXPIREAT", keys, st.one_of(deadlines_s, bad_deadlines), comparisons),
@@ -217,7 +215,11 @@ DATABASE = (
     _command(b"MOVE", keys, databases),
     _command(b"SWAPDB", databases, databases),
 )
-SIZES = (_command(b"DBSIZE"),)
+LISTINGS = (
+    _command(b"DBSIZE"),
+    _command(b"KEYS", st.sampled_from(PATTERNS)),
+    _command(b"RANDOMKEY"),
+)
 FLUSHES = (
     _command(b"FLUSHDB", _words(b"", b"SYNC", b"ASYNC", b"bogus")),
     _command(b"FLUSHALL", _words(b"", b"SYNC", b"ASYNC")),
@@ -318,6 +320,6 @@ COMMON_GROUPS = (
     (3, TRANSACTION),
     (1, CONNECTION),
 )
-MODEL_GROUPS = (*COMMON_GROUPS, (1, SIZES))
+MODEL_GROUPS = (*COMMON_GROUPS, (1, LISTINGS))
 TIMED_GROUPS = (*COMMON_GROUPS, (6, SHORT_LIVED))
 ALL_GROUPS = (*MODEL_GROUPS, (1, NUMERIC_TAILS), (1, SCANS))
