@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import kvnode
 from kvnode.base.errors import ConfigError, StorageError
-from kvnode.server import log
+from kvnode.server import log, node
 from kvnode.server.config import Config
 from kvnode.server.machine import available_memory_bytes
 from kvnode.server.parameters import MEANINGFUL, Parameter
@@ -59,9 +59,9 @@ def add_options(command: Any) -> Any:
 @add_options
 def serve(file: Path | None, failpoints: tuple[str, ...], **values: str | None) -> None:
     """Run a node until it is told to stop."""
-    # Imported here, for `kvnode --version` to work without what a node needs.
-    from kvnode.server import node
-
+    for failpoint in failpoints:
+        if "=" not in failpoint:
+            fail(f"--failpoint {failpoint}: must be NAME=ACTION", EXIT_USAGE)
     options = {
         parameter.name: text
         for parameter in MEANINGFUL
@@ -80,7 +80,7 @@ def serve(file: Path | None, failpoints: tuple[str, ...], **values: str | None) 
     sys.exit(code)
 
 
-def fail(sentence: str, code: int) -> None:
+def fail(sentence: str, code: int) -> NoReturn:
     """Say what stands in the way, and end."""
     click.echo(f"kvnode: {sentence}", err=True)
     sys.exit(code)

@@ -185,10 +185,7 @@ class NodeContext(Protocol):
     run_id: str  # RUN_ID_BYTES hex digits, new at each start
     started_ms: int
     kvnode_version: str
-    info_sections: Mapping[str, Callable[["NodeContext"], str]]  # server/info.py
-
-    def now(self) -> int:
-        """Return the node's time, Unix time in ms."""
+    info_sections: Mapping[str, Callable[["ViewContext"], str]]  # server/info.py
 
     def sessions(self) -> Iterable[SessionContext]:
         """Return the clients in the order of their ids."""

@@ -34,7 +34,7 @@ def info(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
         wanted |= set(texts)
     if asked & {"default", "everything"}:
         wanted |= DEFAULT_SECTIONS
-    chosen = [text(view.node) for name, text in texts.items() if name in wanted]
+    chosen = [text(view) for name, text in texts.items() if name in wanted]
     reply.verbatim("\r\n".join(chosen).encode())
 
 

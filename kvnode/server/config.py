@@ -80,7 +80,7 @@ class Config:
             self._assign(parameter, line.words)
         except ConfigError as error:
             raise ConfigError(
-                f"FATAL CONFIG FILE ERROR: {line.where}: '{text}': {error}"
+                f"FATAL CONFIG FILE ERROR: {line.where}: '{text}': {error}{_hint(parameter)}"
             ) from error
         if not parameter.has_meaning and not isinstance(parameter.kind, Only):
             self.ignored.append(line.name)
@@ -91,7 +91,7 @@ class Config:
             self._assign(parameter, [text.encode("utf-8", "surrogateescape")])
         except ConfigError as error:
             shown = parameter.option or name
-            raise ConfigError(f"--{shown} {text}: {error}") from error
+            raise ConfigError(f"--{shown} {text}: {error}{_hint(parameter)}") from error
 
     def _assign(self, parameter: Parameter, words: Iterable[bytes]) -> None:
         value = parameter.kind.parse(list(words))
@@ -192,6 +192,10 @@ class Config:
         return [
             shown.encode() + b" " + (text if isinstance(parameter.kind, Words) else quote(text))
         ]
+
+
+def _hint(parameter: Parameter | None) -> str:
+    return getattr(parameter.kind, "hint", "") if parameter else ""
 
 
 def _failed(shown: bytes, reason: str) -> str:

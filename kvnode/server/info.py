@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kvnode.commands.context import REDIS_VERSION, CommandContext, NodeContext
+from kvnode.commands.context import REDIS_VERSION, CommandContext, NodeContext, ViewContext
 
 UNITS = ((1 << 50, "P"), (1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 SECONDS_PER_DAY = 86400
@@ -42,8 +42,8 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * ratio(part, whole):.2f}%"
 
 
-def server(node: NodeContext) -> str:
-    now_ms = node.now()
+def server(view: ViewContext) -> str:
+    node, now_ms = view.node, view.now_ms
     uptime_s = max(0, now_ms - node.started_ms) // 1000
     system = os.uname()
     file = getattr(node.config, "file", None)
@@ -62,7 +62,7 @@ def server(node: NodeContext) -> str:
             ("monotonic_clock", "POSIX clock_gettime"),
             ("multiplexing_api", "epoll"),
             ("atomicvar_api", "c11-builtin"),
-            ("gcc_version", "0.0.0"),
+            ("gcc_version", platform.python_compiler().removeprefix("GCC ")),
             ("python_version", platform.python_version()),
             ("process_id", os.getpid()),
             ("process_supervised", "no"),
@@ -81,7 +81,8 @@ def server(node: NodeContext) -> str:
     )
 
 
-def clients(node: NodeContext) -> str:
+def clients(view: ViewContext) -> str:
+    node = view.node
     s = node.statistics()
     sessions = list(node.sessions())
     return section(
@@ -107,7 +108,19 @@ def clients(node: NodeContext) -> str:
     )
 
 
-def memory(node: NodeContext) -> str:
+SCRIPT_FIELDS = (
+    "used_memory_vm_eval",
+    "used_memory_vm_functions",
+    "used_memory_scripts_eval",
+    "used_memory_functions",
+    "number_of_cached_scripts",
+    "number_of_functions",
+    "number_of_libraries",
+)
+
+
+def memory(view: ViewContext) -> str:
+    node = view.node
     s = node.statistics()
     limit = node.config["maxmemory"]
     overhead = s.used_memory_startup + s.used_memory_clients
@@ -128,15 +141,22 @@ def memory(node: NodeContext) -> str:
         ("total_system_memory", s.total_system_memory),
         ("total_system_memory_human", human(s.total_system_memory)),
     ]
-    for name in ("used_memory_lua", "used_memory_scripts"):
+    for name in ("used_memory_lua", "used_memory_vm_total", "used_memory_scripts"):
         fields += [(name, 0), (f"{name}_human", human(0))]
     fields += [
-        ("number_of_cached_scripts", 0),
-        ("number_of_functions", 0),
-        ("number_of_libraries", 0),
+        *((name, 0) for name in SCRIPT_FIELDS),
         ("maxmemory", limit),
         ("maxmemory_human", human(limit)),
         ("maxmemory_policy", node.config["maxmemory-policy"]),
+        ("allocator_allocated", s.used_memory),
+        ("allocator_active", s.used_memory_rss),
+        ("allocator_resident", s.used_memory_rss),
+        ("allocator_frag_ratio", "1.00"),
+        ("allocator_frag_bytes", 0),
+        ("allocator_rss_ratio", "1.00"),
+        ("allocator_rss_bytes", 0),
+        ("rss_overhead_ratio", "1.00"),
+        ("rss_overhead_bytes", 0),
         ("mem_fragmentation_ratio", f"{ratio(s.used_memory_rss, s.used_memory):.2f}"),
         ("mem_fragmentation_bytes", s.used_memory_rss - s.used_memory),
         ("mem_not_counted_for_evict", 0),
@@ -154,8 +174,8 @@ def memory(node: NodeContext) -> str:
     return section("Memory", fields)
 
 
-def persistence(node: NodeContext) -> str:
-    s = node.statistics()
+def persistence(view: ViewContext) -> str:
+    s = view.node.statistics()
     status = "ok" if s.checkpoint_last_ok else "err"
     running = int(s.checkpoint_running)
     return section(
@@ -232,7 +252,8 @@ STATS_ZERO_AFTER_HITS = (
 )
 
 
-def stats(node: NodeContext) -> str:
+def stats(view: ViewContext) -> str:
+    node = view.node
     s = node.statistics()
     return section(
         "Stats",
@@ -275,14 +296,14 @@ def stats(node: NodeContext) -> str:
     )
 
 
-def replication(node: NodeContext) -> str:
+def replication(view: ViewContext) -> str:
     return section(
         "Replication",
         [
             ("role", "master"),
             ("connected_slaves", 0),
             ("master_failover_state", "no-failover"),
-            ("master_replid", node.run_id),
+            ("master_replid", view.node.run_id),
             ("master_replid2", NO_REPLICATION_ID),
             ("master_repl_offset", 0),
             ("second_repl_offset", -1),
@@ -294,8 +315,8 @@ def replication(node: NodeContext) -> str:
     )
 
 
-def cpu(node: NodeContext) -> str:
-    s = node.statistics()
+def cpu(view: ViewContext) -> str:
+    s = view.node.statistics()
     return section(
         "CPU",
         [
@@ -309,7 +330,7 @@ def cpu(node: NodeContext) -> str:
     )
 
 
-def modules(node: NodeContext) -> str:
+def modules(view: ViewContext) -> str:
     return section("Modules", [])
 
 
@@ -321,9 +342,9 @@ def each_command(node: NodeContext) -> Iterator[CommandContext]:
         yield from sorted(children, key=lambda child: child.name)
 
 
-def commandstats(node: NodeContext) -> str:
+def commandstats(view: ViewContext) -> str:
     fields: list[Field] = []
-    for command in each_command(node):
+    for command in each_command(view.node):
         if command.calls or command.rejected or command.failed:
             per_call = ratio(command.microseconds, command.calls)
             fields.append(
@@ -337,32 +358,33 @@ def commandstats(node: NodeContext) -> str:
     return section("Commandstats", fields)
 
 
-def errorstats(node: NodeContext) -> str:
-    counts = sorted(node.errors.items())
+def errorstats(view: ViewContext) -> str:
+    counts = sorted(view.node.errors.items())
     return section(
         "Errorstats",
         [(f"errorstat_{code.decode('latin-1')}", f"count={count}") for code, count in counts],
     )
 
 
-def latencystats(node: NodeContext) -> str:
+def latencystats(view: ViewContext) -> str:
     return section("Latencystats", [])
 
 
-def cluster(node: NodeContext) -> str:
+def cluster(view: ViewContext) -> str:
     return section("Cluster", [("cluster_enabled", 0)])
 
 
-def keyspace(node: NodeContext) -> str:
+def keyspace(view: ViewContext) -> str:
     fields: list[Field] = [
         (f"db{db}", f"keys={keys},expires={expires},avg_ttl={ttl_ms},subexpiry=0")
-        for db, (keys, expires, ttl_ms) in sorted(node.statistics().databases.items())
+        for db, (keys, expires, ttl_ms) in sorted(view.node.statistics().databases.items())
         if keys
     ]
     return section("Keyspace", fields)
 
 
-def own(node: NodeContext) -> str:
+def own(view: ViewContext) -> str:
+    node = view.node
     s = node.statistics()
     return section(
         "Kvnode",
@@ -388,7 +410,7 @@ def own(node: NodeContext) -> str:
 
 
 # In the order of INFO.
-SECTIONS: dict[str, Callable[[NodeContext], str]] = {
+SECTIONS: dict[str, Callable[[ViewContext], str]] = {
     "server": server,
     "clients": clients,
     "memory": memory,

@@ -97,7 +97,12 @@ class Integer:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. most: a bound of kvnode's own, with the sentence that explains it."""
+    """Bytes. most: a bound of kvnode's own, with the sentence that explains it.
+
+    hint: said at start behind an error, where Redis's text alone does not say what is right.
+    """
+
+    hint = " (a number of bytes, for example 512mb)"
 
     low: int = 0
     high: int = INT64_MAX

@@ -81,9 +81,6 @@ class CommandNode(LocalNode):
 
     # -- NodeContext ----------------------------------------------------------------------------
 
-    def now(self) -> int:
-        return self.clock.now_ms
-
     def sessions(self) -> Iterable[Session]:
         return [connection.session for connection in self.connections.values()]
 

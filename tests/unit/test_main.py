@@ -1,18 +1,16 @@
 """The command line: options, sentences and exit codes."""
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import structlog
 from click.testing import CliRunner, Result
 
 import kvnode
-import kvnode.server
 from kvnode.__main__ import main
 from kvnode.base.errors import ConfigError, DirectoryInUseError
+from kvnode.server import node
 from kvnode.server.config import Config
 from kvnode.server.parameters import MEANINGFUL
 
@@ -31,12 +29,9 @@ class Served:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Any:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     stand_in = Served()
-    module = ModuleType("kvnode.server.node")
-    module.serve = stand_in.serve  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "kvnode.server.node", module)
-    monkeypatch.setattr(kvnode.server, "node", module, raising=False)
+    monkeypatch.setattr(node, "serve", stand_in.serve)
     yield stand_in
     structlog.reset_defaults()
 
@@ -86,6 +81,7 @@ def test_dir_is_another_name_of_data_dir(served: Served) -> None:
         (("--port", "99999"), "--port 99999: argument must be between 0 and 65535 inclusive"),
         (("--appendfsync", "x"), "--appendfsync x: argument(s) must be one of the following:"),
         (("--maxmemory-policy", "allkeys-lru"), "maxmemory-policy must be noeviction"),
+        (("--failpoint", "x"), "--failpoint x: must be NAME=ACTION"),
         (("--config", "/nope"), "cannot read the configuration file /nope"),
     ],
 )
