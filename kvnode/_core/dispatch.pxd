@@ -78,7 +78,7 @@ cdef class Dispatch:
     cdef int measure(self, View view, Session session, Command command, Args* args) except -1
     cdef int end_run(self) except -1
     cdef Command subcommand(self, Command command, Args* args)
-    cdef int refuse(self, Session session, Command command, bytes line) except -1
+    cdef int refuse(self, View view, Session session, Command command, bytes line) except -1
     cdef Command find(self, const char* name, size_t n)
     cdef int execute(self, View view, Session session, Args* args) except -1
     cdef int call(self, View view, Command command, Args* args, Reply reply) except -1

@@ -8,9 +8,10 @@ from libc.string cimport memcpy
 from libc.time cimport time_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kvnode._core.buffer cimport Buffer
+from kvnode._core.bytes cimport Slice
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_error, reply_simple
-from kvnode._core.session cimport Session
+from kvnode._core.session cimport S_CLOSING, Session
 from kvnode._core.view cimport View
 
 from kvnode.base.errors import CommandError, InvariantError, RecordMissing, StorageError
@@ -124,22 +125,26 @@ cdef class Dispatch:
         cdef uint64_t errors = reply.errors
         cdef bytes refusal
         if command is None:
+            if is_http(&args.v[0]):
+                session.state = S_CLOSING
+                session.close_reason = "cross-protocol request"
+                return DONE
             refusal = unknown_command(args)
-            return self.refuse(session, None, refusal)
+            return self.refuse(view, session, None, refusal)
         if command.subcommands is not None and args.n > 1:
             command = self.subcommand(command, args)
             if command is None:
-                return self.refuse(session, None, unknown_subcommand(
+                return self.refuse(view, session, None, unknown_subcommand(
                     self.find(args.v[0].data, args.v[0].len), args))
         if (command.arity > 0 and args.n != command.arity) or args.n < -command.arity:
             return self.refuse(
-                session, command,
+                view, session, command,
                 b"ERR wrong number of arguments for '" + command.name + b"' command")
         if not session.authenticated and command.flags & C_NO_AUTH == 0:
-            return self.refuse(session, command, b"NOAUTH Authentication required.")
+            return self.refuse(view, session, command, b"NOAUTH Authentication required.")
         if session.in_multi and command.flags & C_NO_QUEUE == 0:
             if command.flags & C_NO_MULTI:
-                return self.refuse(session, command,
+                return self.refuse(view, session, command,
                                    b"ERR Command not allowed inside a transaction")
             session.queue(args, command.flags & C_WRITE != 0)
             reply_simple(reply, b"QUEUED", 6)
@@ -222,12 +227,20 @@ cdef class Dispatch:
         cdef bytes name = args.v[1].data[:args.v[1].len] if args.v[1].len <= NAME_BYTES_MAX else b""
         return command.subcommands.get(name.upper())
 
-    cdef int refuse(self, Session session, Command command, bytes line) except -1:
-        """Answer an error without running anything; inside MULTI, EXEC will abort."""
+    cdef int refuse(self, View view, Session session, Command command, bytes line) except -1:
+        """Answer an error without running anything; inside MULTI, EXEC will abort.
+
+        An EXEC that is refused itself ends the transaction.
+        """
         if session.in_multi:
             session.exec_aborted = True
         if command is not None:
             command.rejected += 1
+            if command.name == b"exec":
+                line = (b"EXECABORT Transaction discarded because of: "
+                        + line.removeprefix(b"ERR "))
+                session.reset_multi()
+                view.watches.remove(session)
         reply_error_bytes(session.reply, line)
         self.count_error(session.reply)
         return DONE
@@ -294,18 +307,33 @@ cdef bint same_name(const char* name, size_t n, Command command):
     return True
 
 
+cdef bint is_http(const Slice* name):
+    """Whether a browser was made to talk to us: Redis ends such connections without a reply."""
+    return same_word(name, b"post") or same_word(name, b"host:")
+
+
+cdef bint same_word(const Slice* name, bytes lower):
+    return name.len == <size_t>len(lower) and name.data[:name.len].lower() == lower
+
+
+cdef bytes text_of(const Slice* arg, size_t most):
+    """An argument as Redis shows it in errors: cut short, and at a zero byte."""
+    cdef bytes text = arg.data[:min(arg.len, most)]
+    return text.partition(b"\0")[0]
+
+
 cdef bytes unknown_command(Args* args):
     """Redis's text: name and arguments, each cut short."""
-    cdef bytes name = args.v[0].data[:min(args.v[0].len, 128)]
+    cdef bytes name = text_of(&args.v[0], 128)
     cdef bytes shown = b""
     cdef int i
     for i in range(1, args.n):
         if len(shown) >= ERROR_ARGUMENT_BYTES:
             break
-        shown += b"'" + args.v[i].data[:min(args.v[i].len, ERROR_ARGUMENT_BYTES - len(shown))] + b"' "
+        shown += b"'" + text_of(&args.v[i], ERROR_ARGUMENT_BYTES - len(shown)) + b"' "
     return b"ERR unknown command '" + name + b"', with args beginning with: " + shown
 
 
 cdef bytes unknown_subcommand(Command command, Args* args):
-    cdef bytes name = args.v[1].data[:min(args.v[1].len, 128)]
+    cdef bytes name = text_of(&args.v[1], 128)
     return (b"ERR unknown subcommand '" + name + b"'. Try " + command.name.upper() + b" HELP.")
