@@ -158,7 +158,7 @@ cdef int cmd_append(View view, Args* args, Reply reply) except -1:
         if not is_string(head.version):
             return refuse(reply, WRONGTYPE)
         length = string_length(head.version)
-        if length + value.len > STRING_BYTES_MAX:
+        if length + value.len > view.string_bytes_max:
             return refuse(reply, TOO_LONG)
     if found != FOUND and value.len <= INLINE_BYTES_MAX:
         set_value(view, &head, value.data, value.len, 0, 0)
@@ -190,7 +190,7 @@ cdef int cmd_setrange(View view, Args* args, Reply reply) except -1:
     if value.len == 0:
         return reply_integer(
             reply, <int64_t>string_length(head.version) if found == FOUND else 0)
-    if <uint64_t>offset + value.len > STRING_BYTES_MAX:
+    if <uint64_t>offset + value.len > view.string_bytes_max:
         return refuse(reply, TOO_LONG)
     outcome = overwrite(view, &head, offset, value.data, value.len)
     if outcome != DONE:

@@ -40,6 +40,7 @@ cdef class View:
         self.events = []
         self.switches = []
         self.expiry_active = True
+        self.string_bytes_max = 512 << 20
 
     def __dealloc__(self):
         self.clear_missing()

@@ -136,6 +136,7 @@ class Node:
         clients.password = config["requirepass"]
         clients.protected = config["protected-mode"]
         clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
+        self.view.string_bytes_max = config["proto-max-bulk-len"]
         for session in clients.sessions.values():
             session.parser.proto_max_bulk_bytes = config["proto-max-bulk-len"]
         self.dispatch.slow_micros = config["slowlog-log-slower-than"]
@@ -288,7 +289,7 @@ class Node:
 
     # -- what handlers may ask for --------------------------------------------------------------
 
-    def now_ms(self) -> int:
+    def now(self) -> int:
         return self.reactor.now()
 
     def sessions(self) -> Iterable[Session]:
