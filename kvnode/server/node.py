@@ -61,7 +61,7 @@ class Node:
         self.slowlog = Slowlog(config["slowlog-max-len"])
         self.checkpointed_s = int(time.time())
         self.held: list[Session] = []  # by a pause
-        self.jobs_left = False
+        self._is_stepping = False
         self.paused_until_ms = 0
         self.paused_writes_only = False
         self.stopping = trio.Event()
@@ -269,13 +269,14 @@ class Node:
         self.replica.after_pass()
         for session, args in self.sequencer.take_jobs():
             self.jobs.start(session, args)
-            self.jobs_left = True
-        if self.jobs_left:
-            self.reactor.run_pass(self._step_jobs)
+        if self.jobs and not self._is_stepping:
+            self._is_stepping = True    # the pass below ends here again
+            if self.reactor.run_pass(self._step_jobs):
+                os.eventfd_write(self._wake_fd, 1)
+            self._is_stepping = False
 
-    def _step_jobs(self) -> None:
-        self.jobs_left = self.jobs.step(lambda session: session.id not in self.clients.sessions)
-        self.reactor.wants_after = self.jobs_left
+    def _step_jobs(self) -> bool:
+        return self.jobs.step(lambda session: session.id not in self.clients.sessions)
 
     def _gone(self, session: Session) -> None:
         self.sequencer.forget(session)

@@ -1,18 +1,20 @@
-"""Commands past the step budget: they go on beside the sequencer, on a snapshot.
+"""Commands past the step budget: they go on beside the sequencer.
 
-The fence is an empty entry appended after the command arrived: its commit proves leadership and
-covers what came before on any connection, and the snapshot is pinned after it.
+KEYS reads a snapshot. Its fence is an empty entry appended after the command arrived: its commit
+proves leadership and covers what came before on any connection; the snapshot is pinned after it.
+LCS computes on what it has read already.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from kvnode._core.glob import matches
+from kvnode._core.lcs import LcsJob
 from kvnode._core.session import Session
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
-from kvnode.storage.executor import Executor
 from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import KeysPage, PendingPage, SnapshotReader, StoredPart
 from kvnode.txn.replica import Replica
 
@@ -33,6 +35,11 @@ class KeysJob:
         self._error: BaseException | None = None
         self._parts: list[bytes] = []
         self._count = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a completion has to come before there is more to do."""
+        return self._is_reading
 
     def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
         """Read a few pages, if the fence is committed and no read is under way."""
@@ -92,6 +99,46 @@ class KeysJob:
         return False
 
 
+class ComputeJob:
+    """A long computation on values that the command has read: LCS.
+
+    What it read holds its reply, as of any command that waits.
+    """
+
+    def __init__(self, session: Session, work: LcsJob) -> None:
+        self.session = session
+        self.is_done = False
+        self._work = work
+        self._is_started = False
+        self._reply = b""
+        self._error: BaseException | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a completion has to come before there is more to do."""
+        return self._is_started and not self.is_done
+
+    def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+        """Begin, or see whether it has failed."""
+        if self._error is not None:
+            raise self._error
+        if not self._is_started:
+            self._is_started = True
+            executor.submit(self._work.run, self._completed)
+
+    def _completed(self, reply: bytes | None, error: BaseException | None) -> None:
+        self._error = error
+        self._reply = reply or b""
+        self.is_done = error is None
+
+    def close(self, replica: Replica) -> None:
+        """It holds nothing."""
+
+    def write(self, reply: Any) -> None:
+        """Write the reply."""
+        reply.raw(self._reply)
+
+
 class Jobs:
     """Jobs under way on a node."""
 
@@ -99,17 +146,27 @@ class Jobs:
         self._replica = replica
         self._engine = engine
         self._executor = executor
-        self._jobs: list[KeysJob] = []
+        self._jobs: list[KeysJob | ComputeJob] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
 
     def start(self, session: Session, args: list[bytes]) -> None:
         """Take over a command that the sequencer gave up."""
-        if args[0].upper() != b"KEYS":
+        if isinstance(session.waiting, LcsJob):
+            self._jobs.append(ComputeJob(session, session.waiting))
+        elif args[0].upper() == b"KEYS":
+            fence_index = self._replica.sequencer.propose_empty()
+            self._jobs.append(KeysJob(session, args[1], fence_index))
+        else:
             raise InvariantError(f"no job for {args[0]!r}")
         session.waiting = self
-        self._jobs.append(KeysJob(session, args[1], self._replica.sequencer.propose_empty()))
 
     def step(self, is_closed: Callable[[Session], bool]) -> bool:
-        """Go on with every job, in a pass; True when there are any."""
+        """Go on with every job, in a pass; True when there is more to do at once.
+
+        Otherwise the next completion of a read or computation is the time to call it again.
+        """
         for job in self._jobs:
             if is_closed(job.session):
                 job.is_done = True
@@ -120,4 +177,4 @@ class Jobs:
                 if not is_closed(job.session):
                     self._replica.sequencer.answer(job.session, job.write)
         self._jobs = [job for job in self._jobs if not job.is_done]
-        return bool(self._jobs)
+        return any(not job.is_waiting for job in self._jobs)
