@@ -7,6 +7,7 @@ entry is committed with its term (I2); a hold names (term, index), never a times
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.deque cimport deque
+from libcpp.vector cimport vector
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.dispatch cimport Dispatch
 from kvnode._core.logwriter cimport LogSink
@@ -23,9 +24,7 @@ cdef struct Batch:
     uint64_t bytes
 
 
-cdef struct Hold:
-    uint64_t index
-    void* session           # a counted reference
+ctypedef void* Holder        # a Session, as a counted reference
 
 
 cdef enum:
@@ -58,7 +57,8 @@ cdef class Sequencer:
     cdef readonly uint64_t durable_index    # newest entry committed and synced here
     cdef readonly uint64_t durable_term
     cdef readonly uint64_t payload_bytes    # of all entries formed
-    cdef deque[Hold] holds
+    cdef deque[vector[Holder]] holders      # of each batch: sessions whose output waits for it
+    cdef size_t held                        # holders of all batches
     cdef list ran                           # sessions with output of this pass
     cdef list flushable            # sessions whose output may leave now
     cdef list parked               # sessions parked in this pass

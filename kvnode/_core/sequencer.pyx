@@ -1,7 +1,8 @@
 # cython: boundscheck=False, wraparound=False
 """The sequencer: batches, log entries, the hold rule. Sans-IO; one per node."""
 
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libcpp.vector cimport vector
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport AGAIN, C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
@@ -52,10 +53,12 @@ cdef class Sequencer:
         self.ready = []
 
     def __dealloc__(self):
-        cdef Hold hold
-        for hold in self.holds:
-            Py_DECREF(<object>hold.session)
-        self.holds.clear()
+        cdef size_t i
+        cdef size_t k
+        for i in range(self.holders.size()):
+            for k in range(self.holders[i].size()):
+                Py_DECREF(<object>self.holders[i][k])
+        self.holders.clear()
         buffer_free(&self.payload)
 
     # -- passes ---------------------------------------------------------------------------------
@@ -93,6 +96,7 @@ cdef class Sequencer:
         batch.bytes = self.payload.len
         self.last_index = batch.index
         self.batches.push_back(batch)
+        self.holders.resize(self.batches.size())
         self.unsynced_bytes += batch.bytes
         self.payload_bytes += batch.bytes
         self.entries += 1
@@ -128,7 +132,6 @@ cdef class Sequencer:
 
     cdef int hold_output(self, Session session) except -1:
         """Make the output of a session wait for the newest entry that it wrote or saw (I2)."""
-        cdef Hold hold
         cdef Batch batch
         cdef size_t i
         if session.observed <= self.tip.watermark:
@@ -140,10 +143,9 @@ cdef class Sequencer:
             return 0
         batch = self.batches[i - 1]
         if session.hold(batch.term, batch.index):
-            hold.index = batch.index
-            hold.session = <void*>session
             Py_INCREF(session)
-            self.holds.push_back(hold)
+            self.holders[i - 1].push_back(<void*>session)
+            self.held += 1
         return 0
 
     # -- running a session ----------------------------------------------------------------------
@@ -359,8 +361,9 @@ cdef class Sequencer:
 
     cdef int commit(self, uint64_t index) except -1:
         """Entries up to `index` are committed."""
-        cdef Hold hold
         cdef Session session
+        cdef vector[Holder] waiting
+        cdef size_t i
         if index > self.last_index:
             raise InvariantError(f"commit of {index} past {self.last_index}")
         if index <= self.committed:
@@ -369,12 +372,14 @@ cdef class Sequencer:
         while self.committed_batches < self.batches.size() \
                 and self.batches[self.committed_batches].index <= index:
             self.tip.watermark = self.batches[self.committed_batches].commit_ts
+            waiting.insert(waiting.end(), self.holders[self.committed_batches].begin(),
+                           self.holders[self.committed_batches].end())
+            self.holders[self.committed_batches].clear()
             self.committed_batches += 1
         self.drop_batches()
-        while not self.holds.empty() and self.holds.front().index <= index:
-            hold = self.holds.front()
-            self.holds.pop_front()
-            session = <Session>hold.session
+        self.held -= waiting.size()
+        for i in range(waiting.size()):
+            session = <Session>waiting[i]
             Py_DECREF(session)
             if session.release(index) and session.state != S_CLOSED:
                 self.flushable.append(session)
@@ -393,6 +398,7 @@ cdef class Sequencer:
             self.durable_term = self.batches.front().term
             self.unsynced_bytes -= self.batches.front().bytes
             self.batches.pop_front()
+            self.holders.pop_front()
             self.committed_batches -= 1
         return 0
 
@@ -430,6 +436,7 @@ cdef class Sequencer:
         batch.bytes = 0
         self.last_index = batch.index
         self.batches.push_back(batch)
+        self.holders.resize(self.batches.size())
         self.entries += 1
         self.log.submit(batch.term, batch.index, batch.commit_ts, b"", 0)
         return batch.index
@@ -515,17 +522,19 @@ cdef class Sequencer:
 
     def fail_held(self, bytes line not None):
         """Replace all output that waits by one error line; the sessions close after it."""
-        cdef Hold hold
         cdef Session session
-        while not self.holds.empty():
-            hold = self.holds.front()
-            self.holds.pop_front()
-            session = <Session>hold.session
-            Py_DECREF(session)
-            if session.state != S_CLOSED and session.drop_held():
-                reply_error(session.reply, line, len(line))
-                session.state = S_CLOSING
-                self.flushable.append(session)
+        cdef size_t i
+        cdef size_t k
+        for i in range(self.holders.size()):
+            for k in range(self.holders[i].size()):
+                session = <Session>self.holders[i][k]
+                Py_DECREF(session)
+                if session.state != S_CLOSED and session.drop_held():
+                    reply_error(session.reply, line, len(line))
+                    session.state = S_CLOSING
+                    self.flushable.append(session)
+            self.holders[i].clear()
+        self.held = 0
 
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""
@@ -540,5 +549,5 @@ cdef class Sequencer:
         return {
             "passes": self.passes, "entries": self.entries, "commands": self.commands,
             "last_index": self.last_index, "committed": self.committed, "synced": self.synced,
-            "unsynced_bytes": self.unsynced_bytes, "held_sessions": self.holds.size(),
+            "unsynced_bytes": self.unsynced_bytes, "held_sessions": self.held,
         }
