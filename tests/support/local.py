@@ -4,6 +4,7 @@ Nothing happens by itself. After each step the invariants of the tip are checked
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kvnode._core.dispatch import Command, Dispatch
 from kvnode._core.sequencer import Sequencer
@@ -15,8 +16,10 @@ from kvnode._core.view import View
 from kvnode._core import invariants
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
+from kvnode.storage.fetch import HeadRange, read_heads
 from kvnode.storage.memory import MemoryEngine
 from tests.sim.log import SimLog
+from tests.support.contents import Contents, contents
 from tests.support.resp import Reply, ReplyStream, encode
 
 UNCERTAIN = b"UNCERTAIN the outcome of the command is unknown"
@@ -24,7 +27,7 @@ TERM = 1
 PASSES_MAX = 1000  # in settle(): more means that something never ends
 S_READY, S_PARKED, S_WAITING, S_CLOSING, S_CLOSED = range(5)  # SessionState of session.pxd
 
-Command_ = tuple[bytes | str | int, ...]
+Words = tuple[bytes | str | int, ...]
 
 
 class Clock:
@@ -35,6 +38,20 @@ class Clock:
 
     def advance(self, ms: int) -> None:
         self.now_ms += ms
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """What was read for parked sessions. rows: (record key, envelope or None)."""
+
+    epoch: int
+    rows: list[tuple[bytes, bytes | None]]
+    ranges: dict[tuple[int, int, int], HeadRange]
+    sessions: list[Session]
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [key for key, _ in self.rows]
 
 
 class LocalNode:
@@ -62,6 +79,8 @@ class LocalNode:
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()
         self._sessions = 0
+        self._ranges: dict[tuple[int, int, int], object] = {}  # for the next pass
+        self._epochs: list[int] = []  # of fetches whose sessions have not run
         self.sequencer.begin(self.clock.now_ms)
         self.sequencer.create_databases()
         self._end()
@@ -94,6 +113,7 @@ class LocalNode:
     def run_pass(self, *sessions: Session) -> None:
         """Run one pass over sessions that were fed, and over those that are ready by themselves."""
         self.sequencer.begin(self.clock.now_ms)
+        self.view.ranges, self._ranges = self._ranges, {}
         for session in (*sessions, *self.sequencer.take_ready()):
             self.sequencer.serve(session)
         self._end()
@@ -101,6 +121,8 @@ class LocalNode:
     def _end(self) -> None:
         self.sequencer.end()
         self.sequencer.take_flushable()
+        while self._epochs:
+            self.tip.end_fetch(self._epochs.pop())
         self.check()
 
     def commit(self, n: int | None = None) -> None:
@@ -115,6 +137,10 @@ class LocalNode:
         session.state = S_CLOSED
         self.watches.remove(session)
         self.sequencer.forget(session)
+
+    def visible(self) -> Contents:
+        """Return what clients can see, committed or not."""
+        return contents(self.tip, self.engine)
 
     def settle(self, session: Session, data: bytes = b"") -> bytes:
         """Run `data` to its end with all fetches and commits it takes; return all replies."""
@@ -139,35 +165,37 @@ class LocalNode:
 
     def fetch(self) -> list[bytes]:
         """Read what parked sessions lack and let them run in the next pass; return the keys."""
-        sessions, keys, ranges = self.sequencer.take_parked()
-        if not sessions:
-            return []
-        epoch = self.tip.begin_fetch()
-        for key, envelope in zip(keys, self.engine.get_many(keys), strict=True):
-            self.tip.install(key, envelope)
-        self.tip.end_fetch(epoch)
-        self.view.ranges.update({wanted: self._read_range(*wanted) for wanted in ranges})
-        for session in sessions:
-            self.sequencer.resume(session)
-        self.check()
-        return keys
+        fetch = self.begin_fetch()
+        self.end_fetch(fetch)
+        return fetch.keys
 
-    def _read_range(self, generation: int, from_hash: int, count: int) -> object:
-        prefix = b"H" + generation.to_bytes(8)
-        end = b"H" + (generation + 1).to_bytes(8)
-        rows = [
-            (int.from_bytes(key[9:17]), key[17:], value)
-            for key, value in self.engine.scan(prefix + from_hash.to_bytes(8), end, count + 1)
-        ]
-        if len(rows) <= count:
-            return rows, 0, True
-        return rows[:-1], rows[-1][0], False
+    def begin_fetch(self) -> "Fetch":
+        """Read what parked sessions lack; nothing of it reaches the tip before end_fetch()."""
+        sessions, keys, ranges = self.sequencer.take_parked()
+        epoch = self.tip.begin_fetch() if sessions else 0
+        rows = list(zip(keys, self.engine.get_many(keys), strict=True))
+        found = {wanted: read_heads(self.engine, *wanted) for wanted in ranges}
+        return Fetch(epoch, rows, found, sessions)
+
+    def end_fetch(self, fetch: "Fetch") -> None:
+        """Give the tip what was read; its records stay there until the next pass has run."""
+        if not fetch.sessions:
+            return
+        for key, envelope in fetch.rows:
+            self.tip.install(key, envelope)
+        for wanted, found in fetch.ranges.items():
+            self._ranges[wanted] = found.rows, found.next_hash, found.is_done
+        for session in fetch.sessions:
+            self.sequencer.resume(session)
+        self._epochs.append(fetch.epoch)
+        self.check()
 
     def checkpoint(self, *, records: int = 50) -> None:
         """Write all that is dirty and durable to the engine."""
         self.tip.begin_checkpoint()
         while self.tip.flush_left():
             self.flush_slice(records)
+        self.tip.end_checkpoint()
 
     def flush_slice(self, records: int = 50) -> list[tuple[bytes, bytes | None]]:
         """Write one slice of the running checkpoint; return its rows."""
@@ -236,6 +264,6 @@ class LocalClient(ReplyStream):
         return self.receive()
 
 
-def pipeline(*commands: Command_) -> bytes:
+def pipeline(*commands: Words) -> bytes:
     """Return the bytes of several commands."""
     return b"".join(encode(*command) for command in commands)
