@@ -1,4 +1,4 @@
-"""What a client could see of a node, read from the tip and the engine behind it: for comparisons."""
+"""What a client could see of a node, from the tip and the engine behind it: for comparisons."""
 
 from dataclasses import dataclass
 

@@ -1,11 +1,10 @@
-"""A pass is a batch is an entry is a commit_ts; entries carry net effects and replay to the same."""
+"""A pass is a batch is an entry is a commit_ts; entries carry net effects and can be replayed."""
 
 import pytest
 
+from kvnode.base.errors import InvariantError
 from tests.support.contents import DELETE, PUT, contents, operations, replay
 from tests.support.local import HASH_KEY, LocalNode, pipeline
-
-COUNTER_BITS = 16  # of a commit_ts
 
 
 @pytest.fixture
@@ -102,8 +101,6 @@ def test_an_empty_entry_is_a_fence(node):
 
 
 def test_a_commit_past_the_log_is_refused(node):
-    from kvnode.base.errors import InvariantError
-
     node.sequencer.on_stable = lambda term, index: index + 1
     node.run(node.session(), pipeline(("SET", "a", "1")))
     with pytest.raises(InvariantError):

@@ -1,11 +1,13 @@
-"""Time: a hybrid clock that only grows, one `now` per batch, and expiry that goes through the log."""
+"""Time: a hybrid clock that only grows, one `now` a batch, and expiry that goes through the log."""
+
+from itertools import pairwise
 
 import pytest
 
 from tests.support.contents import DELETE, contents, operations, replay
 from tests.support.local import HASH_KEY, START_MS, LocalNode, pipeline
 
-COUNTER_BITS = 16
+COUNTER_BITS = 16  # of a commit_ts
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_timestamps_grow_while_the_clock_stands_or_jumps_back(node):
         node.clock.advance(step)
         node.settle(session, pipeline(("INCR", "a")))
     found = stamps(node)
-    assert all(earlier < later for earlier, later in zip(found, found[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(found))
 
 
 def test_time_does_not_run_backwards_for_deadlines(node):
