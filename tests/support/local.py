@@ -213,9 +213,11 @@ class LocalNode:
         return dropped
 
     def cool(self) -> None:
-        """Make everything committed cold: in the engine, not in memory."""
+        """Make everything committed cold: in the engine, not in memory, as after a restart."""
         self.checkpoint()
         self.evict()
+        for db in self.tip.database_counts():
+            self.tip.set_resident(self.tip.current_generation(db), False)
 
     # -- looking inside -------------------------------------------------------------------------
 

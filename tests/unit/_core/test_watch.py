@@ -197,7 +197,7 @@ def test_a_key_past_its_deadline_at_the_watch_does_not_break_it(node):
 
 def test_a_write_that_is_undone_breaks_no_watch(node):
     """The marks of an EXEC count when it ends, not while it runs."""
-    client, other = node.client(), node.client()
+    client = node.client()
     client.call("SELECT", 1)
     client.call("SET", "cold", "1")
     node.cool()
