@@ -9,6 +9,7 @@ may need several repetitions.
 """
 
 import argparse
+import contextlib
 import shlex
 import shutil
 import sys
@@ -21,12 +22,15 @@ from random import Random
 from tests.crash.workload import Workload
 from tests.support.faultfs import WatchedDirectory
 from tests.support.powerloss import lose_power
+from tests.support.resp import ErrorReply
 from tests.support.servers import KvnodeServer, RedisServer, Server, ServerDied
 
 WRITE_SECONDS_MAX = 0.4  # a round is killed within this after the writers start
 SITE_SECONDS_MAX = 0.6  # a kill site that is not met within this becomes a kill by time
 SYNC_US = [0, 200, 2000, 10_000]  # length of pretended syncs, one choice per round
 SERVERS = {"kvnode": KvnodeServer, "redis": RedisServer}
+# Commands that have the server do its background work while writers run.
+NUDGES = {"kvnode": [["BGSAVE"], ["SAVE"]], "redis": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,6 @@ class Plan:
     """What a run does.
 
     options: of the server's command line.   plant: a deliberate bug of the shim.
-    nudges: commands that make the server do its background work while writers run.
     """
 
     seed: int = 0
@@ -69,7 +72,6 @@ class Plan:
     is_power_loss: bool = False
     plant: str | None = None
     sites: list[KillSite] = field(default_factory=lambda: list(SHIM_SITES))
-    nudges: list[list[str]] = field(default_factory=list)
 
     def command(self) -> str:
         """Return the command line that repeats this run."""
@@ -138,8 +140,9 @@ class CrashRun:
         self.workload.start(self.server)
         self._arm(site)
         self._nudge()
-        seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
-        self.server.wait_exit(seconds)
+        if self.server.process is not None:
+            seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
+            self.server.wait_exit(seconds)
         self.server.kill()
         wrong = self.workload.join()
         self.disk.set_rules()
@@ -194,14 +197,15 @@ class CrashRun:
             self._fail(wrong)
 
     def _nudge(self) -> None:
-        if not self.plan.nudges:
+        nudges = NUDGES[self.plan.server]
+        if not nudges or self.random.random() < 0.3:
             return
-        try:
-            connection = self.server.connect()
-            connection.call(*self.random.choice(self.plan.nudges))
-            connection.close()
-        except OSError:
-            pass  # it died already
+        command = self.random.choice(nudges)
+        if self.server.wait_exit(self.random.uniform(0, WRITE_SECONDS_MAX / 2)) is not None:
+            return
+        # It may die at any moment, or be at it already.
+        with contextlib.suppress(OSError, ErrorReply), self.server.connect() as connection:
+            connection.call(*command)
 
     def _maybe_lose_power(self) -> None:
         if not self.plan.is_power_loss:
