@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -134,20 +135,23 @@ class CrashRun:
         if self.random.random() < 0.2:
             self._die_during_start()
         site = self.random.choice([*self.plan.sites, None, None, None])
+        is_stopped = site is None and self.random.random() < 0.3
         self._start(site)
         self._verify()
-        self._note(f"round {self.round}: writing, to be killed {site.text if site else 'by time'}")
+        how = site.text if site else "SIGTERM" if is_stopped else "kill -9"
+        self._note(f"round {self.round}: writing, to be ended by {how}")
         self.workload.start(self.server)
         self._arm(site)
         self._nudge()
-        if self.server.process is not None:
-            seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
-            self.server.wait_exit(seconds)
+        seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
+        self._expect_killed(seconds)
+        if is_stopped:
+            self._stop()
         self.server.kill()
         wrong = self.workload.join()
         self.disk.set_rules()
         acknowledged = self.workload.acknowledged
-        self._note(f"round {self.round}: killed, {acknowledged} operations acknowledged")
+        self._note(f"round {self.round}: ended, {acknowledged} operations acknowledged")
         if wrong:
             self._fail(wrong)
         self._maybe_lose_power()
@@ -158,11 +162,30 @@ class CrashRun:
         site = self.random.choice([*(s for s in self.plan.sites if not s.is_failpoint), None])
         self._arm(site)
         self._launch(None)
-        self.server.wait_exit(self.random.uniform(0.1, 0.8))
+        self._expect_killed(self.random.uniform(0.1, 0.8))
         self.server.kill()
         self.disk.set_rules()
         self._note(f"round {self.round}: killed while it started")
         self._maybe_lose_power()
+
+    def _expect_killed(self, seconds: float) -> None:
+        """Let it run; only a kill may end it meanwhile."""
+        if self.server.process is None:
+            return
+        code = self.server.wait_exit(seconds)
+        if code not in (None, -signal.SIGKILL):
+            self._fail([f"it ended with exit code {code}; its log ends:\n{self.server.log()}"])
+
+    def _stop(self) -> None:
+        """SIGTERM must end it with exit code 0, also while writers write."""
+        if self.server.process is None:
+            return
+        try:
+            code = self.server.terminate()
+        except TimeoutError as error:
+            self._fail([str(error)])
+        if code != 0:
+            self._fail([f"SIGTERM: exit code {code}; its log ends:\n{self.server.log()}"])
 
     def _arm(self, site: KillSite | None) -> None:
         if site is not None and not site.is_failpoint:
@@ -182,17 +205,17 @@ class CrashRun:
         try:
             self.server.wait_ready()
         except ServerDied as death:
-            if site is None or not site.is_failpoint or death.code != -9:
+            if site is None or not site.is_failpoint or death.code != -signal.SIGKILL:
                 self._fail([f"it does not start any more: {death}"])
             self._launch(None)  # the failpoint lay on the way of the start
             self.server.wait_ready()
 
     def _verify(self) -> None:
-        connection = self.server.connect()
         try:
-            wrong = self.workload.verify(connection)
-        finally:
-            connection.close()
+            with self.server.connect() as connection:
+                wrong = self.workload.verify(connection)
+        except (OSError, ErrorReply) as error:
+            wrong = [f"its contents cannot be read: {error}; its log ends:\n{self.server.log()}"]
         if wrong:
             self._fail(wrong)
 
@@ -201,8 +224,7 @@ class CrashRun:
         if not nudges or self.random.random() < 0.3:
             return
         command = self.random.choice(nudges)
-        if self.server.wait_exit(self.random.uniform(0, WRITE_SECONDS_MAX / 2)) is not None:
-            return
+        self._expect_killed(self.random.uniform(0, WRITE_SECONDS_MAX / 2))
         # It may die at any moment, or be at it already.
         with contextlib.suppress(OSError, ErrorReply), self.server.connect() as connection:
             connection.call(*command)
@@ -217,12 +239,10 @@ class CrashRun:
             )
 
     def _clean_stop(self) -> None:
-        """SIGTERM ends it with exit code 0, and what it leaves is what it held."""
+        """What a stop leaves is what it held."""
         self._start(None)
         self._verify()
-        code = self.server.terminate()
-        if code != 0:
-            self._fail([f"SIGTERM: exit code {code}; its log ends:\n{self.server.log()}"])
+        self._stop()
         self._start(None)
         self._verify()
 

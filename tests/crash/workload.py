@@ -308,9 +308,16 @@ class Workload:
 
 def read_all(connection: Connection) -> tuple[State, list[str]]:
     """Return every key with its value, and what is wrong with the deadlines."""
-    keys = sorted(connection.call("KEYS", "*"))
-    if not keys:
+    found: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, part = connection.call("SCAN", cursor, "COUNT", 100)
+        found.update(part)
+        if cursor == b"0":
+            break
+    if not found:
         return {}, []
+    keys = sorted(found)
     values = connection.call("MGET", *keys)
     connection.send(b"".join(encode("PTTL", key) for key in keys))
     wrong = []
