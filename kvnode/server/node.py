@@ -149,11 +149,12 @@ class Node:
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit code."""
-        self.start()
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
-                nursery.start_soon(self._signals)
+                # Before the first client: a signal without a handler ends the process undrained.
+                await nursery.start(self._signals)
+                self.start()
                 nursery.start_soon(self._cron)
                 await self._drive()
                 await self._drain()
@@ -216,8 +217,9 @@ class Node:
                 more = self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
                 await trio.lowlevel.checkpoint()
 
-    async def _signals(self) -> None:
+    async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 log.info("stopping", signal=signal.Signals(number).name)
                 self.shutdown(checkpoint=None, now=False, force=False)
