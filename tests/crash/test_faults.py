@@ -28,6 +28,7 @@ def server(disk):
     server.environment = disk.environment(sync_us=0)
     yield server
     server.kill()
+    server.close_connections()
 
 
 def start(server):

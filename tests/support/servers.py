@@ -40,6 +40,7 @@ class Server:
         self.log_path = directory.with_name(directory.name + ".log")
         self.port = free_port()
         self.process: subprocess.Popen | None = None
+        self._connections: list[Connection] = []
 
     def command(self) -> list[str]:
         """Return the command line without options."""
@@ -79,7 +80,13 @@ class Server:
 
     def connect(self) -> Connection:
         """Return a new connection."""
-        return Connection(self.port)
+        self._connections.append(Connection(self.port))
+        return self._connections[-1]
+
+    def close_connections(self) -> None:
+        """Close all connections that connect() made."""
+        while self._connections:
+            self._connections.pop().close()
 
     def log(self) -> str:
         """Return the end of what the process wrote to stdout and stderr."""
