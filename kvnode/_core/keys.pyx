@@ -53,17 +53,6 @@ def split_head(bytes key not None):
     return get_be64(p + 1), get_be64(p + 9), key[HEAD_PREFIX_BYTES:]
 
 
-def chunk_keys(uint64_t value_id, uint32_t first, uint32_t count):
-    """Return the keys of `count` chunks of a value."""
-    cdef char p[CHUNK_KEY_BYTES]
-    cdef list keys = []
-    cdef uint32_t i
-    for i in range(count):
-        put_chunk_key(p, value_id, first + i)
-        keys.append(PyBytes_FromStringAndSize(p, CHUNK_KEY_BYTES))
-    return keys
-
-
 def expiry_key(uint64_t expire_at_ms, uint64_t generation, bytes user_key not None):
     """Return the key of the expiry row of a head."""
     cdef char p[EXPIRY_PREFIX_BYTES]

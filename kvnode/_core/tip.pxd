@@ -149,6 +149,7 @@ cdef class Tip:
     cdef uint64_t clock_hash
     cdef public uint64_t evicted_records
     cdef public uint64_t filter_bytes_max   # memory of a table's filter
+    cdef public uint64_t unpins             # pins released so far
     cdef public uint64_t history_rows       # rows of older versions written for pins
 
     cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil

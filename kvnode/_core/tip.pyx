@@ -283,6 +283,7 @@ cdef class Tip:
         for i in range(self.pins.size()):
             if self.pins[i] == commit_ts:
                 self.pins.erase(self.pins.begin() + i)
+                self.unpins += 1
                 return
         raise ValueError("no such pin")
 

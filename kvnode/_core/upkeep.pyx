@@ -5,10 +5,12 @@ Every function does a bounded piece of work, between batches, on the sequencer's
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
-from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be32, put_be64
-from kvnode._core.keys cimport HEAD_PREFIX_BYTES, K_HEAD, K_TRASH, put_head_prefix
+from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
+from kvnode._core.keys cimport (
+    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_TRASH, put_chunk_key,
+    put_expiry_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Table, Tip, Version,
     open_envelope, put_record_value, record_value_bytes, version_at)
@@ -132,11 +134,11 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
             0 if table.depth == 0 else due.hash >> (64 - table.depth)
         ].buckets[bucket_of(table, due.hash)]
         while e != NULL:
-            if e.hash == due.hash and e.newest.expire_at:
-                if e.newest.expire_at <= now_ms:
-                    heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
-                elif e.row_at <= now_ms:
-                    e.row_at = 0
+            if e.hash == due.hash and e.newest.expire_at and e.newest.expire_at <= now_ms:
+                heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
+            elif e.hash == due.hash and e.row_at <= now_ms:
+                e.row_at = 0
+                if e.newest.expire_at:
                     tip.file_deadline(e, e.newest.expire_at)
             e = e.next
     return heads
@@ -176,6 +178,16 @@ def refile(Tip tip not None, bytes key not None):
         e.row_at = 0
         tip.file_deadline(e, e.newest.expire_at)
         tip.mark_dirty(e)
+
+
+def forget_row(Tip tip not None, bytes key not None, uint64_t row_at):
+    """The expiry row of a head at `row_at` is dropped: the next deadline files one again."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    if e != NULL and e.row_at == row_at:
+        e.row_at = 0
 
 
 # -- trash --------------------------------------------------------------------------------------
@@ -230,19 +242,22 @@ def free_generation(Tip tip not None, uint64_t id, size_t buckets):
 
 
 def kill_chunks(Tip tip not None, uint64_t value_id, uint32_t first, uint32_t count):
-    """Drop chunks of a dead value from memory; what is not flushed yet is flushed as deleted."""
-    cdef char key[12]
-    cdef uint64_t hash
+    """Drop chunks of a dead value from memory; what is not flushed yet is flushed as deleted.
+
+    Returns the keys of the other chunks, which LevelDB may have.
+    """
+    cdef char key[CHUNK_KEY_BYTES]
+    cdef list stored = []
     cdef Entry* e
     cdef Version* v
     cdef Version* gone
     cdef Version* older
     cdef uint32_t i
-    put_be64(key, value_id)
     for i in range(first, first + count):
-        put_be32(key + 8, i)
-        hash = tip.hash_key(key, 12)
-        e = tip.find(tip.chunks, hash, key, 12)
+        put_chunk_key(key, value_id, i)
+        e = tip.find(tip.chunks, tip.hash_key(key + 1, 12), key + 1, 12)
+        if e == NULL or e.flags & E_DIRTY == 0:
+            stored.append(PyBytes_FromStringAndSize(key, CHUNK_KEY_BYTES))
         if e == NULL:
             continue
         if e.flags & (E_DIRTY | E_FLUSHING) == 0:
@@ -257,9 +272,43 @@ def kill_chunks(Tip tip not None, uint64_t value_id, uint32_t first, uint32_t co
             v = older
         e.newest = gone
         tip.adopt(e, gone)
+    return stored
+
+
+def dead_heads(list rows not None):
+    """Judge stored heads of a dead generation, (key, envelope) each.
+
+    Returns ([keys to delete: theirs and their expiry rows'], [(value id, length in bytes)]).
+    """
+    cdef list keys = []
+    cdef list values = []
+    cdef bytes key
+    cdef bytes envelope
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    cdef char p[EXPIRY_PREFIX_BYTES]
+    for key, envelope in rows:
+        if len(key) < HEAD_PREFIX_BYTES:
+            raise CorruptionError(f"head key of {len(key)} bytes")
+        keys.append(key)
+        open_envelope(envelope, &commit_ts, &row_at)
+        if row_at:
+            put_expiry_prefix(p, row_at, get_be64(PyBytes_AS_STRING(key) + 1))
+            keys.append(PyBytes_FromStringAndSize(p, EXPIRY_PREFIX_BYTES)
+                        + key[HEAD_PREFIX_BYTES:])
+        value = stored_chunks(envelope)
+        if value is not None:
+            values.append(value)
+    return keys, values
 
 
 # -- reads at a pin -----------------------------------------------------------------------------
+
+def pins(Tip tip not None):
+    """Return the commit_ts of every pin, ascending."""
+    return [pin for pin in tip.pins]
+
+
 
 def scan_at(Tip tip not None, uint64_t generation, uint64_t from_hash, size_t limit,
             uint64_t commit_ts):

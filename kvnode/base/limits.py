@@ -50,6 +50,13 @@ FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range
 RECOVERY_ROWS_PER_READ = 4096  # meta records read at once at start
 SNAPSHOT_GROUP_ROWS_MAX = 1 << 20  # versions of keys with one hash: more pins than anybody holds
+EXPIRY_HEADS_PER_STEP = 200  # deadlines looked at in memory by one step
+EXPIRY_ROWS_PER_READ = 200  # expiry rows of LevelDB read, and their heads, by one step
+SWEEP_ROWS_PER_STEP = 500  # rows of the dead deleted by one write
+SWEEP_BUCKETS_PER_STEP = 2000  # of a dead generation's table, freed by one step
+SWEEP_META_PER_STEP = 200  # meta records looked at for new trash by one step
+SWEEP_KNOWN_MAX = 4096  # trash being swept; what is beyond waits in its records
+HISTORY_ROWS_PER_STEP = 200  # rows of older versions judged by one step
 
 # -- checkpoints and memory ---------------------------------------------------------------------
 CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay

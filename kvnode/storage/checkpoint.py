@@ -14,13 +14,12 @@ Why the order is what it is (hard cases 2 and 3):
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
 
 from kvnode._core.tip import Tip
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
 from kvnode.storage.engine import Engine
-from kvnode.storage.executor import Executor
+from kvnode.storage.executor import Executor, Slot
 from kvnode.storage.local import CheckpointRecord, HighWater, Position
 
 
@@ -53,13 +52,11 @@ class Checkpointer:
     ) -> None:
         self._tip = tip
         self._engine = engine
-        self._executor = executor
+        self._slot = Slot(executor)
         self._high_water = high_water
         self._on_step = on_step
         self._phase = Phase.IDLE
         self._record = last  # what the running checkpoint will store
-        self._is_waiting = False
-        self._error: BaseException | None = None
         self.last = last
         self.begun = 0
         self.finished = 0
@@ -86,9 +83,7 @@ class Checkpointer:
         durable_index: the newest entry committed and synced here, that of tip.durable or later.
         Raises StorageIOError or CorruptionError when a call failed: the node stops.
         """
-        if self._error is not None:
-            raise self._error
-        if self._is_waiting:
+        if not self._slot.is_free:
             return None
         match self._phase:
             case Phase.SLICES if self._tip.flush_left():
@@ -135,12 +130,4 @@ class Checkpointer:
             if on_step is not None:
                 on_step(f"after_{name}")
 
-        def completed(_result: Any, error: BaseException | None) -> None:
-            self._is_waiting = False
-            if error is not None:
-                self._error = error
-            elif then is not None:
-                then()
-
-        self._is_waiting = True
-        self._executor.submit(work, completed)
+        self._slot.submit(work, None if then is None else lambda _: then())

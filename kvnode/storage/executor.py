@@ -15,6 +15,36 @@ class Executor(Protocol):
         """Run `work()`; later `completion(result, error)` is called on the sequencer's thread."""
 
 
+class Slot:
+    """One call in flight at a time, and the failure that ended it."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._is_busy = False
+        self._error: BaseException | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the next call may be submitted. Raises what the last one raised."""
+        if self._error is not None:
+            raise self._error
+        return not self._is_busy
+
+    def submit(self, work: Work, then: Callable[[Any], None] | None = None) -> None:
+        """Run `work()` on the executor; `then(result)` is called unless it fails."""
+
+        def completed(result: Any, error: BaseException | None) -> None:
+            self._is_busy = False
+            if error is not None:
+                self._error = error
+            elif then is not None:
+                then(result)
+
+        assert not self._is_busy
+        self._is_busy = True
+        self._executor.submit(work, completed)
+
+
 class StepExecutor:
     """Runs each call when told to, on the caller's thread: for simulation, tests and shutdown."""
 

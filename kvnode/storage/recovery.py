@@ -19,7 +19,7 @@ from kvnode._core.keys import (
     kind_bounds,
 )
 from kvnode._core.tip import Tip
-from kvnode._core.upkeep import meta_value
+from kvnode._core.upkeep import database_generations, meta_value
 from kvnode.base.errors import CorruptionError
 from kvnode.base.limits import RECOVERY_ROWS_PER_READ
 from kvnode.storage.engine import Engine
@@ -38,6 +38,7 @@ class Recovered:
     last: Position
     next_id: int  # first id of generations and values that nothing uses
     high_water: HighWater
+    orphans: list[int]  # generations in memory that no record names: for the sweeper
     replayed_entries: int
 
 
@@ -62,7 +63,21 @@ def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry])
             tip.set_resident(generation, True)
     ids = meta_value(tip, IDS_COUNTER)
     next_id = max(int.from_bytes(ids or b""), facts.checkpoint.next_id, 1)
-    return Recovered(tip, last, next_id, HighWater(facts.highest_index), count)
+    return Recovered(tip, last, next_id, HighWater(facts.highest_index), _find_orphans(tip), count)
+
+
+def _find_orphans(tip: Tip) -> list[int]:
+    """Return generations that live in no database and in no trash record.
+
+    The log from A on may write into a generation whose sweep had ended before the crash.
+    """
+    current = database_generations(tip)
+    return [
+        generation
+        for generation in tip.generation_ids()
+        if generation not in current
+        and meta_value(tip, bytes((TRASH,)) + generation.to_bytes(8)) is None
+    ]
 
 
 def _load(engine: Engine, tip: Tip, kind: int) -> None:

@@ -6,25 +6,40 @@ must see when entries up to i are applied.
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from kvnode._core.keys import split_head
-from kvnode._core.upkeep import NEWEST, PRESENT, UNKNOWN, head_key, record_at, scan_at
+from kvnode._core.keys import split_expiry, split_head
+from kvnode._core.upkeep import (
+    NEWEST,
+    PRESENT,
+    UNKNOWN,
+    database_generations,
+    head_key,
+    meta_value,
+    record_at,
+    scan_at,
+    stored_value,
+)
 
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
+from kvnode.storage.expiry import ExpirySweeper
 from kvnode.storage.fetch import Fetcher
+from kvnode.storage.history import HistorySweeper
 from kvnode.storage.local import HighWater, Position, open_facts
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.recovery import recover
 from kvnode.storage.snapshot import SnapshotReader
+from kvnode.storage.sweep import TrashSweeper
 
-GENERATION = 1
+GENERATION = 1  # the first
+CHUNKED_BYTES = 40_000  # a value of three chunks, by its stated length
 IDENTITY = bytes(range(16))
 HASH_KEY = bytes(range(16, 32))
 TS_STEP = 10
 
 State = dict[bytes, bytes]  # record key -> value
+CHUNKED = b"chunked"  # stands for a value in chunks
 
 
 def varint(n: int) -> bytes:
@@ -60,6 +75,24 @@ def chunked_value(value_id: int, length: int) -> bytes:
     return b"\x02\x00" + u64(value_id) + u64(length)
 
 
+def deadline_of(value: bytes) -> int:
+    """The deadline in a head's value, ms, 0 = none."""
+    return int.from_bytes(value[2:10]) if value[1] & 0x80 else 0
+
+
+def value_id_of(value: bytes | None) -> int | None:
+    """The id of a head's value in chunks."""
+    return int.from_bytes(value[2:10]) if value is not None and value[0] == 2 else None
+
+
+def chunk_key(value_id: int, number: int) -> bytes:
+    return b"C" + u64(value_id) + number.to_bytes(4)
+
+
+def trash_key(dead: int) -> bytes:
+    return b"T" + u64(dead)
+
+
 def generation_record(generation: int, keys: int = 0) -> bytes:
     return put(b"G" + u64(generation), u64(keys) + u64(0))
 
@@ -89,6 +122,7 @@ class Bugs:
     fetcher: type[Fetcher] = Fetcher
     high_water: type[HighWater] = HighWater
     is_at_speculative: bool = False
+    sweeper: type[TrashSweeper] = TrashSweeper
 
 
 @dataclass
@@ -101,8 +135,10 @@ class Rig:
         self.log_first = 1
         self.synced = 0  # index
         self.states: list[State] = [{}]
-        self.keys: dict[bytes, bytes] = {}  # user key -> record key
         self.pins: list[Pin] = []
+        self.generation = GENERATION
+        self.next_id = GENERATION + 1
+        self.now_ms = 1_000_000
         self.start()
         first = database_record(0, GENERATION) + generation_record(GENERATION)
         self.apply(first + put(b"Nids", u64(2)), {})
@@ -119,6 +155,7 @@ class Rig:
             if e.index > facts.checkpoint.at.index
         ]
         recovered = recover(self.engine, facts, entries)
+        recovered = replace(recovered, high_water=self.bugs.high_water(facts.highest_index))
         assert recovered.last.index == self.last_index
         self.tip = recovered.tip
         self.writer, self.reader = StepExecutor(), StepExecutor()
@@ -127,9 +164,21 @@ class Rig:
             self.engine,
             self.writer,
             last=facts.checkpoint,
-            high_water=self.bugs.high_water(facts.highest_index),
+            high_water=recovered.high_water,
         )
         self.fetcher = self.bugs.fetcher(self.tip, self.engine, [self.reader])
+        self.trash = self.bugs.sweeper(
+            self.tip,
+            self.engine,
+            self.writer,
+            self.checkpointer,
+            recovered.high_water,
+            orphans=recovered.orphans,
+            is_staged=lambda _: False,
+        )
+        self.expiry = ExpirySweeper(self.tip, self.engine, self.reader, self.writer)
+        self.history = HistorySweeper(self.tip, self.engine, self.writer)
+        self.generation = database_generations(self.tip)[0] or GENERATION
         self.synced = self.last_index  # recovery made it all durable
         self.pins = []
 
@@ -161,17 +210,127 @@ class Rig:
         self.states.append(state)
         self.tip.replay(payload, index * TS_STEP)
 
-    def key(self, user_key: bytes, generation: int = GENERATION) -> bytes:
-        return head_key(self.tip, generation, user_key)
+    @property
+    def state(self) -> State:
+        """What is to be seen now."""
+        return self.states[self.last_index]
 
-    def write(self, changes: dict[bytes, bytes | None], generation: int = GENERATION) -> None:
-        """Commit an entry that sets (or with None deletes) user keys, in memory or not."""
-        records = {self.key(name, generation): value for name, value in changes.items()}
-        self.require(list(records))
-        payload = b"".join(
-            delete(key) if value is None else put(key, value) for key, value in records.items()
-        )
-        self.apply(payload, dict(records))
+    def key(self, user_key: bytes) -> bytes:
+        return head_key(self.tip, self.generation, user_key)
+
+    def write(self, changes: dict[bytes, bytes | None]) -> None:
+        """Commit an entry that sets (or with None deletes) user keys, in memory or not.
+
+        CHUNKED as a value makes one in chunks.
+        """
+        records: dict[bytes, bytes | None] = {}
+        payload = b""
+        self.require([self.key(name) for name in changes])
+        for name, value in changes.items():
+            key = self.key(name)
+            dead = value_id_of(self.state.get(key))
+            if dead is not None:
+                payload += put(trash_key(dead), b"C" + u64(CHUNKED_BYTES))
+                records |= {k: None for k in self.state if k[:9] == b"C" + u64(dead)}
+            if value == CHUNKED:
+                value = chunked_value(self.next_id, CHUNKED_BYTES)
+                for number in range(3):
+                    key_of_chunk = chunk_key(self.next_id, number)
+                    records[key_of_chunk] = b"part %d" % number
+                    payload += put(key_of_chunk, b"part %d" % number)
+                self.next_id += 1
+            records[key] = value
+            payload += delete(key) if value is None else put(key, value)
+        self.apply(payload, records)
+
+    def move(self, source: bytes, target: bytes) -> None:
+        """Commit an entry that gives the value of one key to another, absent one."""
+        keys = [self.key(source), self.key(target)]
+        self.require(keys)
+        value = self.state.get(keys[0])
+        if value is not None and keys[1] not in self.state:
+            self.apply(delete(keys[0]) + put(keys[1], value), {keys[0]: None, keys[1]: value})
+
+    def flush_database(self, kept: bytes | None = None) -> None:
+        """Commit an entry that gives the database a new generation; `kept` moves into it."""
+        old, new = self.generation, self.next_id
+        moved = None
+        if kept is not None:
+            self.require([self.key(kept)])
+            moved = self.state.get(self.key(kept))
+        source = self.key(kept or b"")
+        self.next_id += 1
+        self.generation = new
+        payload = database_record(0, new) + generation_record(new)
+        payload += put(trash_key(old), b"G") + put(b"Nids", u64(self.next_id))
+        changes: dict[bytes, bytes | None] = dict.fromkeys(self.state)
+        if moved is not None:
+            payload += delete(source) + put(self.key(kept or b""), moved)
+            id_ = value_id_of(moved)
+            for key in list(changes):
+                if key[:1] == b"C" and key[1:9] == u64(id_ or 0):
+                    del changes[key]
+            changes[self.key(kept or b"")] = moved
+        self.apply(payload, changes)
+
+    # -- background work --------------------------------------------------------------------------
+
+    def step_trash(self) -> None:
+        for dead in self.trash.step(self.synced):
+            payload = delete(trash_key(dead))
+            if meta_value(self.tip, b"G" + u64(dead)) is not None:
+                payload += delete(b"G" + u64(dead))
+            self.apply(payload, {})
+
+    def step_expiry(self) -> None:
+        """What the sweeper names is in memory, and the sequencer judges it by its own time."""
+        gone: dict[bytes, bytes | None] = {}
+        for generation, name in self.expiry.step(self.now_ms):
+            key = head_key(self.tip, generation, name)
+            assert generation != self.generation or record_at(self.tip, key, NEWEST)[0] != UNKNOWN
+            value = self.state.get(key)
+            if value is not None and 0 < deadline_of(value) <= self.now_ms:
+                gone[name] = None
+        if gone:
+            self.write(gone)
+
+    def settle(self) -> None:
+        """Let all background work come to its end."""
+        while self.pins:
+            self.unpin(0)
+        for _ in range(6):
+            self.sync()
+            self.checkpoint()
+            self.expiry.rewind()
+            for _ in range(60):
+                self.step_trash()
+                self.step_expiry()
+                self.history.step()
+                self.writer.run()
+                self.reader.run()
+                self.finish_fetches()
+                self.sync()
+
+    def check_store(self) -> None:
+        """After settle(): LevelDB has what is to be seen, and nothing beside it."""
+        kinds: dict[bytes, dict[bytes, bytes]] = {}
+        for key, value in self.engine.scan(b"", None, 1 << 20):
+            kinds.setdefault(key[:1], {})[key] = value
+        seen = kinds.pop(b"H", {}) | kinds.pop(b"C", {})
+        assert seen.keys() == self.state.keys()
+        assert {key: stored_value(row) for key, row in seen.items()} == self.state
+        assert kinds.keys() <= {b"D", b"G", b"N", b"L", b"X"}
+        assert kinds[b"G"].keys() == {b"G" + u64(self.generation)}
+        deadlines = {key: deadline_of(v) for key, v in self.state.items() if key[:1] == b"H"}
+        rows: dict[tuple[int, bytes], int] = {}
+        for key in kinds.get(b"X", {}):
+            at, generation, name = split_expiry(key)
+            rows.setdefault((generation, name), at)
+        for key, deadline in deadlines.items():
+            if deadline:
+                generation, _, name = split_head(key)
+                assert rows[generation, name] <= deadline
+        assert self.tip.generation_ids() == [self.generation]
 
     def sync(self) -> None:
         self.synced = self.last_index
@@ -217,13 +376,16 @@ class Rig:
     def finish_fetches(self) -> None:
         """Take fetches that are ready; what they brought must be the truth of now."""
         for fetch in self.fetcher.take_ready():
-            state = self.states[self.last_index]
+            state = self.state
             for key in fetch.keys:
+                if key[:9] != b"H" + u64(self.generation):
+                    continue  # flushed meanwhile: nobody asks for it again
                 status, value = record_at(self.tip, key, NEWEST)
                 assert status != UNKNOWN
                 assert (value if status == PRESENT else None) == state.get(key)
             for wanted, stored in fetch.ranges.items():
-                self.check_range(wanted, stored, state)
+                if wanted[0] == self.generation:
+                    self.check_range(wanted, stored, state)
             self.fetcher.release(fetch)
 
     def check_range(self, wanted, stored, state: State) -> None:
@@ -247,14 +409,16 @@ class Rig:
 
     def check_now(self) -> None:
         """Everything reads as the newest applied entry says."""
-        state = self.states[self.last_index]
-        self.require(list(self.states[-1].keys() | self.seen_keys()))
-        for key in self.seen_keys():
+        keys = self.reachable(self.generation) | self.state.keys()
+        self.require(list(keys))
+        for key in keys:
             status, value = record_at(self.tip, key, NEWEST)
-            assert (value if status == PRESENT else None) == state.get(key)
+            assert (value if status == PRESENT else None) == self.state.get(key)
 
-    def seen_keys(self) -> set[bytes]:
-        return {key for state in self.states[-30:] for key in state}
+    def reachable(self, generation: int) -> set[bytes]:
+        """Heads of a generation that lately were there. What is dead nobody asks for by its id."""
+        prefix = b"H" + u64(generation)
+        return {key for state in self.states[-30:] for key in state if key[:9] == prefix}
 
     # -- pins -------------------------------------------------------------------------------------
 
@@ -270,15 +434,15 @@ class Rig:
 
     def check_pin(self, pin: Pin, count: int = 3) -> None:
         """Gets and a scan of keys at a pin show the state that was pinned."""
+        (generation,) = {split_head(k)[0] for k in pin.state if k[:1] == b"H"} or {0}
         reader = self.snapshot(pin)
-        for key in self.seen_keys() | pin.state.keys():
+        for key in self.reachable(generation) | pin.state.keys():
             assert reader.get(key) == pin.state.get(key)
         at: int | None = 0
         names = []
         while at is not None:
-            page = reader.keys_step(GENERATION, at, count)
+            page = reader.keys_step(generation, at, count)
             names += page.keys
             at = page.next_hash
         assert len(names) == len(set(names))
-        heads = (split_head(key) for key in pin.state if key[:1] == b"H")
-        assert set(names) == {name for owner, _, name in heads if owner == GENERATION}
+        assert set(names) == {split_head(key)[2] for key in pin.state if key[:1] == b"H"}

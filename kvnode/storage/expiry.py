@@ -1,0 +1,170 @@
+"""Expiry: finds heads past their deadline, in memory and through LevelDB's expiry rows.
+
+An expiry row is a hint (hard case 30): it may be early, because a deadline that moves out leaves
+its row where it is, or speak of a key that is gone. Found due, it leads to the head, and then the
+head is expired through the log, or the row is filed anew or dropped. Nothing here decides what a
+reader sees: deletions are the sequencer's.
+"""
+
+from dataclasses import dataclass
+
+from kvnode._core.keys import EXPIRY, expiry_key, expiry_start, kind_bounds, split_expiry
+from kvnode._core.tip import Tip
+from kvnode._core.upkeep import (
+    due_heads,
+    forget_row,
+    head_deadline,
+    head_key,
+    refile,
+    stored_deadline,
+    with_row_at,
+)
+from kvnode.base.limits import EXPIRY_HEADS_PER_STEP, EXPIRY_ROWS_PER_READ
+from kvnode.storage.engine import Engine, Row
+from kvnode.storage.executor import Executor, Slot
+
+EXPIRY_LO, EXPIRY_HI = kind_bounds(EXPIRY)
+NEVER_MS = 1 << 63
+UNDECIDED = -1  # of head_deadline: the newest version is not durable yet
+
+ExpiredHead = tuple[int, bytes]  # generation, user key
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An expiry row whose time has come."""
+
+    row: bytes
+    row_at: int  # ms
+    generation: int
+    user_key: bytes
+    head: bytes  # record key of its head
+
+
+class ExpirySweeper:
+    """Walks the due expiry rows from where it stopped; advanced by step().
+
+    reader: for reads; writer: the executor through which all writes to the engine go, in order.
+    """
+
+    def __init__(self, tip: Tip, engine: Engine, reader: Executor, writer: Executor) -> None:
+        self._tip = tip
+        self._engine = engine
+        self._read = Slot(reader)
+        self._write = Slot(writer)
+        self._place = EXPIRY_LO
+        self._next_row_ms = 0  # no row behind the place is due before
+        self._is_rewound = True
+        self._due: list[_Due] = []  # read, to be judged
+        self._envelopes: dict[bytes, bytes | None] | None = None  # of heads not in memory
+        self._epoch: int | None = None  # of the fetch that read them
+        self.rows_dropped = 0
+        self.rows_refiled = 0
+
+    def rewind(self) -> None:
+        """Rows may have come before the place: a checkpoint ended, or expiry was switched on."""
+        self._is_rewound = True
+
+    def step(self, now_ms: int) -> list[ExpiredHead]:
+        """Return heads to expire through the log before the next step; in this pass.
+
+        Raises StorageIOError or CorruptionError when a call failed: the node stops.
+        """
+        heads: list[ExpiredHead] = due_heads(self._tip, now_ms, EXPIRY_HEADS_PER_STEP)
+        if not (self._read.is_free and self._write.is_free):
+            return heads
+        if self._due and (self._envelopes is not None or not self._read_heads()):
+            return heads + self._judge(now_ms)
+        if self._due:
+            return heads
+        if self._epoch is not None:  # the heads that the last step returned are expired by now
+            self._tip.end_fetch(self._epoch)
+            self._epoch = None
+        if self._is_rewound:
+            self._is_rewound = False
+            self._place = EXPIRY_LO
+            self._next_row_ms = 0
+        if now_ms >= self._next_row_ms:
+            self._read_rows(now_ms)
+        return heads
+
+    def _read_rows(self, now_ms: int) -> None:
+        """Read due rows from the place on, and at their end the deadline of the one after them."""
+        lo, end = self._place, expiry_start(now_ms + 1)
+
+        def work() -> tuple[list[bytes], list[bytes]]:
+            rows = self._engine.scan_keys(lo, end, EXPIRY_ROWS_PER_READ)
+            if len(rows) == EXPIRY_ROWS_PER_READ:
+                return rows, []
+            return rows, self._engine.scan_keys(max(lo, end), EXPIRY_HI, 1)
+
+        def then(found: tuple[list[bytes], list[bytes]]) -> None:
+            rows, later = found
+            if rows:
+                self._place = rows[-1] + b"\0"
+            if len(rows) < EXPIRY_ROWS_PER_READ:
+                self._next_row_ms = split_expiry(later[0])[0] if later else NEVER_MS
+            for row in rows:
+                row_at, generation, user_key = split_expiry(row)
+                head = head_key(self._tip, generation, user_key)
+                self._due.append(_Due(row, row_at, generation, user_key, head))
+
+        self._read.submit(work, then)
+
+    def _read_heads(self) -> bool:
+        """Start to read the heads that are not in memory; False when none is missing."""
+        missing = [due.head for due in self._due if head_deadline(self._tip, due.head) is None]
+        if not missing:
+            return False
+        # What changes from here on stays in the tip, so what is read counts unless it is there.
+        self._epoch = self._tip.begin_fetch()
+
+        def then(found: list[bytes | None]) -> None:
+            self._envelopes = dict(zip(missing, found, strict=True))
+
+        self._read.submit(lambda: self._engine.get_many(missing), then)
+        return True
+
+    def _judge(self, now_ms: int) -> list[ExpiredHead]:
+        """Decide on every due row; return the heads to expire."""
+        heads: list[ExpiredHead] = []
+        rows: list[Row] = []
+        envelopes = self._envelopes or {}
+        for due in self._due:
+            envelope = None
+            deadline = head_deadline(self._tip, due.head)
+            if deadline is None and due.head in envelopes:
+                envelope = envelopes[due.head]
+                deadline = stored_deadline(envelope)[1] if envelope is not None else 0
+            if deadline is None or deadline == UNDECIDED:
+                self._is_rewound = True  # evicted since, or not durable yet: again, from the start
+            elif deadline == 0:
+                forget_row(self._tip, due.head, due.row_at)
+                rows.append((due.row, None))
+                self.rows_dropped += 1
+            elif deadline <= now_ms:
+                if envelope is not None:
+                    self._tip.install(due.head, envelope)
+                heads.append((due.generation, due.user_key))
+            else:
+                rows += self._refile(due, deadline, envelope)
+                self.rows_refiled += 1
+        self._due = []
+        self._envelopes = None
+        if rows:
+            self._write.submit(lambda: self._engine.write(rows))
+        return heads
+
+    def _refile(self, due: _Due, deadline: int, envelope: bytes | None) -> list[Row]:
+        """Return the rows that move an expiry row to its head's deadline, all in one write."""
+        rows: list[Row] = [
+            (expiry_key(deadline, due.generation, due.user_key), b""),
+            (due.row, None),
+        ]
+        if envelope is None:
+            refile(self._tip, due.head)
+        else:
+            # The tip has nothing of this head, so the stored one is the newest; and a later slice
+            # with a newer one is written after this.
+            rows.append((due.head, with_row_at(envelope, deadline)))
+        return rows

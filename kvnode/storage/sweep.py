@@ -1,0 +1,220 @@
+"""The sweeper: frees what dead generations and dead large values occupy.
+
+Its work list are the trash records, written by the entry that killed something (hard case 10).
+Trash is taken when its death is committed, durable and below every pin, so nobody can ask for it
+again. A trash record goes, through the log, only when the deletions are durable in LevelDB, that
+is after a checkpoint that began behind them: a crash before that finds the record and goes on.
+
+A dead generation first waits for a checkpoint. Then all of it is in LevelDB with its last word,
+the memory may be freed at once, and the heads found there name no value that lives on elsewhere
+under another key (MOVE takes a value along into another generation).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from kvnode._core.keys import GENERATION, head_end, head_start
+from kvnode._core.tip import Tip
+from kvnode._core.upkeep import (
+    dead_heads,
+    free_generation,
+    kill_chunks,
+    kill_generation,
+    trash,
+)
+from kvnode.base.limits import (
+    CHUNK_BYTES,
+    SWEEP_BUCKETS_PER_STEP,
+    SWEEP_KNOWN_MAX,
+    SWEEP_META_PER_STEP,
+    SWEEP_ROWS_PER_STEP,
+)
+from kvnode.storage.checkpoint import Checkpointer
+from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor, Slot
+from kvnode.storage.local import HighWater
+
+Row = tuple[bytes, bytes]
+
+
+class Stage(Enum):
+    """What is left to do for a dead generation."""
+
+    CHECKPOINT = auto()  # wait until LevelDB has the last word
+    MEMORY = auto()
+    ROWS = auto()
+
+
+@dataclass(slots=True)
+class _Chunks:
+    """A dead value; its chunks before number `at` are deleted."""
+
+    id: int
+    count: int
+    at: int = 0
+
+
+@dataclass(slots=True)
+class _Generation:
+    """A dead generation; heads below `place` are deleted."""
+
+    id: int
+    barrier: int  # number of the checkpoint to wait for
+    stage: Stage
+    place: bytes
+
+
+class TrashSweeper:
+    """Sweeps a bounded piece per step(); one call in flight.
+
+    writer: the executor through which all writes to the engine go, in order.
+    orphans: generations that nothing names, left by a log that was replayed behind their end.
+    is_staged: whether a value is being written by a command that has not published it yet.
+    """
+
+    def __init__(
+        self,
+        tip: Tip,
+        engine: Engine,
+        writer: Executor,
+        checkpointer: Checkpointer,
+        high_water: HighWater,
+        *,
+        orphans: list[int],
+        is_staged: Callable[[int], bool],
+    ) -> None:
+        self._tip = tip
+        self._engine = engine
+        self._slot = Slot(writer)
+        self._checkpointer = checkpointer
+        self._high_water = high_water
+        self._is_staged = is_staged
+        self._known: set[int] = set()  # ids that wait or are worked on below
+        self._values: deque[_Chunks] = deque()
+        self._generations: deque[_Generation] = deque()
+        self._heads: list[bytes] | None = None  # rows to delete once `_values` is empty
+        self._swept: deque[tuple[int, int]] = deque()  # (checkpoint to wait for, id)
+        self._looked_at = 0  # hash of the next meta record to look at
+        self.rows_deleted = 0
+        for generation in orphans:
+            self._add_generation(generation)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether memory waits for a checkpoint to begin."""
+        return any(
+            dead.stage is Stage.CHECKPOINT and dead.barrier > self._checkpointer.begun
+            for dead in self._generations
+        )
+
+    def step(self, durable_index: int) -> list[int]:
+        """Do a piece of work; return ids whose trash records may go: untrash() them in this pass.
+
+        durable_index: the newest entry committed and synced here, that of tip.durable or later.
+        Raises StorageIOError or CorruptionError when a call failed: the node stops.
+        """
+        self._look_for_trash()
+        if self._slot.is_free:
+            if self._values or self._heads:
+                self._delete_rows(durable_index)
+            elif self._generations:
+                self._sweep_generation(self._generations[0])
+        gone = []
+        while self._swept and self._swept[0][0] <= self._checkpointer.finished:
+            gone.append(self._swept.popleft()[1])
+        self._known.difference_update(gone)
+        return gone
+
+    def statistics(self) -> dict[str, int]:
+        """Counters for INFO."""
+        return {"sweeping": len(self._known), "swept_rows": self.rows_deleted}
+
+    def _look_for_trash(self) -> None:
+        if len(self._known) >= SWEEP_KNOWN_MAX:
+            return
+        found, looked_at = trash(self._tip, self._looked_at, SWEEP_META_PER_STEP)
+        self._looked_at = looked_at or 0
+        for dead, kind, length in found:
+            if dead in self._known or self._is_staged(dead):
+                continue
+            if kind == GENERATION:
+                self._add_generation(dead)
+            else:
+                self._known.add(dead)
+                self._values.append(_Chunks(dead, chunk_count(length)))
+
+    def _add_generation(self, generation: int) -> None:
+        kill_generation(self._tip, generation)
+        self._known.add(generation)
+        self._generations.append(
+            _Generation(
+                generation,
+                self._next_checkpoint(),
+                Stage.CHECKPOINT,
+                head_start(generation, 0),
+            )
+        )
+
+    def _next_checkpoint(self) -> int:
+        """Return the number of the first checkpoint that begins after now."""
+        return self._checkpointer.begun + 1
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def _delete_rows(self, durable_index: int) -> None:
+        """Write one batch of deletions: chunks first, the heads that led to them in the last."""
+        keys: list[bytes] = []
+        left = SWEEP_ROWS_PER_STEP
+        while self._values and left > 0:
+            value = self._values[0]
+            count = min(left, value.count - value.at)
+            keys += kill_chunks(self._tip, value.id, value.at, count)
+            value.at += count
+            left -= max(count, 1)
+            if value.at == value.count:
+                self._values.popleft()
+                if value.id in self._known:
+                    self._swept.append((self._next_checkpoint(), value.id))
+        if not self._values and self._heads:
+            keys += self._heads
+            self._heads = None
+        self.rows_deleted += len(keys)
+        mark = self._high_water.row(durable_index)
+        rows = [(key, None) for key in keys]
+        self._slot.submit(lambda: self._engine.write([mark, *rows]))
+
+    # -- generations ------------------------------------------------------------------------------
+
+    def _sweep_generation(self, dead: _Generation) -> None:
+        match dead.stage:
+            case Stage.CHECKPOINT:
+                if self._checkpointer.finished >= dead.barrier:
+                    dead.stage = Stage.MEMORY
+                elif len(self._generations) > 1:
+                    self._generations.rotate(-1)
+            case Stage.MEMORY:
+                if free_generation(self._tip, dead.id, SWEEP_BUCKETS_PER_STEP):
+                    dead.stage = Stage.ROWS
+            case Stage.ROWS:
+                self._read_heads(dead)
+
+    def _read_heads(self, dead: _Generation) -> None:
+        lo, hi = dead.place, head_end(dead.id)
+
+        def then(rows: list[Row]) -> None:
+            if not rows:
+                self._generations.remove(dead)
+                self._swept.append((self._next_checkpoint(), dead.id))
+                return
+            dead.place = rows[-1][0] + b"\0"
+            self._heads, values = dead_heads(rows)
+            self._values.extend(_Chunks(id_, chunk_count(length)) for id_, length in values)
+
+        self._slot.submit(lambda: self._engine.scan(lo, hi, SWEEP_ROWS_PER_STEP), then)
+
+
+def chunk_count(length: int) -> int:
+    """Return how many chunks a value of `length` bytes has."""
+    return -(-length // CHUNK_BYTES)
