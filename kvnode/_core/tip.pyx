@@ -530,7 +530,7 @@ cdef class Tip:
             key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
         self.prune(e)
         old = v.older
-        while old != NULL:
+        while old != NULL and e.table != self.meta:     # those are read at the tip only
             if old.type != T_NONE:
                 row = history_value(e, old, until)
                 rows.append((history_key(e, old.commit_ts), row))
@@ -542,6 +542,7 @@ cdef class Tip:
             rows.append((key, None))    # of a dead head only what leads to its chunks matters
             return written
         if v.expire_at:
+            self.file_deadline(e, v.expire_at)  # a version after it may have moved the row out
             row = expiry_row(e)
             rows.append((row, b""))
             written += len(row)

@@ -186,7 +186,7 @@ def forget_row(Tip tip not None, bytes key not None, uint64_t row_at):
     cdef Slice rest
     cdef uint64_t hash
     cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
-    if e != NULL and e.row_at == row_at:
+    if e != NULL and e.row_at == row_at and e.newest.expire_at == 0:
         e.row_at = 0
 
 

@@ -21,7 +21,9 @@ INLINE_BYTES_MAX = 32 * KIB  # a longer string lives in chunks
 # -- LevelDB ------------------------------------------------------------------------------------
 ENGINE_WRITE_BUFFER_BYTES = 32 * MIB  # of each of LevelDB's two memtables
 ENGINE_BLOCK_BYTES = 4 * KIB
-ENGINE_CACHE_BYTES = 32 * MIB  # uncompressed blocks
+ENGINE_CACHE_BYTES = 32 * MIB  # uncompressed blocks, unless maxmemory says otherwise
+ENGINE_CACHE_BYTES_MIN = 4 * MIB
+ENGINE_CACHE_BYTES_MAX = 256 * MIB
 ENGINE_BLOOM_BITS = 10  # per key: 1 % of misses read a block
 ENGINE_OPEN_FILES_MAX = 512
 ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
@@ -45,6 +47,7 @@ CONFIG_INCLUDES_MAX = 16  # files that include each other
 # -- checkpoints and other work on the store ----------------------------------------------------
 CHECKPOINT_SLICE_RECORDS = 500  # rows of one write: about 0.3 ms of the sequencer's time
 CHECKPOINT_SLICE_BYTES = 2 * MIB
+CHECKPOINT_AGE_MS = 60_000  # dirty records get into LevelDB at the latest after this
 FETCH_KEYS_PER_CALL = 256  # records read by one call on a reader thread
 FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range

@@ -58,7 +58,9 @@ def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry])
             "entries are missing. Restore the data directory from a backup"
         )
     tip.watermark = tip.durable = last.commit_ts
-    for generation in tip.generation_ids():
+    for generation in database_generations(tip):
+        if generation is None:
+            continue
         if not engine.scan_keys(head_start(generation, 0), head_end(generation), 1):
             tip.set_resident(generation, True)
     ids = meta_value(tip, IDS_COUNTER)

@@ -8,14 +8,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from kvnode._core.keys import split_head
 
-from kvnode.base.errors import CorruptionError
+from kvnode.base.errors import CorruptionError, InvariantError
 from kvnode.storage.fetch import Fetcher
 from kvnode.storage.local import HighWater, open_facts
 from kvnode.storage.memory import MemoryEngine
+from kvnode.storage.sweep import Stage, TrashSweeper
 from tests.support.storage_rig import CHUNKED, HASH_KEY, IDENTITY, Bugs, Rig, string_value
 
 NAMES = [b"k%d" % i for i in range(12)]
-SEEDS = 90  # random runs; each planted bug must be found within them
+SEEDS = 600  # random runs; each planted bug must be found within them
 STEPS = 200
 
 
@@ -216,9 +217,9 @@ StorageMachine.TestCase.settings = settings(
 TestStorage = StorageMachine.TestCase
 
 
-@pytest.mark.parametrize("first_seed", range(0, SEEDS, 30))
+@pytest.mark.parametrize("first_seed", range(0, SEEDS, 300))
 def test_random_walks(first_seed):
-    for seed in range(first_seed, first_seed + 30):
+    for seed in range(first_seed, first_seed + 300):
         Walk(Rig(), random.Random(seed)).run(STEPS)
 
 
@@ -254,11 +255,28 @@ class EarlyRelease(Fetcher):
         super().release(fetch)
 
 
+class HastySweeper(TrashSweeper):
+    """Reads the heads of a dead generation before LevelDB has the last word on them."""
+
+    def _add_generation(self, generation: int) -> None:
+        super()._add_generation(generation)
+        self._generations[-1].stage = Stage.ROWS
+
+
+class ForgetfulSweeper(TrashSweeper):
+    """Takes trash records away before the deletions are durable."""
+
+    def _next_checkpoint(self) -> int:
+        return 0
+
+
 PLANTED = {
     "A is a speculative index": lambda: Rig(bugs=Bugs(is_at_speculative=True)),
     "no compaction before A": lambda: Rig(engine=NoCompaction(log_file_bytes=300)),
     "H is not stored": lambda: Rig(bugs=Bugs(high_water=NoHighWater)),
     "a fetched absence hides a write": lambda: Rig(bugs=Bugs(fetcher=EarlyRelease)),
+    "a dead generation is read too early": lambda: Rig(bugs=Bugs(sweeper=HastySweeper)),
+    "trash is forgotten too early": lambda: Rig(bugs=Bugs(sweeper=ForgetfulSweeper)),
 }
 
 
@@ -267,6 +285,6 @@ def test_planted_bug_is_found(bug):
     for seed in range(SEEDS):
         try:
             Walk(PLANTED[bug](), random.Random(seed)).run(STEPS)
-        except (AssertionError, CorruptionError):
+        except (AssertionError, CorruptionError, InvariantError):
             return
     pytest.fail(f"{bug}: not found in {SEEDS} walks")

@@ -21,6 +21,7 @@ from kvnode._core.upkeep import (
     stored_value,
 )
 
+from kvnode._core import invariants
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
 from kvnode.storage.expiry import ExpirySweeper
@@ -93,8 +94,12 @@ def trash_key(dead: int) -> bytes:
     return b"T" + u64(dead)
 
 
-def generation_record(generation: int, keys: int = 0) -> bytes:
-    return put(b"G" + u64(generation), u64(keys) + u64(0))
+def generation_record(generation: int, state: State) -> bytes:
+    """The counts of a generation's keys and of those with a deadline."""
+    prefix = b"H" + u64(generation)
+    deadlines = [deadline_of(value) for key, value in state.items() if key[:9] == prefix]
+    counts = u64(len(deadlines)) + u64(sum(map(bool, deadlines)))
+    return put(b"G" + u64(generation), counts)
 
 
 def database_record(db: int, generation: int) -> bytes:
@@ -140,8 +145,7 @@ class Rig:
         self.next_id = GENERATION + 1
         self.now_ms = 1_000_000
         self.start()
-        first = database_record(0, GENERATION) + generation_record(GENERATION)
-        self.apply(first + put(b"Nids", u64(2)), {})
+        self.apply(database_record(0, GENERATION) + put(b"Nids", u64(self.next_id)), {})
         self.sync()
 
     # -- start and end ----------------------------------------------------------------------------
@@ -199,12 +203,13 @@ class Rig:
 
     def apply(self, payload: bytes, changes: dict[bytes, bytes | None]) -> None:
         """Commit an entry that makes `changes` to the records a reader may see."""
-        state = dict(self.states[self.last_index])
+        state = dict(self.state)
         for key, value in changes.items():
             if value is None:
                 state.pop(key, None)
             else:
                 state[key] = value
+        payload += generation_record(self.generation, state)
         index = self.last_index + 1
         self.log.append(Entry(index, index * TS_STEP, payload))
         self.states.append(state)
@@ -261,11 +266,13 @@ class Rig:
         source = self.key(kept or b"")
         self.next_id += 1
         self.generation = new
-        payload = database_record(0, new) + generation_record(new)
+        payload = database_record(0, new)
         payload += put(trash_key(old), b"G") + put(b"Nids", u64(self.next_id))
         changes: dict[bytes, bytes | None] = dict.fromkeys(self.state)
         if moved is not None:
             payload += delete(source) + put(self.key(kept or b""), moved)
+            left = {key: value for key, value in self.state.items() if key != source}
+            payload += generation_record(old, left)
             id_ = value_id_of(moved)
             for key in list(changes):
                 if key[:1] == b"C" and key[1:9] == u64(id_ or 0):
@@ -409,6 +416,7 @@ class Rig:
 
     def check_now(self) -> None:
         """Everything reads as the newest applied entry says."""
+        invariants.check(self.tip)
         keys = self.reachable(self.generation) | self.state.keys()
         self.require(list(keys))
         for key in keys:
