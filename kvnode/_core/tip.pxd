@@ -176,8 +176,6 @@ cdef class Tip:
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
     cdef int note_evicted(self, Table* table, uint64_t hash) except -1
     cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0
-    cdef int free_table_step(self, Table* table, size_t steps) except -1
-    cdef int drop_table(self, Table* table) except -1
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL
 
@@ -197,6 +195,19 @@ cdef inline size_t entry_bytes(size_t key_len) noexcept nogil:
     return sizeof(Entry) + key_len + ALLOCATION_OVERHEAD_BYTES
 
 
+cdef inline size_t bucket_of(Segment* segment, uint64_t hash) noexcept nogil:
+    return (hash << segment.depth) >> (64 - segment.bucket_bits)
+
+
+cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
+    """Move at[0] to the first hash of the following bucket; False past the last one."""
+    cdef uint64_t width = <uint64_t>1 << (64 - segment.depth - segment.bucket_bits)
+    cdef uint64_t following = (at[0] & ~(width - 1)) + width
+    at[0] = following
+    return following != 0
+
+
+cdef void free_table(Table* table) noexcept
 cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil

@@ -624,41 +624,6 @@ cdef class Tip:
             e = following
         return dropped
 
-    cdef int free_table_step(self, Table* table, size_t steps) except -1:
-        """Free the entries of about `steps` buckets of a dead table; 1 when nothing is left of it.
-
-        Entries of which LevelDB does not have the last word stay until a later round.
-        """
-        cdef Segment* segment
-        cdef Entry* e
-        cdef Entry* following
-        ASSERT(table.dead)
-        while steps > 0 and table.entries > 0:
-            steps -= 1
-            segment = table.directory[
-                0 if table.depth == 0 else table.freed_hash >> (64 - table.depth)]
-            e = segment.buckets[bucket_of(segment, table.freed_hash)]
-            while e != NULL:
-                following = e.next
-                if e.flags & (E_DIRTY | E_FLUSHING) == 0 and e.clean_since < self.fetch_oldest:
-                    self.remove(e)
-                e = following
-            next_bucket(segment, &table.freed_hash)
-        return 1 if table.entries == 0 else 0
-
-    cdef int drop_table(self, Table* table) except -1:
-        """Forget an empty dead table."""
-        cdef size_t i
-        ASSERT(table.dead and table.entries == 0)
-        for i in range(self.generations.size()):
-            if self.generations[i] == table:
-                self.generations.erase(self.generations.begin() + i)
-                self.clock_table = 0
-                self.clock_hash = 0
-                free_table(table)
-                return 0
-        return 0
-
     # -- ordered reads --------------------------------------------------------------------------
 
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
@@ -765,18 +730,6 @@ cdef void free_table(Table* table) noexcept:
     del table.filter
     free(table.directory)
     free(table)
-
-
-cdef inline size_t bucket_of(Segment* segment, uint64_t hash) noexcept nogil:
-    return (hash << segment.depth) >> (64 - segment.bucket_bits)
-
-
-cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
-    """Move at[0] to the first hash of the following bucket; False past the last one."""
-    cdef uint64_t width = <uint64_t>1 << (64 - segment.depth - segment.bucket_bits)
-    cdef uint64_t following = (at[0] & ~(width - 1)) + width
-    at[0] = following
-    return following != 0
 
 
 cdef int grow_segment(Table* table, uint64_t hash) except -1:

@@ -12,8 +12,9 @@ from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_TRASH, put_chunk_key,
     put_expiry_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
-    DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Table, Tip, Version,
-    open_envelope, put_record_value, record_value_bytes, version_at)
+    DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Segment, Table, Tip,
+    Version, bucket_of, free_table, next_bucket, open_envelope, put_record_value,
+    record_value_bytes, version_at)
 
 from kvnode.base.errors import CorruptionError
 
@@ -114,6 +115,11 @@ def with_row_at(bytes envelope not None, uint64_t row_at):
 
 # -- expiry -------------------------------------------------------------------------------------
 
+def deadline_due(Tip tip not None, uint64_t now_ms):
+    """Whether due_heads() has something to take."""
+    return tip.deadlines.due(now_ms)
+
+
 def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
     """Take up to `limit` deadlines that are due; return the heads past theirs.
 
@@ -122,6 +128,7 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
     cdef list heads = []
     cdef Deadline due
     cdef Table* table
+    cdef Segment* segment
     cdef Entry* e
     while limit > 0 and tip.deadlines.due(now_ms):
         limit -= 1
@@ -130,9 +137,8 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
         table = tip.generation(due.generation)
         if table == NULL or table.dead:
             continue
-        e = table.directory[
-            0 if table.depth == 0 else due.hash >> (64 - table.depth)
-        ].buckets[bucket_of(table, due.hash)]
+        segment = table.directory[0 if table.depth == 0 else due.hash >> (64 - table.depth)]
+        e = segment.buckets[bucket_of(segment, due.hash)]
         while e != NULL:
             if e.hash == due.hash and e.newest.expire_at and e.newest.expire_at <= now_ms:
                 heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
@@ -142,11 +148,6 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
                     tip.file_deadline(e, e.newest.expire_at)
             e = e.next
     return heads
-
-
-cdef inline size_t bucket_of(Table* table, uint64_t hash) noexcept nogil:
-    cdef size_t i = 0 if table.depth == 0 else hash >> (64 - table.depth)
-    return (hash << table.directory[i].depth) >> (64 - table.directory[i].bucket_bits)
 
 
 def head_deadline(Tip tip not None, bytes key not None):
@@ -231,14 +232,44 @@ def kill_generation(Tip tip not None, uint64_t id):
 
 
 def free_generation(Tip tip not None, uint64_t id, size_t buckets):
-    """Free about `buckets` buckets of a killed generation; True when nothing is left of it."""
+    """Free about `buckets` buckets of a killed generation; True when nothing is left of it.
+
+    Entries of which LevelDB does not have the last word stay until a later round.
+    """
     cdef Table* table = tip.generation(id)
+    cdef Segment* segment
+    cdef Entry* e
+    cdef Entry* following
     if table == NULL:
         return True
-    if tip.free_table_step(table, buckets) == 0:
-        return False
-    tip.drop_table(table)
-    return True
+    ASSERT(table.dead)
+    while buckets > 0 and table.entries > 0:
+        buckets -= 1
+        segment = table.directory[
+            0 if table.depth == 0 else table.freed_hash >> (64 - table.depth)]
+        e = segment.buckets[bucket_of(segment, table.freed_hash)]
+        while e != NULL:
+            following = e.next
+            if e.flags & (E_DIRTY | E_FLUSHING) == 0 and e.clean_since < tip.fetch_oldest:
+                tip.remove(e)
+            e = following
+        next_bucket(segment, &table.freed_hash)
+    if table.entries == 0:
+        forget_table(tip, table)
+        return True
+    return False
+
+
+cdef int forget_table(Tip tip, Table* table) except -1:
+    cdef size_t i
+    for i in range(tip.generations.size()):
+        if tip.generations[i] == table:
+            tip.generations.erase(tip.generations.begin() + i)
+            tip.clock_table = 0
+            tip.clock_hash = 0
+            free_table(table)
+            return 0
+    return 0
 
 
 def kill_chunks(Tip tip not None, uint64_t value_id, uint32_t first, uint32_t count):

@@ -21,6 +21,7 @@ from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.messages import HardState
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.disk import OsDisk
+from kvnode.storage.engine import options_for
 from kvnode.storage.executor import Executor
 from kvnode.storage.fetch import Fetcher
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
@@ -28,6 +29,7 @@ from kvnode.storage.leveldb import LevelDBEngine
 from kvnode.storage.local import open_facts
 from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.recovery import recover
+from kvnode.txn.housekeeping import Housekeeping
 from kvnode.txn.replica import Replica
 
 SOLE_NODE = 1  # id of the only voter of a group of one
@@ -69,7 +71,7 @@ def open_data(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageIOError(f"cannot use {directory}: {error.strerror}") from error
-    engine = LevelDBEngine(str(directory / "db"))
+    engine = LevelDBEngine(str(directory / "db"), options_for(cache_bytes))
     disk = OsDisk()
     facts = open_facts(engine, identity=os.urandom(16), hash_key=os.urandom(16))
     hard_state = _open_hard_state(disk, directory / "raft.state", facts.identity)
@@ -119,14 +121,22 @@ def open_data(
         recovered.last.term,
     )
     sequencer.relaxed = appendfsync != "always"
+    checkpointer = Checkpointer(
+        tip, engine, writer, last=facts.checkpoint, high_water=recovered.high_water
+    )
     replica = Replica(
         sequencer,
         raft,
         log,
-        Checkpointer(tip, engine, writer, last=facts.checkpoint, high_water=recovered.high_water),
+        checkpointer,
         Fetcher(tip, engine, readers),
         store_hard_state=hard_state.store,
         cache_bytes=cache_bytes,
+    )
+    replica.upkeep.append(
+        Housekeeping(
+            sequencer, engine, checkpointer, recovered, writer=writer, reader=readers[-1]
+        )
     )
     return Opened(
         replica, engine, log, hard_state, recovered.replayed_entries, recovered_log.is_torn

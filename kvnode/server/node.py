@@ -269,6 +269,8 @@ class Node:
 
     def _after_pass(self) -> None:
         self.replica.after_pass()
+        if self.replica.is_upkeep_due:
+            self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
         for session, args in self.sequencer.take_jobs():
             self.jobs.start(session, args)
         if self.jobs and not self._is_stepping:

@@ -15,6 +15,8 @@ from kvnode.base.limits import (
     ENGINE_BLOCK_BYTES,
     ENGINE_BLOOM_BITS,
     ENGINE_CACHE_BYTES,
+    ENGINE_CACHE_BYTES_MAX,
+    ENGINE_CACHE_BYTES_MIN,
     ENGINE_OPEN_FILES_MAX,
     ENGINE_TABLE_BYTES,
     ENGINE_WRITE_BUFFER_BYTES,
@@ -36,6 +38,14 @@ class EngineOptions:
     open_files_max: int = ENGINE_OPEN_FILES_MAX
     table_bytes: int = ENGINE_TABLE_BYTES
     is_compressed: bool = True
+
+
+def options_for(cache_bytes: int) -> EngineOptions:
+    """Return options whose memory is a small part of what the tip may use."""
+    share = min(max(cache_bytes // 16, ENGINE_CACHE_BYTES_MIN), ENGINE_CACHE_BYTES_MAX)
+    return EngineOptions(
+        cache_bytes=share, write_buffer_bytes=min(share, ENGINE_WRITE_BUFFER_BYTES)
+    )
 
 
 @dataclass(frozen=True, slots=True)

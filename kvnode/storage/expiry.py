@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kvnode._core.keys import EXPIRY, expiry_key, expiry_start, kind_bounds, split_expiry
 from kvnode._core.tip import Tip
 from kvnode._core.upkeep import (
+    deadline_due,
     due_heads,
     forget_row,
     head_deadline,
@@ -64,6 +65,12 @@ class ExpirySweeper:
     def rewind(self) -> None:
         """Rows may have come before the place: a checkpoint ended, or expiry was switched on."""
         self._is_rewound = True
+
+    def has_more(self, now_ms: int) -> bool:
+        """Whether step() would do more at once."""
+        if not (self._read.is_free and self._write.is_free):
+            return False
+        return bool(self._due) or now_ms >= self._next_row_ms or deadline_due(self._tip, now_ms)
 
     def step(self, now_ms: int) -> list[ExpiredHead]:
         """Return heads to expire through the log before the next step; in this pass.

@@ -109,6 +109,18 @@ class TrashSweeper:
             for dead in self._generations
         )
 
+    @property
+    def has_more(self) -> bool:
+        """Whether step() would do more now than look for trash."""
+        if not self._slot.is_free:
+            return False
+        if self._values or self._heads or not self._generations:
+            return bool(self._values or self._heads)
+        first = self._generations[0]
+        return first.stage is not Stage.CHECKPOINT or (
+            first.barrier <= self._checkpointer.finished
+        )
+
     def step(self, durable_index: int) -> list[int]:
         """Do a piece of work; return ids whose trash records may go: untrash() them in this pass.
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kvnode._core.sequencer import Sequencer
 from kvnode.base.limits import (
+    CHECKPOINT_AGE_MS,
     CHECKPOINT_DIRTY_SHARE,
     CHECKPOINT_LOG_BYTES,
     DIRTY_SHARE_MAX,
@@ -31,7 +32,11 @@ class Log(Protocol):
 
 
 class Upkeep(Protocol):
-    """Background work in bounded steps: the expiry sweeper, the trash sweeper."""
+    """Background work in bounded steps: see txn/housekeeping.py."""
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether it waits for a checkpoint that nobody else may ask for."""
 
     def step(self, now_ms: int) -> bool:
         """Do a little; True when there is more to do at once."""
@@ -77,6 +82,9 @@ class Replica:
         self._appended = raft.log.last_index
         self._requests: list[CheckpointRequest] = []
         self._log_bytes_at_checkpoint = 0
+        self._now_ms = 0  # of the last background()
+        self._checkpoint_began_ms = 0
+        self.is_upkeep_due = False  # a blocking call of it may have ended
         sequencer.on_stable = self._on_stable
 
     # -- Raft -----------------------------------------------------------------------------------
@@ -130,6 +138,7 @@ class Replica:
                 self.sequencer.resume(session)
             self.fetched.append(fetch)
         self._step_checkpoint()
+        self.is_upkeep_due = True
 
     def after_pass(self) -> None:
         """Sessions were parked in the pass, or ran with what was fetched for them."""
@@ -144,9 +153,11 @@ class Replica:
 
     def background(self, now_ms: int) -> bool:
         """Checkpoint, expiry, sweep: a bounded step of each, in a pass; True: there is more."""
+        self._now_ms = now_ms
+        self.is_upkeep_due = False
         self._step_checkpoint()
         more = False
-        for work in self.upkeep:
+        for work in self.upkeep if self.is_serving else ():
             more |= work.step(now_ms)
         return more
 
@@ -175,7 +186,12 @@ class Replica:
         return (
             self.tip.dirty_bytes > self.cache_bytes * CHECKPOINT_DIRTY_SHARE
             or self.sequencer.payload_bytes - self._log_bytes_at_checkpoint > CHECKPOINT_LOG_BYTES
+            or (self.tip.dirty_bytes > 0 and self._is_checkpoint_old())
+            or any(work.wants_checkpoint for work in self.upkeep)
         )
+
+    def _is_checkpoint_old(self) -> bool:
+        return self._now_ms - self._checkpoint_began_ms > CHECKPOINT_AGE_MS
 
     def _begin_checkpoint(self) -> None:
         for request in self._requests:
@@ -183,6 +199,7 @@ class Replica:
         sequencer = self.sequencer
         at = Position(sequencer.durable_index, sequencer.durable_term, self.tip.durable)
         self._log_bytes_at_checkpoint = sequencer.payload_bytes
+        self._checkpoint_began_ms = self._now_ms
         self.checkpointer.begin(at, self.view.first_unused_id)
         self.checkpointer.step(sequencer.durable_index)
 

@@ -1,0 +1,68 @@
+"""Housekeeping: the sweepers of the store, and the entries that their findings ask for.
+
+What a sweeper finds is local knowledge; what follows from it goes through the log.
+"""
+
+from kvnode._core.sequencer import Sequencer
+from kvnode.storage.checkpoint import Checkpointer
+from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor
+from kvnode.storage.expiry import ExpirySweeper
+from kvnode.storage.history import HistorySweeper
+from kvnode.storage.recovery import Recovered
+from kvnode.storage.sweep import TrashSweeper
+
+
+class Housekeeping:
+    """Expired heads, trash and history; an Upkeep of the replica.
+
+    writer: the executor of all writes to the engine; reader: one for reads.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        engine: Engine,
+        checkpointer: Checkpointer,
+        recovered: Recovered,
+        *,
+        writer: Executor,
+        reader: Executor,
+    ) -> None:
+        tip, staging = sequencer.tip, sequencer.view.staging
+        self._sequencer = sequencer
+        self._checkpointer = checkpointer
+        self._checkpoints = checkpointer.finished
+        self.expiry = ExpirySweeper(tip, engine, reader, writer)
+        self.trash = TrashSweeper(
+            tip,
+            engine,
+            writer,
+            checkpointer,
+            recovered.high_water,
+            orphans=recovered.orphans,
+            is_staged=staging.__contains__,
+        )
+        self.history = HistorySweeper(tip, engine, writer)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether memory waits for a checkpoint."""
+        return self.trash.wants_checkpoint
+
+    def step(self, now_ms: int) -> bool:
+        """Do a bounded piece of everything, in a pass; True: there is more to do at once."""
+        sequencer = self._sequencer
+        if self._checkpointer.finished != self._checkpoints:
+            self._checkpoints = self._checkpointer.finished
+            self.expiry.rewind()
+        has_more = False
+        if sequencer.view.expiry_active:
+            heads = self.expiry.step(now_ms)
+            if heads:
+                sequencer.expire_heads(heads)
+            has_more = self.expiry.has_more(now_ms)
+        for dead in self.trash.step(sequencer.durable_index):
+            sequencer.untrash(dead)
+        self.history.step()
+        return has_more or self.trash.has_more
