@@ -107,10 +107,13 @@ cdef inline bint note_missing(View view, const Slice* key) except -1:
 cdef inline bint any_missing(View view, const Args* args, int first, int step) except -1:
     """Note the keys args[first::step] that must be fetched; whether there are any.
 
-    Handlers of several keys ask this first: after it, no lookup of these keys can miss.
+    Handlers of several keys ask this first: after it, no lookup of these keys can miss, and the
+    records of the first ones are on their way from main memory.
     """
     cdef size_t before = view.missing.size()
     cdef int i = first
+    if args.n - first > step:
+        view.tip.prefetch(view.table, args.v + first, args.n - first, step)
     if view.table.resident:
         return False
     while i < args.n:

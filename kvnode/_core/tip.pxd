@@ -154,6 +154,7 @@ cdef class Tip:
 
     cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil
     cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil
+    cdef void prefetch(self, Table* table, const Slice* keys, int n, int step) noexcept nogil
     cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL
     cdef int remove(self, Entry* entry) except -1
     cdef Version* new_version(self, size_t length) except NULL

@@ -12,7 +12,11 @@ from kvnode._core.keys cimport (
 
 from kvnode.base.errors import CorruptionError
 
+cdef extern from *:
+    void prefetch_line "__builtin_prefetch"(const void* address) noexcept nogil
+
 cdef enum:
+    PREFETCH_KEYS_MAX = 32
     HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
     HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
     ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
@@ -122,6 +126,34 @@ cdef class Tip:
                 return e
             e = e.next
         return NULL
+
+    cdef void prefetch(self, Table* table, const Slice* keys, int n, int step) noexcept nogil:
+        """Bring the entries of keys[0:n:step] near, in four waves instead of key by key.
+
+        A lookup waits for memory four times: segment, bucket, entry, version. The waits of one wave
+        overlap; only PREFETCH_KEYS_MAX keys are looked at.
+        """
+        cdef uint64_t hashes[PREFETCH_KEYS_MAX]
+        cdef Segment* segments[PREFETCH_KEYS_MAX]
+        cdef Entry* entries[PREFETCH_KEYS_MAX]
+        cdef int count = 0
+        cdef int i = 0
+        while i < n and count < PREFETCH_KEYS_MAX:
+            hashes[count] = self.hash_key(keys[i].data, keys[i].len)
+            segments[count] = table.directory[
+                0 if table.depth == 0 else hashes[count] >> (64 - table.depth)]
+            prefetch_line(segments[count])
+            count += 1
+            i += step
+        for i in range(count):
+            prefetch_line(&segments[i].buckets[bucket_of(segments[i], hashes[i])])
+        for i in range(count):
+            entries[i] = segments[i].buckets[bucket_of(segments[i], hashes[i])]
+            if entries[i] != NULL:
+                prefetch_line(entries[i])
+        for i in range(count):
+            if entries[i] != NULL:
+                prefetch_line(entries[i].newest)
 
     cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL:
         """Add an entry without versions for `key`, which must be absent; give it one at once."""
