@@ -15,7 +15,7 @@ cdef int cmd_select(View view, Args* args, Reply reply) except -1:
     cdef int64_t db
     if not require_int(&args.v[1], &db, reply):
         return DONE
-    if not 0 <= db < DATABASES_MAX:
+    if not 0 <= db < view.databases_count:
         return refuse(reply, NO_SUCH_DB)
     view.session.db = <int>db
     view.table = view.tip.databases[db]
@@ -62,7 +62,7 @@ cdef int cmd_swapdb(View view, Args* args, Reply reply) except -1:
         return refuse(reply, b"ERR invalid first DB index")
     if not parse_database(&args.v[2], &b):
         return refuse(reply, b"ERR invalid second DB index")
-    if not (0 <= a < DATABASES_MAX and 0 <= b < DATABASES_MAX):
+    if not (0 <= a < view.databases_count and 0 <= b < view.databases_count):
         return refuse(reply, NO_SUCH_DB)
     if a != b:
         view.swap_databases(<int>a, <int>b)

@@ -114,7 +114,7 @@ cdef int cmd_move(View view, Args* args, Reply reply) except -1:
     cdef int there
     if not require_int(&args.v[2], &db, reply):
         return DONE
-    if not 0 <= db < DATABASES_MAX:
+    if not 0 <= db < view.databases_count:
         return refuse(reply, NO_SUCH_DB)
     if db == view.session.db:
         return refuse(reply, SAME_OBJECT)
@@ -148,7 +148,7 @@ cdef int cmd_copy(View view, Args* args, Reply reply) except -1:
             i += 1
             if not require_int(&args.v[i], &db, reply):
                 return DONE
-            if not 0 <= db < DATABASES_MAX:
+            if not 0 <= db < view.databases_count:
                 return refuse(reply, NO_SUCH_DB)
         else:
             return refuse(reply, SYNTAX)

@@ -83,6 +83,7 @@ cdef class View:
     cdef public uint64_t hits, misses, expired
     cdef vector[Staged] staged          # arguments of the running command
     cdef public set staging             # value ids whose chunks are being written by a waiting command
+    cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX
     cdef public uint64_t string_bytes_max   # proto-max-bulk-len: longest string
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef uint64_t draws                 # of RANDOMKEY, ever

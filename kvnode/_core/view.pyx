@@ -41,6 +41,7 @@ cdef class View:
         self.switches = []
         self.expiry_active = True
         self.string_bytes_max = 512 << 20
+        self.databases_count = DATABASES_MAX
 
     def __dealloc__(self):
         self.clear_missing()

@@ -136,6 +136,7 @@ class Node:
         clients.password = config["requirepass"]
         clients.protected = config["protected-mode"]
         clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
+        self.view.databases_count = config["databases"]
         self.view.string_bytes_max = config["proto-max-bulk-len"]
         for session in clients.sessions.values():
             session.parser.proto_max_bulk_bytes = config["proto-max-bulk-len"]
