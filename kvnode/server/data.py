@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kvnode.base.limits import SEGMENT_BYTES
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.messages import HardState
+from kvnode.server.failpoints import Failpoints
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.disk import OsDisk
 from kvnode.storage.engine import options_for
@@ -61,7 +62,7 @@ def open_data(
     make_dispatch: Callable[[], Dispatch],
     writer: Executor,
     readers: Sequence[Executor],
-    failpoints: Mapping[str, str],
+    failpoints: Failpoints,
 ) -> Opened:
     """Recover the node's state from `directory`, which is made if it is absent.
 
@@ -94,9 +95,7 @@ def open_data(
         id_seed=id_seed,
         mode=appendfsync,
     )
-    for name, action in failpoints.items():
-        kind, _, argument = action.partition(":")
-        log.arm_failpoint(name, kind, int(argument or 0))
+    failpoints.arm(log)
     raft = RaftCore(
         SOLE_NODE,
         [SOLE_NODE],
@@ -122,7 +121,12 @@ def open_data(
     )
     sequencer.relaxed = appendfsync != "always"
     checkpointer = Checkpointer(
-        tip, engine, writer, last=facts.checkpoint, high_water=recovered.high_water
+        tip,
+        engine,
+        writer,
+        last=facts.checkpoint,
+        high_water=recovered.high_water,
+        on_step=failpoints.reached,
     )
     replica = Replica(
         sequencer,
@@ -138,6 +142,7 @@ def open_data(
             sequencer, engine, checkpointer, recovered, writer=writer, reader=readers[-1]
         )
     )
+    replica.before_log_cut = lambda: failpoints.reached("before_log_cut")
     return Opened(
         replica, engine, log, hard_state, recovered.replayed_entries, recovered_log.is_torn
     )

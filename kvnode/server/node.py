@@ -38,6 +38,7 @@ from kvnode.server.clients import Clients
 from kvnode.server.config import Config
 from kvnode.server.data import Opened, open_data
 from kvnode.server.executor import ThreadExecutor
+from kvnode.server.failpoints import Failpoints
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.local import native_handlers
@@ -112,7 +113,7 @@ class Node:
             make_dispatch=lambda: Dispatch(build(native_handlers())),
             writer=self.writer,
             readers=self.readers,
-            failpoints=dict(point.split("=", 1) for point in self.config.failpoints),
+            failpoints=Failpoints(self.config.failpoints),
         )
 
     def _make_reactor(self) -> Reactor:

@@ -47,6 +47,7 @@ class CheckpointRequest:
     """Somebody waits for the end of a checkpoint that begins after this."""
 
     done: Callable[[bool], None]
+    index: int  # what it must cover
     started: bool = False
 
 
@@ -76,6 +77,7 @@ class Replica:
         self.checkpointer = checkpointer
         self.fetcher = fetcher
         self.cache_bytes = cache_bytes
+        self.before_log_cut: Callable[[], None] = lambda: None  # failures on purpose
         self.upkeep: list[Upkeep] = []
         self.fetched: list[Fetch] = []
         self._store_hard_state = store_hard_state
@@ -162,16 +164,18 @@ class Replica:
         return more
 
     def request_checkpoint(self, done: Callable[[bool], None]) -> bool:
-        """Have a checkpoint made of everything up to now; done(ok) when it is. True: it starts."""
-        self._requests.append(CheckpointRequest(done))
+        """Have a checkpoint made of everything up to now; done(ok) when it is. False: another
+        request is being served; this one follows."""
+        is_first = not self._requests
+        self._requests.append(CheckpointRequest(done, self.sequencer.last_index))
         self.log.sync()
-        was_running = self.checkpointer.is_running
         self._step_checkpoint()
-        return not was_running
+        return is_first
 
     def _step_checkpoint(self) -> None:
         record = self.checkpointer.step(self.sequencer.durable_index)
         if record is not None:
+            self.before_log_cut()
             self.log.cut(record.at.index)
             finished = [request for request in self._requests if request.started]
             self._requests = [request for request in self._requests if not request.started]
@@ -182,7 +186,7 @@ class Replica:
 
     def _wants_checkpoint(self) -> bool:
         if self._requests:
-            return self.sequencer.durable_index >= self.sequencer.committed
+            return self.sequencer.durable_index >= self._requests[0].index
         return (
             self.tip.dirty_bytes > self.cache_bytes * CHECKPOINT_DIRTY_SHARE
             or self.sequencer.payload_bytes - self._log_bytes_at_checkpoint > CHECKPOINT_LOG_BYTES
@@ -194,9 +198,9 @@ class Replica:
         return self._now_ms - self._checkpoint_began_ms > CHECKPOINT_AGE_MS
 
     def _begin_checkpoint(self) -> None:
-        for request in self._requests:
-            request.started = True
         sequencer = self.sequencer
+        for request in self._requests:
+            request.started = request.index <= sequencer.durable_index
         at = Position(sequencer.durable_index, sequencer.durable_term, self.tip.durable)
         self._log_bytes_at_checkpoint = sequencer.payload_bytes
         self._checkpoint_began_ms = self._now_ms
@@ -214,7 +218,7 @@ class Replica:
             **self.tip.statistics(),
             **self.fetcher.statistics(),
             "checkpoints": self.checkpointer.finished,
-            "checkpoint_running": int(self.checkpointer.is_running),
+            "checkpoint_running": int(bool(self._requests)),  # as asked for, see BGSAVE
             "checkpoint_index": self.checkpointer.last.at.index,
             "checkpoint_rows": self.checkpointer.rows_written,
         }
