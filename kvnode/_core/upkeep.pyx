@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_TRASH, put_chunk_key,
+    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_TRASH, put_chunk_key,
     put_expiry_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Segment, Table, Tip,
@@ -44,6 +44,19 @@ def database_generations(Tip tip not None):
     """Return the generation id of each database, None where it has none yet."""
     return [tip.databases[i].id if tip.databases[i] != NULL else None
             for i in range(DATABASES_MAX)]
+
+
+def generation_at(Tip tip not None, uint8_t database, uint64_t commit_ts):
+    """Return the generation id of a database as a pin sees it, 0 if it had none."""
+    cdef char key[2]
+    cdef Entry* e
+    cdef Version* v = NULL
+    key[0] = K_DATABASE
+    key[1] = <char>database
+    e = tip.find(tip.meta, tip.hash_key(key, 2), key, 2)
+    if e != NULL:
+        v = version_at(e, commit_ts)
+    return 0 if v == NULL else get_be64(v.data)
 
 
 def head_key(Tip tip not None, uint64_t generation, bytes user_key not None):

@@ -27,7 +27,7 @@ ENGINE_CACHE_BYTES_MAX = 256 * MIB
 ENGINE_BLOOM_BITS = 10  # per key: 1 % of misses read a block
 ENGINE_OPEN_FILES_MAX = 512
 ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
-COMPACTION_STEP_BYTES = 64 * MIB  # tables rewritten by one step of a compaction on request
+COMPACTION_STEP_BYTES = 32 * MIB  # tables rewritten by one step of a compaction on request
 
 # -- threads ------------------------------------------------------------------------------------
 EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at a time

@@ -141,6 +141,9 @@ class Statistics:
     used_memory_startup: int = 0
     used_memory_clients: int = 0
     tip_bytes: int = 0
+    leveldb_bytes: int = 0
+    leveldb_level0_files: int = 0
+    trash_being_swept: int = 0
     tip_records: int = 0
     total_system_memory: int = 0
     batches: int = 0

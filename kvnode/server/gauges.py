@@ -53,6 +53,7 @@ class Gauges:
         counts = {key: value - self._base.get(key, 0) for key, value in self._totals().items()}
         replica = node.replica.statistics()
         log = node.opened.log.statistics()
+        engine = node.opened.engine.statistics()
         watched, watching = node.view.watches.counts()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         thread = resource.getrusage(resource.RUSAGE_THREAD)
@@ -81,6 +82,9 @@ class Gauges:
             used_memory_rss=rss,
             used_memory_startup=self._startup_bytes,
             tip_bytes=replica["bytes"],
+            leveldb_bytes=engine.table_bytes,
+            leveldb_level0_files=engine.level0_files,
+            trash_being_swept=replica["sweeping"],
             tip_records=replica["records"],
             total_system_memory=PAGE_BYTES * os.sysconf("SC_PHYS_PAGES"),
             batches=replica["entries"],

@@ -405,6 +405,9 @@ def own(view: ViewContext) -> str:
             ("log_unsynced_bytes", s.log_unsynced_bytes),
             ("log_fsyncs", s.fsyncs),
             ("checkpoint_index", s.checkpoint_index),
+            ("leveldb_bytes", s.leveldb_bytes),
+            ("leveldb_level0_files", s.leveldb_level0_files),
+            ("trash_being_swept", s.trash_being_swept),
         ],
     )
 

@@ -271,8 +271,10 @@ class Node:
 
     def _after_pass(self) -> None:
         self.replica.after_pass()
-        if self.replica.is_upkeep_due:
-            self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
+        if self.replica.is_upkeep_due and self.reactor.run_pass(
+            lambda: self.replica.background(self.reactor.now())
+        ):
+            os.eventfd_write(self._wake_fd, 1)
         for session, args in self.sequencer.take_jobs():
             self.jobs.start(session, args)
         if self.jobs and not self._is_stepping:

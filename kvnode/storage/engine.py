@@ -99,14 +99,6 @@ class Engine(Reader, Protocol):
         """Release the directory. What was not made durable may be lost."""
 
 
-def delete_step(engine: Engine, lo: bytes, hi: bytes | None, limit: int) -> bytes | None:
-    """Delete up to `limit` rows of [lo, hi); return where to go on, None when none are left."""
-    keys = engine.scan_keys(lo, hi, limit)
-    if keys:
-        engine.write([(key, None) for key in keys])
-    return keys[-1] + b"\0" if len(keys) == limit else None
-
-
 def compaction_ranges(
     engine: Engine, lo: bytes, hi: bytes, bytes_max: int
 ) -> Iterator[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ under another key (MOVE takes a value along into another generation).
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from kvnode._core.keys import GENERATION, head_end, head_start
@@ -26,13 +26,14 @@ from kvnode._core.upkeep import (
 )
 from kvnode.base.limits import (
     CHUNK_BYTES,
+    COMPACTION_STEP_BYTES,
     SWEEP_BUCKETS_PER_STEP,
     SWEEP_KNOWN_MAX,
     SWEEP_META_PER_STEP,
     SWEEP_ROWS_PER_STEP,
 )
 from kvnode.storage.checkpoint import Checkpointer
-from kvnode.storage.engine import Engine
+from kvnode.storage.engine import Engine, compaction_ranges
 from kvnode.storage.executor import Executor, Slot
 from kvnode.storage.local import HighWater
 
@@ -45,6 +46,7 @@ class Stage(Enum):
     CHECKPOINT = auto()  # wait until LevelDB has the last word
     MEMORY = auto()
     ROWS = auto()
+    COMPACT = auto()  # its tables hold only what is deleted: give the disk back
 
 
 @dataclass(slots=True)
@@ -58,12 +60,16 @@ class _Chunks:
 
 @dataclass(slots=True)
 class _Generation:
-    """A dead generation; heads below `place` are deleted."""
+    """A dead generation; heads below `place` are deleted.
+
+    ranges: of keys, still to be compacted.
+    """
 
     id: int
     barrier: int  # number of the checkpoint to wait for
     stage: Stage
     place: bytes
+    ranges: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 class TrashSweeper:
@@ -117,9 +123,7 @@ class TrashSweeper:
         if self._values or self._heads or not self._generations:
             return bool(self._values or self._heads)
         first = self._generations[0]
-        return first.stage is not Stage.CHECKPOINT or (
-            first.barrier <= self._checkpointer.finished
-        )
+        return first.stage is not Stage.CHECKPOINT or (first.barrier <= self._checkpointer.finished)
 
     def step(self, durable_index: int) -> list[int]:
         """Do a piece of work; return ids whose trash records may go: untrash() them in this pass.
@@ -211,20 +215,36 @@ class TrashSweeper:
                     dead.stage = Stage.ROWS
             case Stage.ROWS:
                 self._read_heads(dead)
+            case Stage.COMPACT if dead.ranges:
+                lo, hi = dead.ranges.pop()
+                self._slot.submit(lambda: self._engine.compact_range(lo, hi))
+            case Stage.COMPACT:
+                self._generations.remove(dead)
+                self._swept.append((self._next_checkpoint(), dead.id))
 
     def _read_heads(self, dead: _Generation) -> None:
         lo, hi = dead.place, head_end(dead.id)
 
         def then(rows: list[Row]) -> None:
             if not rows:
-                self._generations.remove(dead)
-                self._swept.append((self._next_checkpoint(), dead.id))
+                self._measure(dead)
                 return
             dead.place = rows[-1][0] + b"\0"
             self._heads, values = dead_heads(rows)
             self._values.extend(_Chunks(id_, chunk_count(length)) for id_, length in values)
 
         self._slot.submit(lambda: self._engine.scan(lo, hi, SWEEP_ROWS_PER_STEP), then)
+
+    def _measure(self, dead: _Generation) -> None:
+        lo, hi = head_start(dead.id, 0), head_end(dead.id)
+
+        def then(ranges: list[tuple[bytes, bytes]]) -> None:
+            dead.ranges = ranges
+            dead.stage = Stage.COMPACT
+
+        self._slot.submit(
+            lambda: list(compaction_ranges(self._engine, lo, hi, COMPACTION_STEP_BYTES)), then
+        )
 
 
 def chunk_count(length: int) -> int:

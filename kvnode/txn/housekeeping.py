@@ -66,3 +66,12 @@ class Housekeeping:
             sequencer.untrash(dead)
         self.history.step()
         return has_more or self.trash.has_more
+
+    def statistics(self) -> dict[str, int]:
+        """Return counters for INFO."""
+        return {
+            **self.trash.statistics(),
+            "expiry_rows_dropped": self.expiry.rows_dropped,
+            "expiry_rows_refiled": self.expiry.rows_refiled,
+            "history_rows_dropped": self.history.rows_deleted,
+        }

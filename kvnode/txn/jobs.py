@@ -11,6 +11,7 @@ from typing import Any
 from kvnode._core.glob import matches
 from kvnode._core.lcs import LcsJob
 from kvnode._core.session import Session
+from kvnode._core.upkeep import generation_at
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
@@ -71,7 +72,7 @@ class KeysJob:
 
     def _open(self, replica: Replica, engine: Engine) -> None:
         self._pin = replica.tip.pin()
-        self._generation = replica.tip.current_generation(self.session.db)
+        self._generation = generation_at(replica.tip, self.session.db, self._pin)
         self._reader = SnapshotReader(replica.tip, engine, self._pin, self._pin >> 16)
 
     def _read(self, page: PendingPage, executor: Executor) -> None:

@@ -41,6 +41,9 @@ class Upkeep(Protocol):
     def step(self, now_ms: int) -> bool:
         """Do a little; True when there is more to do at once."""
 
+    def statistics(self) -> dict[str, int]:
+        """Return counters for INFO."""
+
 
 @dataclass
 class CheckpointRequest:
@@ -213,7 +216,11 @@ class Replica:
 
     def statistics(self) -> dict[str, Any]:
         """Counters for INFO."""
+        counts: dict[str, Any] = {}
+        for work in self.upkeep:
+            counts |= work.statistics()
         return {
+            **counts,
             **self.sequencer.statistics(),
             **self.tip.statistics(),
             **self.fetcher.statistics(),

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from kvnode._core.keys import split_head
 
+from kvnode._core.keys import split_head
 from kvnode.base.errors import CorruptionError, InvariantError
 from kvnode.storage.fetch import Fetcher
 from kvnode.storage.local import HighWater, open_facts

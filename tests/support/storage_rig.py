@@ -8,6 +8,7 @@ must see when entries up to i are applied.
 import random
 from dataclasses import dataclass, field, replace
 
+from kvnode._core import invariants
 from kvnode._core.keys import split_expiry, split_head
 from kvnode._core.upkeep import (
     NEWEST,
@@ -20,8 +21,6 @@ from kvnode._core.upkeep import (
     scan_at,
     stored_value,
 )
-
-from kvnode._core import invariants
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
 from kvnode.storage.expiry import ExpirySweeper

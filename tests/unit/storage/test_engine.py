@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from kvnode.base import limits
 from kvnode.base.errors import CorruptionError, DirectoryInUseError, StorageIOError
-from kvnode.storage.engine import EngineOptions, compaction_ranges, delete_step
+from kvnode.storage.engine import EngineOptions, compaction_ranges, options_for
 from kvnode.storage.leveldb import LevelDBEngine
 from kvnode.storage.memory import MemoryEngine
 
@@ -52,16 +53,6 @@ def test_snapshot_does_not_change(engine):
         assert snapshot.get_many([b"a", b"c"]) == [b"value of a", None]
         assert snapshot.scan(b"", None, 10) == rows(b"a", b"b")
     assert engine.scan_keys(b"", None, 10) == [b"a", b"c"]
-
-
-def test_delete_step_is_bounded_and_says_where_to_go_on(engine):
-    engine.write(rows(*[b"k%03d" % i for i in range(25)], b"z"))
-    lo, steps = b"k", 0
-    while lo is not None:
-        lo = delete_step(engine, lo, b"l", 10)
-        steps += 1
-    assert steps == 3
-    assert engine.scan_keys(b"", None, 100) == [b"z"]
 
 
 def test_compaction_changes_no_row(engine):
@@ -129,8 +120,11 @@ def test_second_opener_is_refused_with_a_sentence(tmp_path):
     LevelDBEngine(path).close()
 
 
-def test_options_are_taken(tmp_path):
-    engine = LevelDBEngine(str(tmp_path / "db"), EngineOptions(is_compressed=False, cache_bytes=0))
+def test_options_are_a_share_within_bounds(tmp_path):
+    assert options_for(1).cache_bytes == limits.ENGINE_CACHE_BYTES_MIN
+    assert options_for(1 << 50).cache_bytes == limits.ENGINE_CACHE_BYTES_MAX
+    assert options_for(512 * limits.MIB).cache_bytes == 32 * limits.MIB
+    engine = LevelDBEngine(str(tmp_path / "db"), options_for(512 * limits.MIB))
     engine.write(rows(b"a"))
     engine.close()
 

@@ -2,7 +2,6 @@
 
 from kvnode._core.keys import kind_bounds
 from kvnode._core.upkeep import NEWEST, UNKNOWN, record_at
-
 from kvnode.base import limits
 from tests.support.storage_rig import CHUNKED, Rig, string_value, u64
 
