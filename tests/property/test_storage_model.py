@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from kvnode._core.keys import split_head
 from kvnode.base.errors import CorruptionError, InvariantError
 from kvnode.storage.fetch import Fetcher
+from kvnode.storage.leveldb import LevelDBEngine
 from kvnode.storage.local import HighWater, open_facts
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.sweep import Stage, TrashSweeper
@@ -17,6 +18,7 @@ from tests.support.storage_rig import CHUNKED, HASH_KEY, IDENTITY, Bugs, Rig, st
 
 NAMES = [b"k%d" % i for i in range(12)]
 SEEDS = 600  # random runs; each planted bug must be found within them
+LEVELDB_SEEDS = 5
 STEPS = 200
 
 
@@ -221,6 +223,26 @@ TestStorage = StorageMachine.TestCase
 def test_random_walks(first_seed):
     for seed in range(first_seed, first_seed + 300):
         Walk(Rig(), random.Random(seed)).run(STEPS)
+
+
+class KilledLevelDB(LevelDBEngine):
+    """A kill of the process keeps what was written."""
+
+    def crash(self, survives):
+        self.close()
+        return KilledLevelDB(self._path)
+
+
+class KilledWalk(Walk):
+    def start_with_short_log(self) -> None:
+        """Only a twin can be copied while it is open."""
+
+
+@pytest.mark.parametrize("seed", range(LEVELDB_SEEDS))
+def test_random_walks_over_leveldb(seed, tmp_path):
+    rig = Rig(KilledLevelDB(str(tmp_path / "db")))
+    KilledWalk(rig, random.Random(seed)).run(STEPS)
+    rig.engine.close()
 
 
 # -- planted bugs ---------------------------------------------------------------------------------
