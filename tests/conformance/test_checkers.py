@@ -12,6 +12,7 @@ from tests.conformance.generators import Burst, Script
 from tests.conformance.model_server import Fault, ModelServer
 from tests.conformance.quoting import escape_line, quote, split_arguments, substitute, unescape_line
 from tests.conformance.replay import differences
+from tests.conformance.shrink import run_and_shrink
 from tests.conformance.transcript import load_all, parse, write
 from tests.support.resp import ErrorReply, Status
 
@@ -200,6 +201,21 @@ def test_pair_notices_a_deadline_that_is_lost() -> None:
         Pair(ModelServer(lambda: NOW_MS), ModelServer(lambda: NOW_MS, lose(b"EXPIRE", 1))).run(
             script
         )
+
+
+def test_a_failing_script_gets_shorter() -> None:
+    noise = Burst("a", ((b"PING",), (b"GET", b"x")))
+    lost = Burst("a", ((b"SET", b"k", b"v"), (b"COPY", b"k", b"c")))
+    script = Script((2, 2), (noise,) * 20 + (lost,) + (noise,) * 20)
+
+    def run(candidate: Script) -> None:
+        faulty = ModelServer(lambda: NOW_MS, lose(b"COPY", 1))
+        Pair(ModelServer(lambda: NOW_MS), faulty).run(candidate)
+
+    with pytest.raises(Difference) as raised:
+        run_and_shrink(run, script)
+    assert "PING" not in str(raised.value)
+    assert "> COPY k c" in str(raised.value)
 
 
 @settings(max_examples=200, deadline=None)

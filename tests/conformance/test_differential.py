@@ -6,26 +6,32 @@ prints the shrunk script in the notation of the transcripts, ready to be pasted 
 
 import os
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ALL_GROUPS, Script, commands, scripts
+from tests.conformance.shrink import run_and_shrink
 from tests.support.process import ServerProcess
 
 LONG = "KVNODE_CONFORMANCE_EXAMPLES"
-QUICK_EXAMPLES = 300
+QUICK_EXAMPLES = 200
+EXAMPLES = int(os.environ.get(LONG, QUICK_EXAMPLES))
 SETTINGS = settings(
-    max_examples=int(os.environ.get(LONG, QUICK_EXAMPLES)),
+    max_examples=EXAMPLES,
     derandomize=LONG not in os.environ,
     database=None,
     deadline=None,
+    phases=[Phase.generate],  # see shrink.py
     suppress_health_check=list(HealthCheck),
 )
+BRIEF = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 
+@BRIEF
 @SETTINGS
 @given(script=scripts(commands(*ALL_GROUPS)))
 def test_kvnode_answers_as_redis(
     redis_server: ServerProcess, kvnode_server: ServerProcess, script: Script
 ) -> None:
-    Pair(redis_server, kvnode_server).run(script)
+    run_and_shrink(Pair(redis_server, kvnode_server).run, script)

@@ -5,16 +5,18 @@ so that what is read comes from storage. The node checks its own invariants afte
 """
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ADVANCES, TIMED_GROUPS, Command, Script, commands, scripts
 from tests.conformance.model_server import ModelServer
-from tests.conformance.test_differential import SETTINGS
+from tests.conformance.shrink import run_and_shrink
+from tests.conformance.test_differential import BRIEF, EXAMPLES, SETTINGS
 
 local = pytest.importorskip("tests.support.local", reason="the native core is not built")
 
+LOCAL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 2)
 COOLINGS = st.just((b"cool",))
 
 
@@ -50,8 +52,14 @@ class Client(local.LocalClient):
         self.node.close(self.session)
 
 
-@SETTINGS
+@BRIEF
+@LOCAL_SETTINGS
 @given(script=scripts(commands(*TIMED_GROUPS), st.one_of(ADVANCES, COOLINGS)))
 def test_node_answers_as_the_model(script: Script) -> None:
+    run_and_shrink(run, script)
+
+
+def run(script: Script) -> None:
+    """Run `script` on a new node and a new model."""
     node = InProcess()
     Pair(ModelServer(node.now_ms), node, node.act, is_listed=False).run(script)

@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from tests.conformance.differential import Pair
 from tests.conformance.generators import MODEL_GROUPS, Script, commands, scripts
 from tests.conformance.model_server import ModelServer
-from tests.conformance.test_differential import SETTINGS
+from tests.conformance.shrink import run_and_shrink
+from tests.conformance.test_differential import BRIEF, EXAMPLES, SETTINGS
 from tests.support.process import ServerProcess
 
 MILLISECOND_NS = 1_000_000
-MODEL_SETTINGS = settings(SETTINGS, max_examples=100)
+MODEL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 3)
 
 
+@BRIEF
 @MODEL_SETTINGS
 @given(script=scripts(commands(*MODEL_GROUPS)))
 def test_model_answers_as_redis(redis_server: ServerProcess, script: Script) -> None:
     model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
-    Pair(redis_server, model).run(script)
+    run_and_shrink(Pair(redis_server, model).run, script)
