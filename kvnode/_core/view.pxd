@@ -104,7 +104,9 @@ cdef class View:
     cdef int place(self, Head* head, Version* v) except -1
     cdef int point_database(self, int db, Table* table) except -1
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1
+    cdef Table* create_generation(self) except NULL
     cdef int write_counts(self) except -1
+    cdef int put_counts(self, Table* table) except -1
     cdef int push_write(self, Entry* entry, Version* version) except -1
     cdef int record_put(self, Table* table, const char* key, size_t n,
                         const char* value, size_t m) except -1

@@ -367,14 +367,19 @@ cdef class View:
             self.observed = old.switched    # it may be empty because it was flushed just now
         if old.entries == 0 and old.resident:
             return 0
-        table = self.tip.new_generation(self.new_id(), True)
+        table = self.create_generation()
         key[0] = K_TRASH
         put_be64(key + 1, old.id)
         value[0] = TRASH_GENERATION
         self.record_put(self.tip.meta, key, 9, value, 1)
-        table.keys_changed = self.commit_ts
-        table.logged_keys = -1
         return self.point_database(db, table)
+
+    cdef Table* create_generation(self) except NULL:
+        """Begin a generation. Its record comes first in the batch: replay puts its heads there."""
+        cdef Table* table = self.tip.new_generation(self.new_id(), True)
+        table.keys_changed = self.commit_ts
+        self.put_counts(table)
+        return table
 
     cdef int swap_databases(self, int a, int b) except -1:
         cdef Table* table = self.tip.databases[a]
@@ -403,8 +408,7 @@ cdef class View:
         cdef int db
         for db in range(DATABASES_MAX):
             if self.tip.databases[db] == NULL:
-                self.point_database(db, self.tip.new_generation(self.new_id(), True))
-                self.tip.databases[db].logged_keys = -1
+                self.point_database(db, self.create_generation())
 
     # -- effects beside records -----------------------------------------------------------------
 
@@ -566,25 +570,29 @@ cdef class View:
         """Put the key counts and the id counter that this batch changed into it."""
         cdef size_t i
         cdef Table* table
-        cdef char key[9]
-        cdef char value[16]
+        cdef char value[8]
         for i in range(self.tip.generations.size()):
             table = self.tip.generations[i]
-            if table.dead or (table.logged_keys == table.keys
-                              and table.logged_volatile == table.volatile_keys):
-                continue
-            key[0] = K_GENERATION
-            put_be64(key + 1, table.id)
-            put_be64(value, <uint64_t>table.keys)
-            put_be64(value + 8, <uint64_t>table.volatile_keys)
-            self.record_put(self.tip.meta, key, 9, value, 16)
-            table.logged_keys = table.keys
-            table.logged_volatile = table.volatile_keys
+            if not table.dead and (table.logged_keys != table.keys
+                                   or table.logged_volatile != table.volatile_keys):
+                self.put_counts(table)
         if self.next_id != self.logged_next_id:
             put_be64(value, self.next_id)
             self.record_put(self.tip.meta, b"Nids", 4, value, 8)
             self.logged_next_id = self.next_id
         return 0
+
+    cdef int put_counts(self, Table* table) except -1:
+        """Write the record of a generation: its counts."""
+        cdef char key[9]
+        cdef char value[16]
+        key[0] = K_GENERATION
+        put_be64(key + 1, table.id)
+        put_be64(value, <uint64_t>table.keys)
+        put_be64(value + 8, <uint64_t>table.volatile_keys)
+        table.logged_keys = table.keys
+        table.logged_volatile = table.volatile_keys
+        return self.record_put(self.tip.meta, key, 9, value, 16)
 
 
 cdef int encode_write(Buffer* out, Entry* e, Version* v) except -1:
