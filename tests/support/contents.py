@@ -83,11 +83,10 @@ def _value(record: Record, records: dict[bytes, Record]) -> Value:
 
 
 def replay(entries: list[tuple[int, bytes]], hash_key: bytes) -> Tip:
-    """Return a new tip to which (commit_ts, payload) were applied, each twice: it is idempotent."""
+    """Return a new tip to which the entries (commit_ts, payload) were applied."""
     tip = Tip(hash_key, True)
     for commit_ts, payload in entries:
-        for _ in range(2):
-            tip.replay(payload, commit_ts)
+        tip.replay(payload, commit_ts)
         tip.durable = commit_ts
     return tip
 

@@ -4,7 +4,7 @@ Nothing happens by itself. After each step the invariants of the tip are checked
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvnode._core.dispatch import Command, Dispatch
 from kvnode._core.sequencer import Sequencer
@@ -16,7 +16,7 @@ from kvnode._core.view import View
 from kvnode._core import invariants
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
-from kvnode.storage.fetch import HeadRange, read_heads
+from kvnode.storage.fetch import HeadRange, RangeKey, read_heads
 from kvnode.storage.memory import MemoryEngine
 from tests.sim.log import SimLog
 from tests.support.contents import Contents, contents
@@ -40,18 +40,16 @@ class Clock:
         self.now_ms += ms
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fetch:
-    """What was read for parked sessions. rows: (record key, envelope or None)."""
+    """What parked sessions lack. epoch: 0 = ended. rows: (record key, envelope or None), once read."""
 
     epoch: int
-    rows: list[tuple[bytes, bytes | None]]
-    ranges: dict[tuple[int, int, int], HeadRange]
+    keys: list[bytes]
+    ranges: list[RangeKey]
     sessions: list[Session]
-
-    @property
-    def keys(self) -> list[bytes]:
-        return [key for key, _ in self.rows]
+    rows: list[tuple[bytes, bytes | None]] | None = None
+    found: dict[RangeKey, HeadRange] = field(default_factory=dict)
 
 
 class LocalNode:
@@ -79,7 +77,7 @@ class LocalNode:
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()
         self._sessions = 0
-        self._ranges: dict[tuple[int, int, int], object] = {}  # for the next pass
+        self._ranges: dict[RangeKey, object] = {}  # for the next pass
         self._epochs: list[int] = []  # of fetches whose sessions have not run
         self.sequencer.begin(self.clock.now_ms)
         self.sequencer.create_databases()
@@ -170,24 +168,30 @@ class LocalNode:
         return fetch.keys
 
     def begin_fetch(self) -> "Fetch":
-        """Read what parked sessions lack; nothing of it reaches the tip before end_fetch()."""
+        """Begin to read what parked sessions lack; nothing reaches the tip before end_fetch()."""
         sessions, keys, ranges = self.sequencer.take_parked()
         epoch = self.tip.begin_fetch() if sessions else 0
-        rows = list(zip(keys, self.engine.get_many(keys), strict=True))
-        found = {wanted: read_heads(self.engine, *wanted) for wanted in ranges}
-        return Fetch(epoch, rows, found, sessions)
+        return Fetch(epoch, keys, ranges, sessions)
+
+    def read(self, fetch: "Fetch") -> None:
+        """Read from the engine as it is now; by default the last moment, in end_fetch()."""
+        fetch.rows = list(zip(fetch.keys, self.engine.get_many(fetch.keys), strict=True))
+        fetch.found = {wanted: read_heads(self.engine, *wanted) for wanted in fetch.ranges}
 
     def end_fetch(self, fetch: "Fetch") -> None:
         """Give the tip what was read; its records stay there until the next pass has run."""
         if not fetch.sessions:
             return
+        if fetch.rows is None:
+            self.read(fetch)
         for key, envelope in fetch.rows:
             self.tip.install(key, envelope)
-        for wanted, found in fetch.ranges.items():
+        for wanted, found in fetch.found.items():
             self._ranges[wanted] = found.rows, found.next_hash, found.is_done
         for session in fetch.sessions:
             self.sequencer.resume(session)
-        self._epochs.append(fetch.epoch)
+        if fetch.epoch:
+            self._epochs.append(fetch.epoch)
         self.check()
 
     def checkpoint(self, *, records: int = 50) -> None:

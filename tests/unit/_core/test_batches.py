@@ -2,6 +2,7 @@
 
 import pytest
 
+from kvnode._core import invariants
 from kvnode.base.errors import InvariantError
 from tests.support.contents import DELETE, PUT, contents, operations, replay
 from tests.support.local import HASH_KEY, LocalNode, pipeline
@@ -136,3 +137,25 @@ def test_a_deadline_alone_is_counted_in_the_log(node):
     assert contents(replay(node.entries, HASH_KEY)).counts[0] == (1, 1)
     client.call("PERSIST", "a")
     assert contents(replay(node.entries, HASH_KEY)).counts[0] == (1, 0)
+
+
+def test_replay_is_idempotent(node):
+    """Entries that were applied already change nothing, in whatever number they come again."""
+    client = node.client()
+    for i in range(10):
+        client.call("SET", f"k{i % 3}", i)
+        client.call("DEL", f"k{i % 2}")
+    client.call("FLUSHDB")
+    client.call("SET", "k1", "x")
+    again = replay([*node.entries, *node.entries], HASH_KEY)
+    assert contents(again) == node.visible()
+    invariants.check(again)
+
+
+def test_a_generation_comes_before_its_heads(node):
+    """Also when its database's record is written once more, behind them (found by test_tip_storm)."""
+    commands = [("SET", "old", 1), ("FLUSHDB",), ("SET", "new", "1"), ("MULTI",)]
+    commands += [("SWAPDB", 0, 1), ("SET", "other", "1"), ("EXEC",)]
+    new_entries(node, [commands])
+    assert contents(replay(node.entries, HASH_KEY)) == node.visible()
+    assert set(node.visible().databases[1]) == {b"new"}

@@ -114,8 +114,10 @@ def test_what_is_fetched_does_not_replace_what_was_written(node):
     """Two fetches of one key: the write of the first session survives the second's result."""
     writer = park(node, ("SET", "k1", "new"))
     first = node.begin_fetch()
+    node.read(first)
     reader = park(node, ("GET", "k1"))
     second = node.begin_fetch()
+    node.read(second)
     node.end_fetch(first)
     node.run_pass()
     node.end_fetch(second)
@@ -132,6 +134,7 @@ def test_a_late_fetch_never_hides_a_flushed_write(node, write):
     key = write[1]
     slow_session = park(node, ("GET", key))
     slow = node.begin_fetch()
+    node.read(slow)
     writer = park(node, write)
     node.fetch()
     node.run_pass()
@@ -224,11 +227,14 @@ def test_ranges_are_merged_with_the_tip(count):
     assert sorted(scan(client, count)) == sorted(expected)
 
 
-def test_a_write_during_a_range_fetch_is_seen():
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_write_during_a_range_fetch_is_seen(is_early):
     """Hard case 18: flushed and evicted between, or newer than the rows: in one of the two."""
     node = loaded(50)
     session = park(node, ("SCAN", "0", "COUNT", "1000"))
     fetch = node.begin_fetch()
+    if is_early:
+        node.read(fetch)
     client = node.client()
     client.call("SET", "fresh", "1")
     client.call("DEL", "k7")

@@ -1,0 +1,346 @@
+"""Random commands of several clients while records are flushed, evicted, fetched late, pinned and
+committed late: every reply is that of a calm node that ran the same commands in the same order.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from kvnode._core import upkeep
+from kvnode._core.tip import Tip
+from kvnode.storage.local import CheckpointRecord, LocalFacts, Position
+from kvnode.storage.recovery import recover
+from kvnode.storage.snapshot import SnapshotReader
+from tests.support.contents import CHUNK_BYTES, Contents, contents, replay
+from tests.support.local import HASH_KEY, S_PARKED, S_READY, TERM, Fetch, LocalNode
+from tests.support.resp import encode
+
+SEEDS = 40
+BUG_SEEDS = 300
+STEPS = 150
+CLIENTS = 3
+KEYS = [b"k%d" % i for i in range(8)]
+SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
+OFFSETS = [0, 3, 16_384, 30_000, 40_000]
+
+
+class Workload:
+    """Draws commands. watches: with WATCH, then without what may break a watch needlessly."""
+
+    def __init__(self, rng: random.Random, *, watches: bool) -> None:
+        self.rng = rng
+        self.watches = watches
+
+    def key(self) -> bytes:
+        return self.rng.choice(KEYS)
+
+    def value(self) -> bytes:
+        size = self.rng.choice(SIZES)
+        return (b"%d" % self.rng.randrange(1000)) if size < 5 else self.rng.randbytes(1) * size
+
+    def ms(self) -> bytes:
+        return self.rng.choice([b"1", b"30", b"5000"])
+
+    def one(self) -> tuple[bytes | str, ...]:
+        """Return one command."""
+        rng, key = self.rng, self.key
+        draw = [
+            lambda: ("GET", key()),
+            lambda: ("MGET", key(), key(), key()),
+            lambda: ("SET", key(), self.value()),
+            lambda: ("SET", key(), self.value(), "PX", self.ms()),
+            lambda: ("SET", key(), self.value(), "GET"),
+            lambda: ("SETNX", key(), self.value()),
+            lambda: ("MSET", key(), self.value(), key(), self.value()),
+            lambda: ("INCR", key()),
+            lambda: ("APPEND", key(), self.value()),
+            lambda: ("SETRANGE", key(), b"%d" % rng.choice(OFFSETS), self.value()),
+            lambda: ("GETRANGE", key(), b"%d" % rng.choice(OFFSETS), b"-1"),
+            lambda: ("DEL", key(), key()),
+            lambda: ("EXISTS", key(), key()),
+            lambda: ("RENAME", key(), key()),
+            lambda: ("RENAMENX", key(), key()),
+            lambda: ("COPY", key(), key(), "DB", b"%d" % rng.randrange(3), "REPLACE"),
+            lambda: ("MOVE", key(), b"%d" % rng.randrange(3)),
+            lambda: ("PEXPIRE", key(), self.ms()),
+            lambda: ("PERSIST", key()),
+            lambda: ("PTTL", key()),
+            lambda: ("SELECT", b"%d" % rng.randrange(3)),
+        ]
+        if rng.random() < 0.04 and not self.watches:
+            rare = [("FLUSHDB",), ("FLUSHALL",), ("SWAPDB", "0", "1"), ("SWAPDB", "1", "2")]
+            return rng.choice(rare)
+        return rng.choice(draw)()
+
+    def script(self) -> list[tuple[bytes | str, ...]]:
+        """Return a few commands to be sent at once; what it begins, it ends."""
+        commands = [self.one() for _ in range(self.rng.randint(1, 4))]
+        if self.rng.random() < 0.3:
+            commands = [("MULTI",), *commands, (self.rng.choice(["EXEC", "EXEC", "DISCARD"]),)]
+        if self.watches and self.rng.random() < 0.3:
+            commands.insert(0, ("WATCH", self.key(), self.key()))
+        return commands
+
+
+@dataclass
+class Pin:
+    """A pinned snapshot and what was committed when it was taken."""
+
+    commit_ts: int
+    now_ms: int
+    expected: Contents
+    generations: list[int]
+
+
+@dataclass
+class Storm:
+    """A node in trouble, and the order in which it executed commands."""
+
+    rng: random.Random
+    watches: bool
+    bug: str = ""  # planted
+    node: LocalNode = field(default_factory=LocalNode)
+    executed: list[tuple[int, int, bytes]] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    checkpoint: Position | None = None  # A of the running one
+    last: CheckpointRecord = field(default_factory=lambda: CheckpointRecord(Position(0, 0, 0), 1))
+    highest: int = 0
+
+    def __post_init__(self) -> None:
+        self.workload = Workload(self.rng, watches=self.watches)
+        self.sessions = [self.node.session() for _ in range(CLIENTS)]
+        self.output = {session.id: b"" for session in self.sessions}
+        self.sent: dict[int, list[bytes]] = {session.id: [] for session in self.sessions}
+        self.node.dispatch.slow_micros = 0
+        self.node.dispatch.on_slow = self._note
+
+    def _note(self, session, args: list[bytes], micros: int) -> None:
+        if not session.in_exec:
+            self.executed.append((session.id, self.node.view.now_ms, encode(*args)))
+
+    def step(self) -> None:
+        steps = [self.send, self.commit, self.begin_fetch, self.end_fetch, self.flush, self.evict]
+        rare = [self.pin, self.unpin, self.wait, self.begin_checkpoint, self.forget, self.cool]
+        self.rng.choices(steps + rare, [12, 5, 5, 6, 6, 2, 1, 1, 2, 1, 2, 2])[0]()
+        for session in self.sessions:
+            self.output[session.id] += session.take()
+
+    def send(self) -> None:
+        node = self.node
+        senders = self.rng.sample(self.sessions, self.rng.randint(1, CLIENTS))
+        for session in senders:
+            script = [encode(*words) for words in self.workload.script()]
+            self.sent[session.id] += script
+            session.feed(b"".join(script))
+        if len(senders) == 1 and senders[0].in_multi and not node.sequencer.take_ready():
+            self._send_alone(senders[0])
+        else:
+            node.run_pass(*senders)
+
+    def _send_alone(self, session) -> None:
+        node = self.node
+        before, entries, executed = node.dump(), len(node.entries), len(self.executed)
+        node.run_pass(session)
+        if session.state == S_PARKED and len(self.executed) == executed:
+            assert node.dump() == before
+            assert len(node.entries) == entries
+
+    def commit(self) -> None:
+        self.node.commit(self.rng.choice([1, 2, None]))
+
+    def begin_fetch(self) -> None:
+        fetch = self.node.begin_fetch()
+        if fetch.sessions:
+            self.fetches.append(fetch)
+            if self.rng.random() < 0.5:
+                self.node.read(fetch)
+            if self.bug == "fetches keep nothing in memory":
+                self.node.tip.end_fetch(fetch.epoch)
+                fetch.epoch = 0
+
+    def end_fetch(self) -> None:
+        if self.fetches:
+            self.node.end_fetch(self.fetches.pop(self.rng.randrange(len(self.fetches))))
+        self.node.run_pass()
+
+    def flush(self) -> None:
+        if self.checkpoint is None:
+            return
+        if self.node.tip.flush_left():
+            self.highest = self.node.sequencer.durable_index
+            self.node.flush_slice(self.rng.choice([1, 5, 50]))
+        else:
+            self.node.tip.end_checkpoint()
+            if self.bug != "the store is not synced":
+                self.node.engine.compact_memtable()
+            if self.bug == "A is where the checkpoint ends":
+                sequencer = self.node.sequencer
+                self.checkpoint = Position(sequencer.durable_index, TERM, self.node.tip.durable)
+            self.last = CheckpointRecord(self.checkpoint, self.node.view.first_unused_id)
+            self.checkpoint = None
+
+    def begin_checkpoint(self) -> None:
+        if self.checkpoint is None:
+            sequencer = self.node.sequencer
+            self.checkpoint = Position(sequencer.durable_index, TERM, self.node.tip.durable)
+            self.node.tip.begin_checkpoint()
+
+    def evict(self) -> None:
+        if self.rng.random() < 0.3:
+            self.node.evict()
+        else:
+            self.node.tip.evict(0, self.rng.choice([10, 1000]))
+
+    def forget(self) -> None:
+        """From here on a key that is not in memory may be in the engine."""
+        self.node.tip.set_resident(self.node.tip.current_generation(self.rng.randrange(3)), False)
+
+    def cool(self) -> None:
+        """All that can leave memory leaves it."""
+        self.node.commit()
+        self.begin_checkpoint()
+        while self.checkpoint is not None:
+            self.flush()
+        self.node.evict()
+
+    def wait(self) -> None:
+        self.node.clock.advance(self.rng.choice([0, 1, 20, -5]))
+
+    def pin(self) -> None:
+        node = self.node
+        ts = node.tip.pin()
+        committed = replay([entry for entry in node.entries if entry[0] <= ts], HASH_KEY)
+        self.pins.append(
+            Pin(ts, ts >> 16, contents(committed), upkeep.database_generations(committed))
+        )
+        if self.bug == "pins hold nothing":
+            self.node.tip.unpin(ts)
+
+    def unpin(self) -> None:
+        if self.pins:
+            pin = self.pins.pop(self.rng.randrange(len(self.pins)))
+            self.compare(pin)
+            if self.bug != "pins hold nothing":
+                self.node.tip.unpin(pin.commit_ts)
+
+    def compare(self, pin: Pin) -> None:
+        """Every key reads at the pin as it was committed then."""
+        reader = SnapshotReader(self.node.tip, self.node.engine, pin.commit_ts, pin.now_ms)
+        for db in range(3):
+            found = {}
+            for key in KEYS:
+                record = upkeep.head_key(self.node.tip, pin.generations[db], key)
+                value = reader.get(record)
+                if value is not None:
+                    found[key] = _read(reader, value)
+            expected = {key: value.data for key, value in pin.expected.databases[db].items()}
+            assert found == expected
+
+    def calm_down(self) -> None:
+        """End what is under way."""
+        for _ in range(100):
+            self.begin_fetch()
+            while self.fetches:
+                self.end_fetch()
+            self.node.run_pass()
+            self.node.commit()
+            for session in self.sessions:
+                self.output[session.id] += session.take()
+            if all(session.state == S_READY for session in self.sessions) and not any(
+                session.input_bytes for session in self.sessions
+            ):
+                return
+        raise AssertionError("some command never ends")
+
+
+def _read(reader: SnapshotReader, value: bytes) -> bytes:
+    """Return the bytes of a string from the value of its head."""
+    data = value[10:] if value[1] & 0x80 else value[2:]
+    if value[0] == 1:
+        return data
+    value_id, length = data[:8], int.from_bytes(data[8:])
+    parts = [
+        (reader.get(b"C" + value_id + number.to_bytes(4)) or b"").ljust(CHUNK_BYTES, b"\0")
+        for number in range(-(-length // CHUNK_BYTES))
+    ]
+    return b"".join(parts)[:length]
+
+
+def run(seed: int, bug: str = "") -> None:
+    """Run a storm and compare it with a calm node, at the end and after a crash."""
+    storm = Storm(random.Random(seed), watches=seed % 4 == 0, bug=bug)
+    for _ in range(STEPS):
+        storm.step()
+    storm.calm_down()
+    calm, output = run_calmly(storm)
+    assert output == storm.output
+    assert visible(storm.node, calm.clock.now_ms) == visible(calm, calm.clock.now_ms)
+    for pin in storm.pins:
+        storm.compare(pin)
+    replayed = contents(replay(storm.node.entries, HASH_KEY))
+    assert replayed == storm.node.visible()
+    compare_after_a_crash(storm, replayed)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_replies_and_contents_are_those_of_a_calm_node(seed):
+    run(seed)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "fetches keep nothing in memory",
+        "pins hold nothing",
+        "the store is not synced",
+        "A is where the checkpoint ends",
+    ],
+)
+def test_a_planted_bug_is_found(bug):
+    for seed in range(BUG_SEEDS):
+        try:
+            run(seed, bug)
+        except (AssertionError, KeyError):
+            return
+    pytest.fail("not found")
+
+
+def run_calmly(storm: Storm) -> tuple[LocalNode, dict[int, bytes]]:
+    """Run all commands again one by one, in the order of their execution; return all output."""
+    calm = LocalNode()
+    sessions = {session.id: calm.session() for session in storm.sessions}
+    output = dict.fromkeys(sessions, b"")
+    for session_id, now_ms, command in storm.executed:
+        calm.clock.now_ms = now_ms
+        while storm.sent[session_id]:
+            sent = storm.sent[session_id].pop(0)  # those before `command` were queued by MULTI
+            output[session_id] += calm.settle(sessions[session_id], sent)
+            if sent == command:
+                break
+    return calm, output
+
+
+def visible(node: LocalNode, now_ms: int) -> dict:
+    """Return all values but those past their deadline, which one access more or less deletes."""
+    return {
+        db: {key: value for key, value in values.items() if not 0 < value.expire_at <= now_ms}
+        for db, values in node.visible().databases.items()
+    }
+
+
+def compare_after_a_crash(storm: Storm, expected: Contents) -> None:
+    """What the engine kept and the log from A on give the same contents and counts."""
+    rng = storm.rng
+    engine = storm.node.engine.crash(lambda file, batch: rng.random() < 0.5)
+    facts = LocalFacts(b"i" * 16, HASH_KEY, storm.last, storm.highest, False)
+    entries = [
+        (TERM, index, commit_ts, payload)
+        for index, (commit_ts, payload) in enumerate(storm.node.entries, 1)
+        if index > storm.last.at.index
+    ]
+    recovered = recover(engine, facts, entries)
+    tip: Tip = recovered.tip
+    assert contents(tip, engine) == expected
+    assert recovered.next_id == storm.node.view.first_unused_id
