@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from kvnode._core.tip import Tip
-
 from kvnode._core import invariants, upkeep
+from kvnode._core.tip import Tip
 from kvnode.storage.engine import Engine
 
 HEAD, CHUNK = ord("H"), ord("C")

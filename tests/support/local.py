@@ -6,14 +6,13 @@ Nothing happens by itself. After each step the invariants of the tip are checked
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.tip import Tip
 from kvnode._core.transactions import Watches
 from kvnode._core.view import View
-
-from kvnode._core import invariants
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.fetch import HeadRange, RangeKey, read_heads

@@ -1,8 +1,8 @@
 """Nothing leaves a session before every entry that it wrote or saw is committed (I2)."""
 
 import pytest
-from kvnode._core.dispatch import Command
 
+from kvnode._core.dispatch import Command
 from kvnode.base.errors import StorageIOError
 from tests.support.local import S_CLOSED, S_CLOSING, UNCERTAIN, LocalNode, pipeline
 
