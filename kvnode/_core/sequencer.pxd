@@ -33,6 +33,7 @@ cdef enum:
     BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
     STAGE_COMMAND_BYTES = 1 << 20   # a longer command stages its large arguments first
     STAGE_ARGUMENT_BYTES = 1 << 19  # an argument that is staged
+    PIPELINE_AHEAD = 16             # commands whose records are brought near together
     LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
 
 
@@ -75,6 +76,7 @@ cdef class Sequencer:
     cdef int run(self, Session session) except -1
     cdef int join_pass(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
+    cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
     cdef bint stage(self, Session session, Args* args) except -1
     cdef int unstage(self, Session session) except -1

@@ -166,6 +166,7 @@ cdef class Sequencer:
         cdef size_t start
         cdef size_t output = session.reply.out.len
         cdef int left = RUN_COMMANDS_MAX
+        cdef int near = 1           # the first command: nothing to overlap its waits with
         cdef ParseResult result
         if session.state != S_READY:
             return 0
@@ -184,6 +185,9 @@ cdef class Sequencer:
                 session.state = S_CLOSING
                 break
             left -= 1
+            near -= 1
+            if near == 0 and parser.start < parser.input.len:
+                near = self.bring_near(session)
             if parser.start - start > STAGE_COMMAND_BYTES and self.stage(session, &parser.args):
                 parser.rewind(start)
                 self.ready.append(session)
@@ -200,6 +204,26 @@ cdef class Sequencer:
         session.active_ms = self.now_ms
         parser.compact()
         return 0
+
+    cdef int bring_near(self, Session session) except -1:
+        """Fetch from main memory what the next commands of a pipeline will look up.
+
+        Their waits for memory overlap instead of following one another. Returns how many commands
+        were looked at, plus one: call again when that many have begun.
+        """
+        cdef Slice keys[PIPELINE_AHEAD]
+        cdef Args args
+        cdef size_t cursor = session.parser.start
+        cdef int commands = 0
+        cdef int n = 0
+        while commands < PIPELINE_AHEAD and session.parser.peek(&cursor, &args) == PARSE_COMMAND:
+            commands += 1
+            if args.n > 1:
+                keys[n] = args.v[1]     # nearly always the key; else a little work for nothing
+                n += 1
+        if n > 1:
+            self.tip.prefetch(self.view.table, keys, n, 1)
+        return commands + 1
 
     cdef int run_one(self, Session session, Args* args) except -1:
         """Execute one command; 1 when it has to run again later from its start."""
