@@ -20,7 +20,7 @@ class CommandError(KvnodeError):
 
 
 class RecordMissing(KvnodeError):
-    """A handler needs a record that is only on disk. Dispatch parks the command and runs it again."""
+    """A handler needs a record that is only on disk: the command parks and runs again."""
 
 
 class RetryableError(KvnodeError):
@@ -32,7 +32,7 @@ class OutcomeUnknownError(KvnodeError):
 
 
 class RemoteProtocolError(KvnodeError):
-    """Bytes of a peer or client break the grammar: answer if possible, then close the connection."""
+    """Bytes of a peer or client break the grammar: answer if possible, then close."""
 
 
 class StorageError(KvnodeError):

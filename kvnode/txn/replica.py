@@ -1,7 +1,7 @@
 """One node's replicated state: sequencer, Raft, log and LevelDB put together. Sans-IO.
 
-The host (server/node.py, or a test on simulated parts) runs passes, delivers completions of blocking
-calls, and calls `background` regularly; everything here happens on the sequencer's thread.
+The host (server/node.py, or a test on simulated parts) runs passes, delivers completions of
+blocking calls, and calls `background` regularly; everything here happens on the sequencer's thread.
 """
 
 from collections.abc import Callable
