@@ -64,6 +64,7 @@ class Plan:
     """What a run does.
 
     options: of the server's command line.   plant: a deliberate bug of the shim.
+    is_relaxed: a power loss may take acknowledged writes, but only the newest, and none by half.
     """
 
     seed: int = 0
@@ -71,6 +72,7 @@ class Plan:
     server: str = "kvnode"
     options: list[str] = field(default_factory=list)
     is_power_loss: bool = False
+    is_relaxed: bool = False
     plant: str | None = None
     sites: list[KillSite] = field(default_factory=lambda: list(SHIM_SITES))
 
@@ -82,6 +84,8 @@ class Plan:
             words += ["--options", shlex.join(self.options)]
         if self.is_power_loss:
             words.append("--power-loss")
+        if self.is_relaxed:
+            words.append("--relaxed")
         if self.plant:
             words += ["--plant", self.plant]
         return shlex.join(words)
@@ -234,6 +238,8 @@ class CrashRun:
             self.disk.settle()
         elif self.random.random() < 0.75:
             lost = lose_power(self.disk, self.random)
+            if self.plan.is_relaxed:
+                self.workload.forgive()
             self._note(
                 f"round {self.round}: power lost; {'; '.join(lost) or 'nothing was unsynced'}"
             )
@@ -279,6 +285,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--server", choices=SERVERS, default="kvnode")
     parser.add_argument("--options", default="", help="more options of the server, quoted")
     parser.add_argument("--power-loss", action="store_true", help="lose what was not synced")
+    parser.add_argument("--relaxed", action="store_true", help="power loss may take the newest")
     parser.add_argument("--plant", choices=["ignore_fdatasync", "early_fdatasync"])
     chosen = parser.parse_args(arguments)
     plan = Plan(
@@ -287,6 +294,7 @@ def main(arguments: list[str]) -> int:
         server=chosen.server,
         options=shlex.split(chosen.options),
         is_power_loss=chosen.power_loss,
+        is_relaxed=chosen.relaxed,
         plant=chosen.plant,
     )
 

@@ -12,7 +12,7 @@ from tests.crash.harness import Plan, Violation, run_plan
 from tests.support.faultfs import ShimUnavailable, build_shim
 from tests.support.process import is_kvnode_complete, redis_server_path
 
-ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "8"))
 SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
 PLANTED_ROUNDS_MAX = 20  # within so many power losses a planted bug must be found
 ALWAYS = ["--appendfsync", "always"]

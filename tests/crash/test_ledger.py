@@ -99,3 +99,16 @@ def test_pair_is_whole_and_not_older_than_acknowledged():
     assert ledger.verify({}) != []
     ledger.settle_pair(b"2", 4.0)
     assert ledger.verify({LEFT: b"1", RIGHT: b"1"}) != []
+
+
+def test_forgiven_writes_may_be_lost_but_not_by_half():
+    ledger = writer(put(b"a", b"1"), put(b"b", b"2"), acknowledged=2)
+    ledger.forgive()
+    assert ledger.verify({}) == []
+    assert ledger.verify({b"b": b"2"}) != []
+    both = shared()
+    both.send_pair(b"1", 1.0)
+    both.settle_pair(b"1", 2.0)
+    both.forgive()
+    assert both.verify({}) == []
+    assert both.verify({LEFT: b"1"}) != []

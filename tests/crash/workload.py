@@ -276,6 +276,11 @@ class Workload:
                 ledger.note_seen(sequence)
         return wrong
 
+    def forgive(self) -> None:
+        """What was acknowledged in this round may be lost; order and atomicity stand."""
+        for ledger in (*self.ledgers, self.shared):
+            ledger.forgive()
+
     @property
     def uncertain(self) -> list[str]:
         """Error replies of the last round that left the outcome open."""
