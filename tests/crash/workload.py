@@ -3,6 +3,7 @@
 Every choice comes from a seed, so a run repeats up to the timing of the processes.
 """
 
+import contextlib
 import socket
 import threading
 import time
@@ -252,8 +253,10 @@ class Workload:
         self.threads = [*writers, Reader(self.random.getrandbits(32), self.shared)]
         for writer in writers:
             writer.has_transactions = self.has_transactions
-        for thread in self.threads:
-            thread.connection = server.connect()
+        with contextlib.suppress(OSError):  # it may be dead already
+            for thread in self.threads:
+                thread.connection = server.connect()
+        self.threads = [thread for thread in self.threads if thread.connection is not None]
         for thread in self.threads:
             thread.start()
 
@@ -271,20 +274,16 @@ class Workload:
             thread.connection.close()
         wrong = [text for thread in self.threads for text in thread.unexpected]
         for ledger in self.ledgers:
-            sequence = self.threads[-1].seen.get(ledger.name, -1)
-            if sequence >= ledger.sequence_base:
-                ledger.note_seen(sequence)
+            for reader in (thread for thread in self.threads if isinstance(thread, Reader)):
+                sequence = reader.seen.get(ledger.name, -1)
+                if sequence >= ledger.sequence_base:
+                    ledger.note_seen(sequence)
         return wrong
 
     def forgive(self) -> None:
         """What was acknowledged in this round may be lost; order and atomicity stand."""
         for ledger in (*self.ledgers, self.shared):
             ledger.forgive()
-
-    @property
-    def uncertain(self) -> list[str]:
-        """Error replies of the last round that left the outcome open."""
-        return [text for thread in self.threads[:-1] for text in thread.uncertain]
 
     @property
     def acknowledged(self) -> int:
