@@ -123,6 +123,12 @@ class SegmentWriter:
             self.sync()
         self._write([self._seal_mark(self._synced_offset)])
 
+    def cut(self, index: int) -> None:
+        """Remove the segments that hold nothing above `index`, the oldest first."""
+        while self._closed and self._closed[0][1] <= index:
+            sequence, _ = self._closed.pop(0)
+            self._disk.unlink(segment_path(self._directory, sequence))
+
     def start(self) -> LogStart:
         """Return where another writer would go on; all must be synced."""
         assert not self._unsynced

@@ -12,6 +12,7 @@ from kvnode._core.tip import Tip
 from kvnode.storage.local import CheckpointRecord, LocalFacts, Position
 from kvnode.storage.recovery import recover
 from kvnode.storage.snapshot import SnapshotReader
+from tests.sim.workload import KEYS, RARE, Workload
 from tests.support.contents import CHUNK_BYTES, Contents, contents, replay
 from tests.support.local import HASH_KEY, S_PARKED, S_READY, TERM, Fetch, LocalNode
 from tests.support.resp import encode
@@ -20,67 +21,6 @@ SEEDS = 40
 BUG_SEEDS = 300
 STEPS = 150
 CLIENTS = 3
-KEYS = [b"k%d" % i for i in range(8)]
-SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
-OFFSETS = [0, 3, 16_384, 30_000, 40_000]
-
-
-class Workload:
-    """Draws commands. watches: with WATCH, then without what may break a watch needlessly."""
-
-    def __init__(self, rng: random.Random, *, watches: bool) -> None:
-        self.rng = rng
-        self.watches = watches
-
-    def key(self) -> bytes:
-        return self.rng.choice(KEYS)
-
-    def value(self) -> bytes:
-        size = self.rng.choice(SIZES)
-        return (b"%d" % self.rng.randrange(1000)) if size < 5 else self.rng.randbytes(1) * size
-
-    def ms(self) -> bytes:
-        return self.rng.choice([b"1", b"30", b"5000"])
-
-    def one(self) -> tuple[bytes | str, ...]:
-        """Return one command."""
-        rng, key = self.rng, self.key
-        draw = [
-            lambda: ("GET", key()),
-            lambda: ("MGET", key(), key(), key()),
-            lambda: ("SET", key(), self.value()),
-            lambda: ("SET", key(), self.value(), "PX", self.ms()),
-            lambda: ("SET", key(), self.value(), "GET"),
-            lambda: ("SETNX", key(), self.value()),
-            lambda: ("MSET", key(), self.value(), key(), self.value()),
-            lambda: ("INCR", key()),
-            lambda: ("APPEND", key(), self.value()),
-            lambda: ("SETRANGE", key(), b"%d" % rng.choice(OFFSETS), self.value()),
-            lambda: ("GETRANGE", key(), b"%d" % rng.choice(OFFSETS), b"-1"),
-            lambda: ("DEL", key(), key()),
-            lambda: ("EXISTS", key(), key()),
-            lambda: ("RENAME", key(), key()),
-            lambda: ("RENAMENX", key(), key()),
-            lambda: ("COPY", key(), key(), "DB", b"%d" % rng.randrange(3), "REPLACE"),
-            lambda: ("MOVE", key(), b"%d" % rng.randrange(3)),
-            lambda: ("PEXPIRE", key(), self.ms()),
-            lambda: ("PERSIST", key()),
-            lambda: ("PTTL", key()),
-            lambda: ("SELECT", b"%d" % rng.randrange(3)),
-        ]
-        if rng.random() < 0.04 and not self.watches:
-            rare = [("FLUSHDB",), ("FLUSHALL",), ("SWAPDB", "0", "1"), ("SWAPDB", "1", "2")]
-            return rng.choice(rare)
-        return rng.choice(draw)()
-
-    def script(self) -> list[tuple[bytes | str, ...]]:
-        """Return a few commands to be sent at once; what it begins, it ends."""
-        commands = [self.one() for _ in range(self.rng.randint(1, 4))]
-        if self.rng.random() < 0.3:
-            commands = [("MULTI",), *commands, (self.rng.choice(["EXEC", "EXEC", "DISCARD"]),)]
-        if self.watches and self.rng.random() < 0.3:
-            commands.insert(0, ("WATCH", self.key(), self.key()))
-        return commands
 
 
 @dataclass
@@ -109,7 +49,8 @@ class Storm:
     highest: int = 0
 
     def __post_init__(self) -> None:
-        self.workload = Workload(self.rng, watches=self.watches)
+        # Without WATCH or without FLUSHDB and SWAPDB: these may break a watch without need.
+        self.workload = Workload(self.rng, watches=self.watches, rare=() if self.watches else RARE)
         self.sessions = [self.node.session() for _ in range(CLIENTS)]
         self.output = {session.id: b"" for session in self.sessions}
         self.sent: dict[int, list[bytes]] = {session.id: [] for session in self.sessions}

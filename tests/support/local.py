@@ -41,7 +41,7 @@ class Clock:
 
 @dataclass
 class Fetch:
-    """What parked sessions lack. epoch: 0 = ended. rows: (record key, envelope or None), once read."""
+    """What parked sessions lack. rows: (record key, envelope or None), once they are read."""
 
     epoch: int
     keys: list[bytes]

@@ -153,7 +153,7 @@ def test_replay_is_idempotent(node):
 
 
 def test_a_generation_comes_before_its_heads(node):
-    """Also when its database's record is written once more, behind them (found by test_tip_storm)."""
+    """Also when the record of its database is written once more, behind them."""
     commands = [("SET", "old", 1), ("FLUSHDB",), ("SET", "new", "1"), ("MULTI",)]
     commands += [("SWAPDB", 0, 1), ("SET", "other", "1"), ("EXEC",)]
     new_entries(node, [commands])

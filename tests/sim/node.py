@@ -1,0 +1,326 @@
+"""A whole node on simulated parts: its disk, its store, its threads and its clock do what they are
+told, and a crash takes what was not synced. RESP bytes in, RESP bytes out, no sockets.
+
+All that is simulated is at the edge: raft, log format, recovery, checkpoints, fetches, sweepers,
+sequencer, tip and commands are the production code.
+"""
+
+import random
+from collections.abc import Callable
+
+from kvnode._core import invariants
+from kvnode._core.dispatch import Dispatch
+from kvnode._core.sequencer import Sequencer
+from kvnode._core.session import Session
+from kvnode._core.transactions import Watches
+from kvnode._core.view import View
+from kvnode.base.limits import KIB, MIB
+from kvnode.commands import table
+from kvnode.raft.core import RaftCore
+from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.messages import HardState
+from kvnode.server.local import HASH_KEY, START_MS, native_handlers
+from kvnode.storage.checkpoint import Checkpointer
+from kvnode.storage.executor import StepExecutor
+from kvnode.storage.fetch import Fetcher
+from kvnode.storage.hard_state import HardStateFile, create_hard_state
+from kvnode.storage.local import LocalFacts, open_facts
+from kvnode.storage.log import SegmentWriter
+from kvnode.storage.log_recovery import open_replay, recover_log
+from kvnode.storage.memory import MemoryEngine
+from kvnode.storage.recovery import Recovered, recover
+from kvnode.txn.housekeeping import Housekeeping
+from kvnode.txn.jobs import Jobs
+from kvnode.txn.replica import Replica
+from tests.sim.disk import SimDisk
+from tests.sim.log import SimLog
+
+DIRECTORY = "/node"
+LOG_DIRECTORY = "/node/log"
+HARD_STATE = "/node/raft.state"
+IDENTITY = bytes(16)
+SEGMENT_BYTES = 64 * KIB
+CACHE_BYTES = 4 * MIB
+SETTLE_ROUNDS_MAX = 10_000
+S_CLOSED = 4  # SessionState of session.pxd
+
+
+class NodeLog(SimLog):
+    """A SimLog on a SegmentWriter that notes its entries and lets checkpointed segments go.
+
+    entries: all ever submitted, (commit_ts, payload) by index.
+    """
+
+    def __init__(self, writer: SegmentWriter, entries: dict[int, tuple[int, bytes]]) -> None:
+        super().__init__(writer)
+        self._entries = entries
+
+    def on_submit(self, term: int, index: int, commit_ts: int, payload: bytes) -> None:
+        self._entries[index] = commit_ts, payload
+        super().on_submit(term, index, commit_ts, payload)
+
+    def cut(self, index: int) -> None:
+        assert self._writer is not None
+        self._writer.cut(index)
+
+
+class SimNode:
+    """One life of a node, from recovery to crash().
+
+    disk, engine: what an earlier life left. rng: log identities, and what a crash takes.
+    is_relaxed: appendfsync everysec instead of always.
+    entries: those of earlier lives; those that a crash took are forgotten.
+    """
+
+    def __init__(
+        self,
+        disk: SimDisk,
+        engine: MemoryEngine,
+        rng: random.Random,
+        *,
+        now_ms: int = START_MS,
+        cache_bytes: int = CACHE_BYTES,
+        is_relaxed: bool = False,
+        entries: dict[int, tuple[int, bytes]] | None = None,
+    ) -> None:
+        self.entries = entries if entries is not None else {}
+        self.disk, self.engine, self.rng = disk, engine, rng
+        self.now_ms = now_ms
+        self.cache_bytes = cache_bytes
+        self.is_relaxed = is_relaxed
+        self.writer, self.reader = StepExecutor(), StepExecutor()
+        self.sessions: dict[int, Session] = {}
+        disk.make_dir(DIRECTORY)
+        facts = open_facts(engine, identity=IDENTITY, hash_key=HASH_KEY)
+        self.log = self._recover(facts)
+        self._lead()
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def _recover(self, facts: LocalFacts) -> NodeLog:
+        """Recover log and tip; build the node on them."""
+        id_seed = self.rng.getrandbits(63)
+        log = recover_log(
+            self.disk,
+            LOG_DIRECTORY,
+            checkpoint_index=facts.checkpoint.at.index,
+            segment_bytes=SEGMENT_BYTES,
+            id_seed=id_seed,
+        )
+        first = facts.checkpoint.at.index + 1
+        entries = open_replay(self.disk, LOG_DIRECTORY, log, first, log.last_index)
+        recovered = recover(self.engine, facts, entries)
+        writer = SegmentWriter(
+            self.disk, LOG_DIRECTORY, log.start, segment_bytes=SEGMENT_BYTES, id_seed=id_seed
+        )
+        sink = NodeLog(writer, self.entries)
+        sink.set_written(recovered.last.term, recovered.last.index)
+        sink.set_synced(recovered.last.term, recovered.last.index)
+        last = recovered.last
+        self.recovered = recovered
+        for index in [index for index in self.entries if index > last.index]:
+            del self.entries[index]
+        self.tip = recovered.tip
+        self.view = View(self.tip, recovered.next_id)
+        self.watches = Watches(self.tip)
+        self.view.connect(Dispatch(table.build(native_handlers())), self.watches, self)
+        hard_state = self._open_hard_state()
+        raft = RaftCore(
+            1,
+            [1],
+            HardState(hard_state.state.term, hard_state.state.vote),
+            LogTerms(log.terms(), log.last_index),
+            committed=facts.checkpoint.at.index,
+            random_ticks=lambda n: self.rng.randrange(n),
+        )
+        self.sequencer = Sequencer(
+            self.tip,
+            self.view,
+            self.view.dispatch,
+            sink,
+            raft.term,
+            last.index,
+            last.index,
+            last.commit_ts,
+            last.term,
+        )
+        self.sequencer.relaxed = self.is_relaxed
+        self._build(raft, sink, hard_state, facts, recovered)
+        return sink
+
+    def _open_hard_state(self) -> HardStateFile:
+        if HARD_STATE.rpartition("/")[2] in self.disk.list(DIRECTORY):
+            return HardStateFile(self.disk, HARD_STATE)
+        return create_hard_state(self.disk, HARD_STATE, 1, IDENTITY)
+
+    def _build(
+        self,
+        raft: RaftCore,
+        sink: NodeLog,
+        hard_state: HardStateFile,
+        facts: LocalFacts,
+        recovered: Recovered,
+    ) -> None:
+        self.checkpointer = Checkpointer(
+            self.tip,
+            self.engine,
+            self.writer,
+            last=facts.checkpoint,
+            high_water=recovered.high_water,
+        )
+        self.replica = Replica(
+            self.sequencer,
+            raft,
+            sink,
+            self.checkpointer,
+            Fetcher(self.tip, self.engine, [self.reader]),
+            store_hard_state=hard_state.store,
+            cache_bytes=self.cache_bytes,
+        )
+        self.housekeeping = Housekeeping(
+            self.sequencer,
+            self.engine,
+            self.checkpointer,
+            recovered,
+            writer=self.writer,
+            reader=self.reader,
+        )
+        self.replica.upkeep.append(self.housekeeping)
+        self.jobs = Jobs(self.replica, self.engine, self.reader)
+
+    def _lead(self) -> None:
+        self.replica.lead()
+        while not self.replica.is_serving:
+            self.sync()
+        if not self.tip.has_databases():
+            self.run_pass(self.sequencer.create_databases)
+            self.sync()
+
+    # -- clients --------------------------------------------------------------------------------
+
+    def session(self) -> Session:
+        """Return a new client."""
+        session = Session(len(self.sessions) + 1, self.now_ms)
+        session.authenticated = session.parser.authenticated = True
+        self.sessions[session.id] = session
+        return session
+
+    def close_session(self, session: Session) -> None:
+        """The client is gone."""
+        session.state = S_CLOSED
+        self.watches.remove(session)
+        self.sequencer.forget(session)
+
+    def settle(self, session: Session, data: bytes) -> bytes:
+        """Run `data` to its end, with every sync, fetch and job it takes; return the replies."""
+        session.feed(data)
+        replies = b""
+        self.serve(session)
+        for _ in range(SETTLE_ROUNDS_MAX):
+            is_busy = self.step_threads() or self.jobs
+            self.sync()
+            self.serve()
+            replies += session.take()
+            if not is_busy and session.state == 0 and not session.input_bytes:
+                if not session.held:
+                    return replies
+        raise AssertionError("the commands never end")
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def serve(self, *sessions: Session) -> None:
+        """A pass over sessions with input, and over those whose waiting ended."""
+
+        def work() -> None:
+            self.replica.completions_due()
+            for session in (*sessions, *self.sequencer.take_ready()):
+                self.sequencer.serve(session)
+
+        self.run_pass(work)
+        self.replica.after_pass()
+        for session, args in self.sequencer.take_jobs():
+            self.jobs.start(session, args)
+        if self.jobs:
+            self.run_pass(lambda: self.jobs.step(lambda session: session.state == S_CLOSED))
+
+    def run_pass(self, work: Callable[[], object]) -> None:
+        """Do something in a pass of its own."""
+        self.sequencer.begin(self.now_ms)
+        work()
+        self.sequencer.end()
+        self.sequencer.take_flushable()
+
+    def background(self) -> None:
+        """What the node does between passes: checkpoints and sweepers, a step of each."""
+        self.run_pass(lambda: self.replica.background(self.now_ms))
+
+    def write(self, n: int | None = None) -> None:
+        """The log thread writes the oldest `n` entries, into the page cache only."""
+        self.log.write(n)
+        self.sequencer.log_moved()
+        self.sequencer.take_flushable()
+
+    def sync(self, n: int | None = None) -> None:
+        """The log thread writes the oldest `n` entries and syncs."""
+        self.log.write(n)
+        self.log.sync_written()
+        self.sequencer.log_moved()
+        self.sequencer.take_flushable()
+
+    def step_threads(self, n: int = 100) -> bool:
+        """Let each other thread end up to `n` calls; True if there were any."""
+        done = 0
+        for executor in (self.reader, self.writer):
+            for _ in range(n):
+                done += executor.step()
+        return bool(done)
+
+    def checkpoint(self) -> None:
+        """Make a checkpoint of all that is committed, to its end."""
+        finished: list[bool] = []
+        self.replica.request_checkpoint(finished.append)
+        self.sync()
+        while not finished:
+            self.background()
+            self.step_threads()
+            self.serve()
+            self.sync()
+
+    def evict(self) -> None:
+        """Drop all that is clean from memory."""
+        for _ in range(2):
+            self.tip.evict(0, 1 << 20)
+
+    def check(self) -> None:
+        """Raise InvariantError if the tip is broken."""
+        invariants.check(self.tip)
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def crash(self) -> "SimNode":
+        """Lose power, and start again on what is left."""
+        self.disk.crash(self.rng)
+        keep = self.rng.random()
+        engine = self.engine.crash(lambda file, batch: self.rng.random() < keep)
+        return self._again(engine)
+
+    def kill(self) -> "SimNode":
+        """kill -9: the page cache stays."""
+        self.disk.kill()
+        return self._again(self.engine.crash(lambda file, batch: True))
+
+    def _again(self, engine: MemoryEngine) -> "SimNode":
+        return SimNode(
+            self.disk,
+            engine,
+            self.rng,
+            now_ms=self.now_ms,
+            cache_bytes=self.cache_bytes,
+            is_relaxed=self.is_relaxed,
+            entries=self.entries,
+        )
+
+
+def new_node(seed: int = 0, **options: object) -> SimNode:
+    """Return the first life of a node."""
+    return SimNode(SimDisk(), MemoryEngine(), random.Random(seed), **options)  # type: ignore[arg-type]
