@@ -93,6 +93,8 @@ class Keyspace:
 
     def swap(self, one: int, other: int) -> None:
         """Exchange two databases; who watches a key that is in either of them notices."""
+        if one == other:
+            return
         names = [*self.databases[one], *self.databases[other]]
         self.databases[one], self.databases[other] = self.databases[other], self.databases[one]
         self._touch_watchers(one, names)
