@@ -113,7 +113,7 @@ class LevelDBEngine(LevelDBReader):
                     bloom_filter_bits=options.bloom_bits,
                 )
         except StorageIOError as error:
-            if "LOCK" in str(error):
+            if "IO error: lock " in str(error):
                 raise DirectoryInUseError(
                     f"{path} is in use by another kvnode: stop it, or name another data directory"
                 ) from error
