@@ -57,6 +57,8 @@ def fill(connection, first, last):
 
 def check(connection, first, last):
     """All keys of fill are there."""
+    if first == last:
+        return
     found = connection.call("MGET", *(f"key:{n}" for n in range(first, last)))
     assert found == [f"value:{n}:".encode() + b"x" * 1000 for n in range(first, last)]
 
@@ -152,6 +154,33 @@ def test_leveldb_that_fails_loses_nothing(disk, server, rule):
     check(connection, 0, 200)
     fill(connection, 200, 210)
     assert connection.call("SAVE") == b"OK"
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_fresh"),
+    [
+        ("open db/* enospc", True),
+        ("rename raft.state* eio", True),
+        ("write log/* enospc", True),
+        ("write db/* enospc", False),
+        ("sync raft.state* eio", False),
+        ("allocate log/* enospc", False),
+        ("rename log/* eio", False),
+    ],
+)
+def test_start_on_a_bad_disk_is_refused(disk, server, rule, is_fresh):
+    """With a sentence; a start on the same directory works when the disk is well again."""
+    if not is_fresh:
+        fill(start(server), 0, 20)
+        server.kill()
+    disk.set_rules(rule)
+    log = refused(server)
+    assert ("No space left" if "enospc" in rule else "Input/output error") in log
+    assert "Traceback" not in log
+    disk.set_rules()
+    connection = start(server)
+    check(connection, 0, 0 if is_fresh else 20)
+    fill(connection, 20, 30)
 
 
 def test_slow_syncs_hold_replies_only(disk, server):

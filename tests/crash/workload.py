@@ -14,7 +14,9 @@ from tests.support.resp import Connection, ErrorReply, encode
 from tests.support.servers import Server
 
 WRITERS = 4
-COUNTERS, STRINGS, PAIRS, TEXTS, LASTING, FLEETING = 5, 40, 5, 5, 5, 5  # keys of each writer
+# Keys of each writer, by what is done to them.
+COUNTERS, STRINGS, PAIRS, TEXTS, LASTING, FLEETING = 5, 40, 5, 5, 5, 5
+NAMES, RANGES, ASIDE = 5, 2, 8
 SHARED_COUNTERS = [b"shared:counter:%d" % i for i in range(2)]
 ACCOUNTS = [b"shared:account:%d" % i for i in range(4)]
 SHARED_PAIR = [b"shared:pair:left", b"shared:pair:right"]
@@ -37,6 +39,7 @@ class Writer(threading.Thread):
         super().__init__(name=ledger.name, daemon=True)
         self.random = Random(seed)
         self.has_transactions = True
+        self.database = 1 + int(ledger.name[1:])  # one of its own, besides database 0
         self.ledger = ledger
         self.shared = shared
         self.depth = self.random.choice(PIPELINE_DEPTHS)
@@ -92,10 +95,15 @@ class Writer(threading.Thread):
             (self._append, 5),
             (self._expiring, 6),
             (self._delete, 4),
+            (self._rename, 4),
+            (self._setrange, 4),
+            (self._copy, 3),
             (self._shared_incr, 8),
             (self._shared_mset, 6),
             (self._transfer, 10 * self.has_transactions),
             (self._shared_transfer, 6 * self.has_transactions),
+            (self._set_aside, 6 * self.has_transactions),
+            (self._flush_aside, 1 * self.has_transactions),
         ]
         makers, chances = zip(*weights, strict=True)
         return self.random.choices(makers, chances)[0]()
@@ -161,6 +169,56 @@ class Writer(threading.Thread):
     def _delete(self) -> Operation:
         keys = [self._key("string", STRINGS) for _ in range(3)]
         return Operation("DEL", encode("DEL", *keys), 1, [_to(key, None) for key in keys])
+
+    def _rename(self) -> Operation:
+        """MULTI...EXEC: a string is written, then takes another's name."""
+        source, target = (b"%s:name:%d" % (self.name.encode(), n) for n in self._two(NAMES))
+        value = self._value()
+        request = (
+            encode("MULTI")
+            + encode("SET", source, value)
+            + encode("RENAME", source, target)
+            + encode("EXEC")
+        )
+        if not self.has_transactions:
+            return Operation("SET", encode("SET", target, value), 1, [_to(target, value)])
+        return Operation("RENAME", request, 4, [_to(source, None), _to(target, value)])
+
+    def _setrange(self) -> Operation:
+        key, value = self._key("range", RANGES), self._value()
+        at = self.random.randrange(TEXT_BYTES_MAX)
+
+        def change(old: bytes | None) -> bytes:
+            padded = (old or b"").ljust(at, b"\0")
+            return padded[:at] + value + padded[at + len(value) :]
+
+        return Operation("SETRANGE", encode("SETRANGE", key, at, value), 1, [(key, change)])
+
+    def _copy(self) -> Operation:
+        """A value in two keys by way of COPY."""
+        source, target = (b"%s:copy:%d" % (self.name.encode(), n) for n in self._two(NAMES))
+        value = self._value()
+        request = encode("SET", source, value) + encode("COPY", source, target, "REPLACE")
+        if not self.has_transactions:
+            return Operation("SET", encode("SET", target, value), 1, [_to(target, value)])
+        request = encode("MULTI") + request + encode("EXEC")
+        return Operation("COPY", request, 4, [_to(source, value), _to(target, value)])
+
+    def _two(self, count: int) -> list[int]:
+        return self.random.sample(range(count), 2)
+
+    def _aside(self, name: str, request: bytes, effects: list[Effect]) -> Operation:
+        """A command in the writer's own database."""
+        request = encode("MULTI") + encode("SELECT", self.database) + request
+        return Operation(name, request + encode("SELECT", 0) + encode("EXEC"), 5, effects)
+
+    def _set_aside(self) -> Operation:
+        key, value = self._key("aside", ASIDE), self._value()
+        return self._aside("SET aside", encode("SET", key, value), [_to(key, value)])
+
+    def _flush_aside(self) -> Operation:
+        keys = [b"%s:aside:%d" % (self.name.encode(), n) for n in range(ASIDE)]
+        return self._aside("FLUSHDB", encode("FLUSHDB"), [_to(key, None) for key in keys])
 
     def _shared_incr(self) -> Operation:
         key = self.random.choice(SHARED_COUNTERS)
@@ -250,7 +308,9 @@ class Workload:
         writers = [
             Writer(self.random.getrandbits(32), ledger, self.shared) for ledger in self.ledgers
         ]
-        self.threads = [*writers, Reader(self.random.getrandbits(32), self.shared)]
+        reader = Reader(self.random.getrandbits(32), self.shared)
+        # Alone, a writer takes the way of the lonely client: its syncs are made inline.
+        self.threads = self.random.choice([[*writers, reader], [*writers, reader], writers[:1]])
         for writer in writers:
             writer.has_transactions = self.has_transactions
         with contextlib.suppress(OSError):  # it may be dead already
@@ -311,25 +371,35 @@ class Workload:
 
 
 def read_all(connection: Connection) -> tuple[State, list[str]]:
-    """Return every key with its value, and what is wrong with the deadlines."""
+    """Return every key of every database with its value, and what is wrong with the deadlines."""
+    state: State = {}
+    wrong: list[str] = []
+    for database in range(1 + WRITERS):
+        connection.call("SELECT", database)
+        keys = _read_keys(connection)
+        if keys:
+            values = connection.call("MGET", *keys)
+            state |= {key: value for key, value in zip(keys, values, strict=True) if value}
+            wrong += _check_deadlines(connection, keys)
+    return state, wrong
+
+
+def _read_keys(connection: Connection) -> list[bytes]:
     found: set[bytes] = set()
     cursor = b"0"
     while True:
         cursor, part = connection.call("SCAN", cursor, "COUNT", 100)
         found.update(part)
         if cursor == b"0":
-            break
-    if not found:
-        return {}, []
-    keys = sorted(found)
-    values = connection.call("MGET", *keys)
+            return sorted(found)
+
+
+def _check_deadlines(connection: Connection, keys: list[bytes]) -> list[str]:
+    expected = {b"lasting": range(1, LASTING_MS + 1), b"fleeting": range(-2, FLEETING_MS_MAX)}
     connection.send(b"".join(encode("PTTL", key) for key in keys))
     wrong = []
     for key in keys:
         left_ms = connection.receive()
-        kind = key.split(b":")[1]
-        expected = {b"lasting": range(1, LASTING_MS + 1), b"fleeting": range(-2, FLEETING_MS_MAX)}
-        if left_ms not in expected.get(kind, [-1]):
+        if left_ms not in expected.get(key.split(b":")[1], [-1]):
             wrong.append(f"{key.decode()}: PTTL is {left_ms}")
-    pairs = zip(keys, values, strict=True)
-    return {key: value for key, value in pairs if value is not None}, wrong
+    return wrong
