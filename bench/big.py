@@ -123,7 +123,7 @@ def fill(server: Server, keys: int, value_bytes: int) -> Loading:
 
 def read(server: Server, keys: int, seconds: float) -> tuple[Result, float | None, int]:
     """GET random keys; return what was seen, the cache's hit ratio and the most memory."""
-    fields = ("kvnode_cache_hits", "kvnode_cache_misses")
+    fields = ("cache_hits", "cache_misses")
     before = [server.counter(name) for name in fields]
     with Memory(server) as memory:
         result = load.run(

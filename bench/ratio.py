@@ -99,12 +99,12 @@ def requests_for(server: Server, row: Row, depth: int, seconds: float) -> int:
 
 def run_slice(server: Server, row: Row, depth: int, requests: int) -> Slice:
     """Measure one slice: rate, CPU time and syncs per request."""
-    syncs = server.counter("kvnode_log_syncs")
+    syncs = server.counter("log_fsyncs")
     cpu = server.cpu_seconds()
     rate = workloads.run(server, row, depth, requests)
     cpu = server.cpu_seconds() - cpu
     if syncs is not None:
-        syncs = (server.counter("kvnode_log_syncs") or 0) - syncs
+        syncs = (server.counter("log_fsyncs") or 0) - syncs
     per_thousand = None if syncs is None else syncs * 1000 / requests
     return Slice(rate, cpu * 1e6 / requests, per_thousand)
 
