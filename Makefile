@@ -7,7 +7,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.hpp) setup.py pyproject.toml
 
-.PHONY: build serve test test-debug test-asan bench lint record clean check-tools
+.PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
+.PHONY: bench-quick perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -41,6 +42,28 @@ test-asan:
 
 bench: build
 	@$(BIN)/python -m bench.ratio
+
+bench-latency: build
+	@$(BIN)/python -m bench.openloop
+
+bench-big: build
+	@$(BIN)/python -m bench.big
+
+bench-start: build
+	@$(BIN)/python -m bench.start
+
+bench-idle: build
+	@$(BIN)/python -m bench.idle
+
+bench-quick: build
+	@$(BIN)/python -m bench.ratio --quick
+	@$(BIN)/python -m bench.openloop --quick
+	@$(BIN)/python -m bench.big --keys 300000 --read-seconds 1
+	@$(BIN)/python -m bench.start --megabytes 20 --rounds 1
+	@$(BIN)/python -m bench.idle --connections 500
+
+perf-gate: build
+	@$(BIN)/python -m ci.perf_gate
 
 record: build
 	@$(BIN)/python -m tests.conformance.record
