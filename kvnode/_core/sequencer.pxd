@@ -85,6 +85,7 @@ cdef class Sequencer:
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1
     cdef int advance(self) except -1
+    cdef uint64_t believed(self, uint64_t term, uint64_t index) noexcept
     cdef int commit(self, uint64_t index) except -1
     cdef int sync(self, uint64_t index) except -1
     cdef int drop_batches(self) except -1

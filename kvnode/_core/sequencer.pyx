@@ -368,10 +368,14 @@ cdef class Sequencer:
         """
         cdef LogReport report
         cdef uint64_t stable
+        cdef uint64_t synced
         self.log.report(&report)
         if report.error:
             raise StorageIOError(f"log write failed: errno {report.error}")
-        stable = report.written_index if self.relaxed else report.synced_index
+        synced = self.believed(report.synced_term, report.synced_index)
+        stable = synced
+        if self.relaxed:
+            stable = self.believed(report.written_term, report.written_index)
         if stable > self.stable:
             self.stable = stable
             if self.on_stable is None:
@@ -379,8 +383,17 @@ cdef class Sequencer:
             else:
                 self.commit(self.on_stable(
                     report.written_term if self.relaxed else report.synced_term, stable))
-        if report.synced_index > self.synced:
-            self.sync(report.synced_index)
+        if synced > self.synced:
+            self.sync(synced)
+        return 0
+
+    cdef uint64_t believed(self, uint64_t term, uint64_t index) noexcept:
+        """Return the index of a report, 0 if the entry that it names was replaced (hard case 11)."""
+        cdef uint64_t first = self.batches.front().index if not self.batches.empty() else 0
+        if first == 0 or index < first:
+            return index
+        if index - first < self.batches.size() and self.batches[index - first].term == term:
+            return index
         return 0
 
     cdef int commit(self, uint64_t index) except -1:
