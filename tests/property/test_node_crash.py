@@ -1,5 +1,5 @@
-"""Lives of a whole node on simulated parts: at whatever moment power fails or the process is killed,
-the next life shows exactly the entries up to some point at or after all that was acknowledged.
+"""Lives of a whole node on simulated parts: whenever power fails or the process is killed, the next
+life shows exactly the entries up to some point at or after all that was acknowledged.
 """
 
 import random

@@ -221,9 +221,9 @@ class SimNode:
             self.sync()
             self.serve()
             replies += session.take()
-            if not is_busy and session.state == 0 and not session.input_bytes:
-                if not session.held:
-                    return replies
+            is_waiting = session.state or session.input_bytes or session.held
+            if not is_busy and not is_waiting:
+                return replies
         raise AssertionError("the commands never end")
 
     # -- steps ----------------------------------------------------------------------------------
