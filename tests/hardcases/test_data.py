@@ -44,7 +44,7 @@ def test_hard_case_01_counts_are_not_doubled_by_replay():
     session.feed(pipeline(("DEL", "k1"), ("PERSIST", "k2")))
     node.run_pass(lambda: node.sequencer.serve(session))
     node.sync()
-    while node.checkpointer.is_running:
+    while not node.checkpointer.finished:
         node.background()
         node.step_threads()
     (highest,) = node.engine.get_many([b"Lhighest"])
@@ -70,7 +70,7 @@ def test_hard_case_02_a_checkpoint_begins_at_what_is_committed_and_synced():
     committed = node.sequencer.committed
     assert node.sequencer.durable_index == committed - 1
     begin_checkpoint(node)
-    while node.checkpointer.is_running:
+    while not node.checkpointer.finished:
         node.background()
         node.step_threads()
     assert node.checkpointer.last.at.index == committed - 1
