@@ -14,7 +14,7 @@ from kvnode._core.logwriter import LogWriter
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.transactions import Watches
 from kvnode._core.view import View
-from kvnode.base.errors import StorageIOError
+from kvnode.base.errors import CorruptionError, StorageIOError
 from kvnode.base.limits import SEGMENT_BYTES
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
@@ -96,6 +96,12 @@ def open_data(
         mode=appendfsync,
     )
     failpoints.arm(log)
+    if hard_state.state.term < recovered_log.start.last_term:
+        raise CorruptionError(
+            f"{directory / 'raft.state'} knows term {hard_state.state.term}, the log has entries of "
+            f"term {recovered_log.start.last_term}: they are not of one node, or one was restored "
+            "from an older copy"
+        )
     raft = RaftCore(
         SOLE_NODE,
         [SOLE_NODE],
