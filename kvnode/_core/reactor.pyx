@@ -246,7 +246,7 @@ cdef class Reactor:
         session.bytes_in += n
         self.bytes_in += n
         if session.state == S_CLOSING:
-            parser.start = parser.input.len     # nothing more of it is executed
+            parser.start = parser.scan = parser.input.len   # nothing more of it is executed
             parser.compact()
             return 0
         self.run(session)

@@ -98,9 +98,9 @@ def open_data(
     failpoints.arm(log)
     if hard_state.state.term < recovered_log.start.last_term:
         raise CorruptionError(
-            f"{directory / 'raft.state'} knows term {hard_state.state.term}, the log has entries of "
-            f"term {recovered_log.start.last_term}: they are not of one node, or one was restored "
-            "from an older copy"
+            f"{directory / 'raft.state'} knows term {hard_state.state.term}, the log has entries "
+            f"of term {recovered_log.start.last_term}: they are not of one node, or one was "
+            "restored from an older copy"
         )
     raft = RaftCore(
         SOLE_NODE,
