@@ -1,5 +1,7 @@
 """Nothing leaves a session before every entry that it wrote or saw is committed (I2)."""
 
+import sys
+
 import pytest
 
 from kvnode._core.dispatch import Command
@@ -246,3 +248,15 @@ def test_a_session_that_waits_is_answered_in_order(node):
     assert session.take() == b":7\r\n"
     node.run_pass()
     assert session.take() == b"+PONG\r\n" * 2
+
+
+def test_holds_let_go_of_their_sessions(node):
+    session = node.session()
+    before = sys.getrefcount(session)
+    for i in range(5):
+        node.run(session, pipeline(("SET", f"k{i}", "1")))
+    assert sys.getrefcount(session) == before + 5
+    node.commit(3)
+    node.sequencer.fail_held(UNCERTAIN)
+    node.sequencer.take_flushable()
+    assert sys.getrefcount(session) == before
