@@ -124,9 +124,15 @@ cdef class View:
 
     cdef int expire(self, Head* head) except -1:
         """Delete a head past its deadline: the leader's decision, through the log."""
+        cdef int db
         self.remove(head)
         self.expired += 1
-        return self.notify(4, b"expired", head.key.data, head.key.len)
+        if self.on_event is not None:
+            for db in range(DATABASES_MAX):     # not always the session's: MOVE, the sweeper
+                if self.tip.databases[db] == head.table:
+                    self.events.append((N_EXPIRED, b"expired",
+                                        PyBytes_FromStringAndSize(head.key.data, head.key.len), db))
+        return 0
 
     cdef int miss(self, char kind, Table* table, uint64_t hash, const char* key, size_t n) except -1:
         """Note a record that must be fetched before the running command can go on."""

@@ -126,3 +126,27 @@ def test_a_parked_command_leaves_its_expired_keys_deleted(node):
     node.run_pass()
     node.commit()
     assert session.take() == b":0\r\n"
+
+
+def test_an_expiry_is_an_event_of_its_own_database(node):
+    """Whoever finds the key: a command in its database or in another one, or the sweeper."""
+    events = []
+    node.view.on_event = lambda event_class, *event: events.append(event)
+    client = node.client()
+    for db in (1, 2, 3):
+        client.call("SELECT", db)
+        client.call("SET", "k", "1", "PX", 10)
+    client.call("SELECT", 0)
+    client.call("SET", "k", "1")
+    node.clock.advance(10)
+    events.clear()
+    client.call("COPY", "k", "k", "DB", 1)
+    client.call("SELECT", 2)
+    client.call("GET", "k")
+    generation = node.dump()["databases"][3]
+    node.sequencer.begin(node.clock.now_ms)
+    node.sequencer.expire_heads([(generation, b"k")])
+    node.sequencer.end()
+    assert [event for event in events if event[0] == b"expired"] == [
+        (b"expired", b"k", db) for db in (1, 2, 3)
+    ]
