@@ -32,7 +32,8 @@ cdef enum:
     READ_BYTES_MIN = 1 << 14
     ACCEPTS_MAX = 64                # connections accepted in one pass
     STALLED_INPUT_BYTES = 1 << 20   # unparsed input of a waiting session after which it is not read
-    SPARE_BYTES_MAX = 1 << 18       # larger buffers are not kept for reuse
+    SPARE_BYTES_MAX = 1 << 20       # larger buffers are not kept for reuse
+    EARLY_SEND_BYTES = 1 << 16      # output that waits for nothing leaves before the pass ends
     EVICT_STEPS_MIN = 256           # buckets looked at in one pass
     EVICT_STEPS_MAX = 16384
     RECORD_BYTES = 256              # of a record, as a guess

@@ -250,6 +250,8 @@ cdef class Reactor:
             parser.compact()
             return 0
         self.run(session)
+        if connection.closed:
+            return 0
         if session.state != S_READY and parser.pending() > STALLED_INPUT_BYTES:
             self.want(connection, connection.interest & ~<uint32_t>EPOLLIN)
         if parser.pending() > self.input_bytes_max and self.input_bytes_max:
@@ -257,12 +259,20 @@ cdef class Reactor:
         return 0
 
     cdef int run(self, Session session) except -1:
+        cdef Connection connection
         if session.reply.out.capacity == 0 and self.spare_output.capacity:
             session.reply.out = self.spare_output
             self.spare_output.data = NULL
             self.spare_output.capacity = 0
         self.sequencer.run(session)
-        return self.recycle_input(session)
+        self.recycle_input(session)
+        if session.reply.out.len - session.out_head > EARLY_SEND_BYTES and session.marks.empty() \
+                and session.observed <= self.sequencer.tip.watermark:
+            # Its buffer serves the next session while it is still in the processor's cache.
+            connection = self.connection_of(session.fd)
+            if connection is not None:
+                self.send(connection)
+        return 0
 
     cdef int recycle_input(self, Session session) noexcept:
         """Keep an empty input buffer for the next reader: an idle connection owns none."""
