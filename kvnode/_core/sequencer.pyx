@@ -501,6 +501,8 @@ cdef class Sequencer:
             self.view.lookup_in(table, key, len(key), 2, &head)
             if self.view.expired == before:
                 stale += 1
+                if head.version != NULL and head.version.expire_at:     # due by a later clock
+                    self.tip.file_deadline(head.entry, head.version.expire_at)
         self.view.clear_missing()
         self.view.finish_command()
         return stale

@@ -216,7 +216,7 @@ class Node:
                 self.reactor.kill(session, "timeout")
             more = True
             while more:
-                more = self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
+                more = self.reactor.run_pass(lambda: self.replica.background(self.view.now_ms))
                 await trio.lowlevel.checkpoint()
 
     async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
@@ -243,7 +243,7 @@ class Node:
         self.replica.request_checkpoint(lambda ok: finished.set())
         while not finished.is_set():
             self.reactor.poll()
-            self.reactor.run_pass(lambda: self.replica.background(self.reactor.now()))
+            self.reactor.run_pass(lambda: self.replica.background(self.view.now_ms))
             await trio.lowlevel.checkpoint()
 
     def _fail(self, error: BaseException) -> None:
@@ -272,7 +272,7 @@ class Node:
     def _after_pass(self) -> None:
         self.replica.after_pass()
         if self.replica.is_upkeep_due and self.reactor.run_pass(
-            lambda: self.replica.background(self.reactor.now())
+            lambda: self.replica.background(self.view.now_ms)
         ):
             os.eventfd_write(self._wake_fd, 1)
         for session, args in self.sequencer.take_jobs():

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from kvnode._core.upkeep import due_heads
 from tests.support.contents import DELETE, contents, operations, replay
 from tests.support.local import HASH_KEY, START_MS, LocalNode, pipeline
 
@@ -107,6 +108,34 @@ def test_the_sweeper_deletes_what_is_due_and_leaves_the_rest(node):
     assert stale == 4
     assert set(node.visible().databases[0]) == {b"b", b"c"}
     assert node.view.expired == 1
+
+
+def sweep(node, judge_ms):
+    """Take what is due at `judge_ms` and expire it in a pass at the node's time."""
+    node.sequencer.begin(node.clock.now_ms)
+    node.sequencer.expire_heads(due_heads(node.tip, judge_ms, 100))
+    node.sequencer.end()
+    node.commit()
+
+
+def test_a_name_that_was_swept_is_filed_again_with_its_next_deadline(node):
+    client = node.client()
+    for _ in range(2):
+        client.call("SET", "a", "1", "PX", 10)
+        node.clock.advance(20)
+        sweep(node, node.clock.now_ms)
+        assert node.visible().databases[0] == {}
+
+
+def test_a_head_that_is_due_by_a_later_clock_only_stays_filed(node):
+    client = node.client()
+    client.call("SET", "a", "1", "PX", 10)
+    node.clock.advance(9)
+    sweep(node, node.clock.now_ms + 1)
+    assert set(node.visible().databases[0]) == {b"a"}
+    node.clock.advance(1)
+    sweep(node, node.clock.now_ms)
+    assert node.visible().databases[0] == {}
 
 
 def test_a_parked_command_leaves_its_expired_keys_deleted(node):
