@@ -156,5 +156,10 @@ def open_data(
 
 def _open_hard_state(disk: OsDisk, path: Path, identity: bytes) -> HardStateFile:
     if not path.exists():
+        if any((path.parent / "log").glob("*.seg")):
+            raise CorruptionError(
+                f"{path} is missing, but there is a log: this node no longer knows how it voted. "
+                "Restore the file, or the whole data directory, from a backup"
+            )
         return create_hard_state(disk, str(path), SOLE_NODE, identity)
     return HardStateFile(disk, str(path))

@@ -273,6 +273,16 @@ def test_second_node_on_the_directory_is_refused(disk, server):
     fill(connection, 0, 10)
 
 
+def test_log_without_its_hard_state_is_refused(disk, server):
+    start(server).close()
+    server.terminate()
+    (path,) = disk.path.rglob("raft.state")
+    path.unlink()
+    log = refused(server)
+    assert "raft.state is missing" in log
+    assert "Traceback" not in log
+
+
 def test_newer_format_is_refused(disk, server):
     from kvnode._core import crc32c
 
