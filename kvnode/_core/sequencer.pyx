@@ -502,7 +502,7 @@ cdef class Sequencer:
             if self.view.expired == before:
                 stale += 1
                 if head.version != NULL and head.version.expire_at:     # due by a later clock
-                    self.tip.file_deadline(head.entry, head.version.expire_at)
+                    self.tip.deadlines.push(head.version.expire_at, table.id, head.hash)
         self.view.clear_missing()
         self.view.finish_command()
         return stale

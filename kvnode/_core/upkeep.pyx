@@ -154,8 +154,6 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
         e = segment.buckets[bucket_of(segment, due.hash)]
         while e != NULL:
             if e.hash == due.hash and e.newest.expire_at and e.newest.expire_at <= now_ms:
-                # Its filing is used up: a later deadline of this name must be filed anew.
-                e.row_at = 0
                 heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
             elif e.hash == due.hash and e.row_at <= now_ms:
                 e.row_at = 0

@@ -198,6 +198,8 @@ cdef class View:
             head.entry = e
         if old != NULL and old.expire_at:
             table.volatile_keys -= 1
+        if v.type == T_NONE:
+            e.row_at = 0        # a later deadline of this name is filed anew
         if v.expire_at:
             table.volatile_keys += 1
             self.tip.file_deadline(e, v.expire_at)
@@ -508,6 +510,8 @@ cdef class View:
         table.keys += (1 if present else 0) - (1 if dropped.type != T_NONE else 0)
         table.volatile_keys += (1 if present and now.expire_at else 0) \
             - (1 if dropped.expire_at else 0)
+        if present and now.expire_at:
+            self.tip.file_deadline(e, now.expire_at)
         return 0
 
     def connect(self, dispatch, watches, node=None):

@@ -112,9 +112,6 @@ class Storm:
             self.fetches.append(fetch)
             if self.rng.random() < 0.5:
                 self.node.read(fetch)
-            if self.bug == "fetches keep nothing in memory":
-                self.node.tip.end_fetch(fetch.epoch)
-                fetch.epoch = 0
 
     def end_fetch(self) -> None:
         if self.fetches:
@@ -248,7 +245,6 @@ def test_replies_and_contents_are_those_of_a_calm_node(seed):
 @pytest.mark.parametrize(
     "bug",
     [
-        "fetches keep nothing in memory",
         "pins hold nothing",
         "the store is not synced",
         "A is where the checkpoint ends",
