@@ -102,8 +102,8 @@ class Server:
         raise ServerError(f"{self.name}: no {field} in /proc/{self.pid}/status")
 
     def info(self) -> dict[str, Any]:
-        """Return the fields of INFO."""
-        fields: dict[str, Any] = self.client.info()
+        """Return the fields of INFO, those of our own section included."""
+        fields: dict[str, Any] = self.client.info("everything")
         return fields
 
     def counter(self, field: str) -> int | None:
