@@ -94,8 +94,12 @@ def write_key_spec(reply: ReplyWriter, key: Key) -> None:
     reply.bulk(b"flags")
     write_statuses(reply, key.ordered_flags())
     write_step(reply, b"begin_search", b"index", ((b"index", key.index),))
-    limits = ((b"lastkey", key.last), (b"keystep", key.step), (b"limit", 0))
-    write_step(reply, b"find_keys", b"range", limits)
+    if key.counted:
+        places = ((b"keynumidx", 0), (b"firstkey", 1), (b"keystep", key.step))
+        write_step(reply, b"find_keys", b"keynum", places)
+    else:
+        limits = ((b"lastkey", key.last), (b"keystep", key.step), (b"limit", 0))
+        write_step(reply, b"find_keys", b"range", limits)
 
 
 def write_step(

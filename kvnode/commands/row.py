@@ -3,6 +3,7 @@
 COMMAND, COMMAND DOCS, the ACL categories, key extraction and docs/COMMANDS.md are made from rows.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ FLAGS = (
     "no_mandatory_keys",
     "no_async_loading",
     "no_multi",
+    "movablekeys",
     "allow_busy",
 )
 
@@ -72,6 +74,7 @@ CATEGORIES = (
 # The category that a group's commands have of themselves.
 GROUP_CATEGORY = {
     "string": "string",
+    "sorted-set": "sortedset",
     "generic": "keyspace",
     "transactions": "transaction",
     "connection": "connection",
@@ -94,6 +97,8 @@ KEY_FLAGS = (
 # Commands that act at once between MULTI and EXEC instead of being queued.
 NEVER_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
 
+COUNT = re.compile(rb"[1-9][0-9]*")  # a number of keys
+
 Handler = Callable[..., object]  # handler(view, args, reply), see context.py
 
 
@@ -102,7 +107,8 @@ class Key:
     """Where a command's keys lie.
 
     flags: words of KEY_FLAGS.   index: of the first key.   last: of the last key, relative to
-    `index`, or negative to count from the end.   variable: flags of a given call.
+    `index`, or negative to count from the end.   counted: the argument at `index` says how many
+    keys follow it ("numkeys"); `last` means nothing then.   variable: flags of a given call.
     """
 
     flags: str
@@ -111,11 +117,26 @@ class Key:
     step: int = 1
     notes: str = ""
     variable: Callable[[Sequence[bytes]], str] | None = None
+    counted: bool = False
 
-    def positions(self, count: int) -> range:
-        """Return the positions of the keys among `count` arguments, the command's name included."""
-        last = count + self.last if self.last < 0 else self.index + self.last
-        return range(self.index, min(last, count - 1) + 1, self.step)
+    def positions(self, args: Sequence[bytes]) -> range:
+        """Return the positions of the keys in `args`, the command's name included.
+
+        None of them when the call states a wrong number of keys.
+        """
+        if self.counted:
+            return self._counted_positions(args)
+        last = len(args) + self.last if self.last < 0 else self.index + self.last
+        return range(self.index, min(last, len(args) - 1) + 1, self.step)
+
+    def _counted_positions(self, args: Sequence[bytes]) -> range:
+        first = self.index + 1
+        room = len(range(first, len(args), self.step))
+        text = args[self.index] if self.index < len(args) else b""
+        # As many digits as the room has: a longer number is too large, and not worth parsing.
+        if not COUNT.fullmatch(text) or len(text) > len(str(room)) or int(text) > room:
+            return range(0)
+        return range(first, first + int(text) * self.step, self.step)
 
     def ordered_flags(self) -> list[str]:
         """Return the flags in the order of COMMAND INFO."""
@@ -156,7 +177,10 @@ class Row:
     @property
     def flag_words(self) -> list[str]:
         """Flags in the order of COMMAND INFO."""
-        return sorted(self.flags.split(), key=FLAGS.index)
+        words = self.flags.split()
+        if any(key.counted for key in self.keys):
+            words.append("movablekeys")
+        return sorted(words, key=FLAGS.index)
 
     @property
     def flag_bits(self) -> int:
@@ -186,12 +210,16 @@ class Row:
 
     @property
     def key_range(self) -> tuple[int, int, int]:
-        """First key, last key and step, the older and coarser form of `keys`."""
-        if not self.keys:
+        """First key, last key and step, the older and coarser form of `keys`.
+
+        It knows nothing of keys that are counted by an argument.
+        """
+        keys = [key for key in self.keys if not key.counted]
+        if not keys:
             return 0, 0, 0
-        lasts = [key.last if key.last < 0 else key.index + key.last for key in self.keys]
+        lasts = [key.last if key.last < 0 else key.index + key.last for key in keys]
         last = min(lasts) if min(lasts) < 0 else max(lasts)
-        return self.keys[0].index, last, self.keys[0].step
+        return keys[0].index, last, keys[0].step
 
     @property
     def title(self) -> str:

@@ -8,7 +8,7 @@ import pytest
 import kvnode
 from kvnode._core.dispatch import Dispatch
 from kvnode.commands.keys import key_positions, keys_and_flags
-from kvnode.commands.row import CATEGORIES, FLAG_BITS, FLAGS, KEY_FLAGS, Row
+from kvnode.commands.row import CATEGORIES, FLAG_BITS, FLAGS, KEY_FLAGS, Key, Row
 from kvnode.commands.table import ROWS, build
 from kvnode.server.local import native_handlers
 
@@ -89,6 +89,47 @@ def test_key_positions(call: str, positions: list[int]) -> None:
     row = BY_NAME[name]
     words = [argument.encode() for argument in args]
     assert key_positions(row, [name.partition("|")[0].encode(), *words]) == positions
+
+
+COUNTED = Row(
+    "sum",
+    "target:key numkeys:integer key:key1...",
+    "Sums keys.",
+    "1.0.0",
+    -4,
+    "generic",
+    "write",
+    (Key("OW update"), Key("RO access", index=2, counted=True)),
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "positions"),
+    [
+        ("sum t 1 a", [1, 3]),
+        ("sum t 2 a b", [1, 3, 4]),
+        ("sum t 2 a b WEIGHTS 1 2", [1, 3, 4]),
+        ("sum t 0 a", []),
+        ("sum t -1 a", []),
+        ("sum t 01 a", []),
+        ("sum t x a", []),
+        ("sum t 2 a", []),
+        ("sum t 2", []),
+        ("sum t 99999999999999999999 a", []),
+        ("sum t", []),
+    ],
+)
+def test_positions_of_counted_keys(call: str, positions: list[int]) -> None:
+    words = [word.encode() for word in call.split()]
+    assert key_positions(COUNTED, words) == positions
+    assert [key for key, _ in keys_and_flags(COUNTED, words)] == [words[at] for at in positions]
+
+
+def test_counted_keys_are_flagged_and_outside_the_range() -> None:
+    assert COUNTED.flag_words == ["write", "movablekeys"]
+    assert COUNTED.key_range == (1, 1, 1)
+    lone = Row("x", "", "X.", "1.0.0", -3, "generic", keys=(Key("RO", counted=True),))
+    assert lone.key_range == (0, 0, 0)
 
 
 def test_flags_of_a_key_depend_on_the_call() -> None:
