@@ -19,7 +19,7 @@ from kvnode.server.parameters import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
-GROUPS = ("string", "generic", "transactions", "connection", "server", "cluster")
+GROUPS = ("string", "hash", "set", "generic", "transactions", "connection", "server", "cluster")
 GENERATED = "<!-- Made by `python -m ci.tables` from {source}: do not edit. -->\n"
 
 

@@ -74,6 +74,8 @@ CATEGORIES = (
 # The category that a group's commands have of themselves.
 GROUP_CATEGORY = {
     "string": "string",
+    "hash": "hash",
+    "set": "set",
     "sorted-set": "sortedset",
     "generic": "keyspace",
     "transactions": "transaction",

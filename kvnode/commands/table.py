@@ -13,10 +13,12 @@ from kvnode.commands import (
     connection,
     debug,
     generic,
+    hashes,
     latency,
     memory,
     persistence,
     server,
+    sets,
     slowlog,
     strings,
     transactions,
@@ -27,6 +29,8 @@ ROWS: tuple[Row, ...] = tuple(
     sorted(
         (
             *strings.ROWS,
+            *hashes.ROWS,
+            *sets.ROWS,
             *generic.ROWS,
             *transactions.ROWS,
             *connection.ROWS,
