@@ -5,14 +5,15 @@ Costs as much as the tip is large: for tests, and for digests of a stopped node.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
-from kvnode._core.keys cimport K_DATABASE, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
+from kvnode._core.keys cimport K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
 from kvnode._core.tip cimport (
-    DATABASES_MAX, E_DIRTY, E_FLUSHING, E_USED, SEGMENT_BUCKET_BITS_MAX, T_NONE, T_RAW, Entry,
-    Segment, Table, Tip, Version, entry_bytes, put_record_key, version_bytes)
+    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED, SEGMENT_BUCKET_BITS_MAX, T_FIELD,
+    T_LIST, T_NONE, T_RAW, Collection, Entry, Segment, Table, Tip, Version, entry_bytes, head_data,
+    is_collection, put_record_key, table_hash, version_bytes)
 
 from kvnode.base.errors import InvariantError
 
@@ -36,8 +37,9 @@ def check(Tip tip not None):
     cdef Totals counted
     check_lists(tip, &listed)
     check_databases(tip)
-    for i in range(tip.generations.size() + 2):
-        table = table_at(tip, i)
+    check_collections(tip)
+    total = tip.collections.size() * COLLECTION_BYTES
+    for table in all_tables(tip):
         check_directory(table)
         counted = check_entries(tip, table, &listed)
         check_totals(tip, table, &counted)
@@ -55,21 +57,92 @@ cdef int require(bint condition, str text) except -1:
     return 0
 
 
-cdef Table* table_at(Tip tip, size_t i) noexcept:
-    """The generations' tables, then meta records, then chunks."""
-    if i < tip.generations.size():
-        return tip.generations[i]
-    return tip.meta if i == tip.generations.size() else tip.chunks
+cdef vector[Table*] all_tables(Tip tip) noexcept:
+    """The generations' tables, meta records, chunks, deltas, and those of collections."""
+    cdef vector[Table*] tables = tip.generations
+    cdef Collection* c = tip.clock_start
+    tables.push_back(tip.meta)
+    tables.push_back(tip.chunks)
+    tables.push_back(tip.delta_rows)
+    while c != NULL:
+        if c.elements != NULL:
+            tables.push_back(c.elements)
+        if c.claims != NULL:
+            tables.push_back(c.claims)
+        c = c.next if c.next != tip.clock_start else NULL
+    return tables
+
+
+cdef int check_collections(Tip tip) except -1:
+    """The ring and the map of collections agree; heads and collections name each other."""
+    cdef size_t count = 0
+    cdef Collection* c = tip.clock_start
+    while c != NULL:
+        count += 1
+        require(tip.collection(c.id) == c, f"collection {c.id} is not found by its id")
+        require(c.next.previous == c, "the ring of collections is broken")
+        check_collection(tip, c)
+        c = c.next if c.next != tip.clock_start else NULL
+    require(count == tip.collections.size(), "a collection is not in the ring")
+    return 0
+
+
+cdef int check_collection(Tip tip, Collection* c) except -1:
+    cdef uint32_t i
+    cdef Version* v
+    require(c.elements == NULL or c.elements.owner == c, "elements name another collection")
+    require(c.claims == NULL or c.claims.owner == c, "claims name another collection")
+    for i in range(c.deltas.count):
+        require(i == 0 or c.deltas.items[i - 1].commit_ts < c.deltas.items[i].commit_ts,
+                f"deltas of collection {c.id} are not in order")
+    if c.died or not c.ready:
+        return 0
+    v = c.head.newest
+    require(is_collection(v.type) and head_data(v).id == c.id,
+            f"the head of collection {c.id} names another")
+    require(v.type == c.type, f"collection {c.id} and its head differ in type")
+    require(c.meta.length > 0, f"collection {c.id} is alive and empty")
+    require(head_data(v).folded <= c.changed or head_data(v).folded <= tip.durable
+            or v.commit_ts == head_data(v).folded, f"base of collection {c.id} is ahead")
+    if c.type == T_LIST:
+        require(c.meta.tail - c.meta.head - c.meta.holes == c.meta.length,
+                f"list {c.id}: {c.meta.length} items in [{c.meta.head}, {c.meta.tail})")
+        require(c.low <= c.meta.head and c.meta.tail <= c.high, f"list {c.id} is swept too far")
+    elif c.elements.resident:
+        require(live_elements(c) == c.meta.length,
+                f"collection {c.id}: {live_elements(c)} elements, length {c.meta.length}")
+    return 0
+
+
+cdef int64_t live_elements(Collection* c) noexcept:
+    cdef size_t i = 0
+    cdef size_t b
+    cdef int64_t count = 0
+    cdef Segment* segment
+    cdef Entry* e
+    while i < <size_t>1 << c.elements.depth:
+        segment = c.elements.directory[i]
+        for b in range(<size_t>1 << segment.bucket_bits):
+            e = segment.buckets[b]
+            while e != NULL:
+                count += e.newest.type != T_NONE
+                e = e.next
+        i += <size_t>1 << (c.elements.depth - segment.depth)
+    return count
 
 
 cdef int check_lists(Tip tip, unordered_map[size_t, int]* listed) except -1:
     """Every dirty or flushing entry is listed once; listed[entry]: the flags that say so."""
     cdef Entry* e
     cdef size_t i
-    for e in tip.dirty:
-        note(listed, e, E_DIRTY)
+    for i in range(tip.dirty.size()):
+        if tip.dirty[i] != NULL:
+            note(listed, tip.dirty[i], E_DIRTY)
+            require(tip.dirty[i].clean_since == i, "a dirty entry names another place")
     for i in range(tip.flush_at, tip.flushing.size()):
-        note(listed, tip.flushing[i], E_DIRTY)
+        if tip.flushing[i] != NULL:
+            note(listed, tip.flushing[i], E_DIRTY)
+            require(tip.flushing[i].clean_since == i, "a dirty entry names another place")
     for e in tip.in_flight:
         note(listed, e, E_FLUSHING)
     return 0
@@ -122,7 +195,8 @@ cdef Totals check_entries(Tip tip, Table* table, unordered_map[size_t, int]* lis
                         "an entry is in the wrong segment")
                 require((e.hash << segment.depth) >> (64 - segment.bucket_bits) == b,
                         "an entry is in the wrong bucket")
-                require(tip.hash_key(e.key, e.key_len) == e.hash, "an entry has the wrong hash")
+                require(table_hash(tip, table, e.key, e.key_len) == e.hash,
+                        "an entry has the wrong hash")
                 require(tip.find(table, e.hash, e.key, e.key_len) == e, "a key has two entries")
                 check_entry(tip, e, listed, &counted)
                 e = e.next
@@ -150,7 +224,7 @@ cdef int check_entry(Tip tip, Entry* e, unordered_map[size_t, int]* listed,
         require(e.newest.commit_ts <= tip.durable, "a clean entry has a version that is not durable")
     if e.newest.type != T_NONE:
         counted.keys += 1
-    if e.newest.expire_at:
+    if e.newest.expire_at and e.table.kind == K_HEAD:
         counted.volatile_keys += 1
         require(0 < e.row_at <= e.newest.expire_at, "no expiry row at or before a deadline")
     return 0
@@ -169,6 +243,8 @@ cdef uint64_t check_chain(Tip tip, Entry* e) except? 0:
             require(v.length == 0 and v.expire_at == 0, "a tombstone has a value")
         elif e.table.kind == K_HEAD:
             require(v.type != T_RAW, "a head is a raw record")
+        elif e.table.kind == K_FIELD:
+            require(v.type == T_FIELD, "a field has another type")
         else:
             require(v.type == T_RAW and v.expire_at == 0, "a record that is no head has a type")
         v = v.older
@@ -258,8 +334,7 @@ def dump(Tip tip not None):
     cdef size_t i
     cdef dict tables = {}
     cdef Table* table
-    for i in range(tip.generations.size() + 2):
-        table = table_at(tip, i)
+    for table in all_tables(tip):
         tables[table.kind, table.id] = {
             "resident": bool(table.resident), "dead": bool(table.dead), "keys": table.keys,
             "volatile_keys": table.volatile_keys, "entries": dump_entries(tip, table),
@@ -287,7 +362,7 @@ cdef dict dump_entries(Tip tip, Table* table):
             versions.append((v.commit_ts, v.type, v.flags, v.expire_at,
                              PyBytes_FromStringAndSize(v.data, v.length)))
             v = v.older
-        found[record_key(e)] = (e.flags & ~E_USED, versions)
+        found[record_key(e)] = (e.flags & ~(E_USED | E_STORED), versions)
     return found
 
 

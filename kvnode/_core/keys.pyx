@@ -16,6 +16,10 @@ COUNTER = <int>K_COUNTER
 TRASH = <int>K_TRASH
 EXPIRY = <int>K_EXPIRY
 HISTORY = <int>K_HISTORY
+DELTA = <int>K_DELTA
+ITEM = <int>K_ITEM
+CLAIM = <int>K_CLAIM
+PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA)
 
 cdef enum:
     HISTORY_REST = 18       # offset of a head's length u32 in its history key
@@ -83,7 +87,7 @@ def history_of(bytes record_key not None, uint64_t commit_ts):
     """
     cdef size_t n = PyBytes_GET_SIZE(record_key)
     cdef const char* from_ = PyBytes_AS_STRING(record_key)
-    cdef size_t fixed = HEAD_PREFIX_BYTES if n and from_[0] == K_HEAD else 1
+    cdef size_t fixed = max(<size_t>1, record_prefix(from_[0]) if n else 0)
     cdef bytes key
     cdef char* p
     if n < fixed:
@@ -116,3 +120,37 @@ def split_history(bytes key not None):
     if n != HISTORY_REST + 12 + rest:
         raise CorruptionError(f"history key {key[:40]!r}")
     return key[1:HISTORY_REST] + key[HISTORY_REST + 4:n - 8], commit_ts
+
+
+def part_bounds(uint8_t kind, uint64_t id):
+    """Return (lo, hi) of the records of a kind that belong to the collection `id`."""
+    cdef char p[PLACED_PREFIX_BYTES]
+    put_placed_prefix(p, kind, id)
+    lo = PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES)
+    put_be64(p + 1, id + 1)
+    return lo, PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES)
+
+
+def hash_start(uint8_t kind, uint64_t id, uint64_t hash):
+    """Return the lowest key of the fields or members of a collection from `hash` on."""
+    cdef char p[HASHED_PREFIX_BYTES]
+    put_hashed_prefix(p, kind, id, hash)
+    return PyBytes_FromStringAndSize(p, HASHED_PREFIX_BYTES)
+
+
+def item_start(uint8_t kind, uint64_t id, uint64_t order):
+    """Return the lowest key of the items or claims of a list from an order on (see part_order)."""
+    cdef char p[17]
+    put_placed_prefix(p, kind, id)
+    put_be64(p + PLACED_PREFIX_BYTES, order)
+    return PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES + 8)
+
+
+def part_order(bytes key not None):
+    """Return what orders the parts of a collection: a hash, or a position as a sortable number.
+
+    Raises CorruptionError.
+    """
+    if PyBytes_GET_SIZE(key) < PLACED_PREFIX_BYTES + 8:
+        raise CorruptionError(f"record key {key[:40]!r}")
+    return get_be64(PyBytes_AS_STRING(key) + PLACED_PREFIX_BYTES)

@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport strlen
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, is_word, refuse, require_i64
-from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64, get_be64, make_slice, put_be64
+from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64, get_be64, make_slice
 from kvnode._core.dispatch cimport DONE, LONG, PARK, native
 from kvnode._core.glob cimport glob_match
 from kvnode._core.keys cimport K_HEAD
@@ -281,7 +281,7 @@ cdef int cmd_randomkey(View view, Args* args, Reply reply) except -1:
     cdef vector[Slice] names
     cdef Filter filter
     cdef Table* table = view.table
-    cdef uint64_t chance = draw(view)
+    cdef uint64_t chance = view.draw()
     cdef uint64_t at = 0
     cdef uint64_t before
     cdef bint done = False
@@ -308,15 +308,6 @@ cdef int cmd_randomkey(View view, Args* args, Reply reply) except -1:
             wrapped = True
             at = 0
     return reply_null(reply)
-
-
-cdef uint64_t draw(View view) noexcept:
-    """A number that looks random but follows from the batch: handlers have no other source."""
-    cdef char seed[16]
-    view.draws += 1
-    put_be64(seed, view.commit_ts)
-    put_be64(seed + 8, view.draws)
-    return view.tip.hash_key(seed, 16)
 
 
 HANDLERS = {

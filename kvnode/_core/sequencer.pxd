@@ -34,6 +34,7 @@ cdef enum:
     STAGE_COMMAND_BYTES = 1 << 20   # a longer command stages its large arguments first
     STAGE_ARGUMENT_BYTES = 1 << 19  # an argument that is staged
     PIPELINE_AHEAD = 16             # commands whose records are brought near together
+    SWEPT_ENTRIES_PER_PASS = 256    # of dead collections, freed at the end of each pass
     LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
 
 

@@ -14,7 +14,7 @@ from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_WAITING)
 from kvnode._core.strvalue cimport CHUNK_BYTES
-from kvnode._core.tip cimport Table
+from kvnode._core.tip cimport Table, sweep_dying
 from kvnode._core.view cimport Head, Staged
 
 from kvnode.base.errors import InvariantError, StorageIOError
@@ -128,6 +128,8 @@ cdef class Sequencer:
                 self.flushable.append(session)
         self.ran.clear()
         self.view.ranges.clear()
+        if not self.tip.dying.empty():
+            sweep_dying(self.tip, SWEPT_ENTRIES_PER_PASS)
         return 0
 
     cdef int hold_output(self, Session session) except -1:
@@ -540,11 +542,16 @@ cdef class Sequencer:
         return sessions
 
     def take_parked(self):
-        """Return (sessions, record keys, ranges) parked since the last call."""
+        """Return (sessions, record keys, ranges) parked since the last call.
+
+        A range is a tuple, see scan; or the id of a collection whose next elements are wanted.
+        """
         cdef list sessions = self.parked
         cdef list ranges = self.view.missing_ranges
         self.parked = []
         self.view.missing_ranges = []
+        ranges.extend(self.view.missing_loads)
+        self.view.missing_loads.clear()
         return sessions, self.view.take_missing(), ranges
 
     def take_jobs(self):

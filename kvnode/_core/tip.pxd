@@ -15,9 +15,13 @@ Invariants
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
+from libcpp.deque cimport deque
+from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice
 from kvnode._core.buffer cimport Buffer
+from kvnode._core.deltas cimport Deltas, Meta
+from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 
 
 cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
@@ -47,17 +51,19 @@ cdef enum ValueType:        # on disk: DO NOT CHANGE
     T_NONE = 0              # a tombstone
     T_STRING = 1            # head: the bytes of a string
     T_CHUNKED = 2           # head: a string in chunk records; data = id u64 BE, length u64 BE
-    T_LIST = 3
+    T_LIST = 3              # head: a collection; data = HeadData
     T_HASH = 4
     T_SET = 5
     T_ZSET = 6
     T_STREAM = 7
-    T_RAW = 15              # any record that is not a head: data is its value
+    T_FIELD = 14            # a field of a hash: data is its value; may have a deadline
+    T_RAW = 15              # any other record that is not a head: data is its value
 
 
 cdef enum VersionFlag:      # on disk: DO NOT CHANGE
     V_RAW_ENCODING = 1      # OBJECT ENCODING says raw although the value is short
     V_TEXT_ENCODING = 2     # it never says int: the result of INCRBYFLOAT
+    V_LARGE_ENCODING = 4    # a collection that once was too large for Redis's compact encoding
 
 
 cdef enum:
@@ -65,6 +71,7 @@ cdef enum:
     SEGMENT_BUCKET_BITS_MIN = 3
     SEGMENT_BUCKET_BITS_MAX = 9     # past 512 buckets a segment splits in two
     ALLOCATION_OVERHEAD_BYTES = 16  # what malloc adds, by estimate
+    COLLECTION_BYTES = 640          # memory of a collection without its elements, about
     FILTER_GROWTH = 4               # keys that a new filter expects, as a multiple of those in memory
 
 
@@ -84,6 +91,8 @@ cdef enum EntryFlag:
     E_USED = 2              # second chance of the eviction clock
     E_WATCHED = 4           # some session watches it: never evicted
     E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
+    E_STORED = 16           # LevelDB may have a row of it
+    E_AWAITED = 32          # some session is blocked on the key
 
 
 cdef struct Entry:
@@ -93,7 +102,7 @@ cdef struct Entry:
     Table* table
     uint64_t row_at         # earliest expiry row filed for this key, ms, 0 = none; heads only
     uint32_t key_len
-    uint32_t clean_since    # fetch epoch at which it became clean
+    uint32_t clean_since    # fetch epoch at which it became clean; dirty: its place in a list
     uint32_t access_s       # seconds, of the last access (OBJECT IDLETIME)
     uint16_t flags
     uint16_t frequency      # accesses, saturating (OBJECT FREQ)
@@ -107,7 +116,44 @@ cdef struct Segment:
     Entry* buckets[0]
 
 
+cdef struct Collection:
+    # A list, hash, set or sorted set of which something is in memory.
+    #
+    # Invariant: `ready` means that the head is in memory and `meta` is the truth of the tip.
+    # Invariant: deltas has every change after the oldest commit_ts that a pin, the next flush or
+    # a rollback may read.
+    uint64_t id
+    uint8_t type            # ValueType; T_NONE: only sub-records or deltas are known
+    bint ready
+    bint stored             # LevelDB may have sub-records of it
+    bint used               # since the eviction clock came by
+    bint loading            # its pages are being read: nothing of it may leave
+    uint32_t slot           # its place in the open batch's list of changes
+    Entry* head             # the head that names it at the tip; NULL: not in memory
+    Meta meta
+    Deltas deltas
+    Deltas stored_deltas    # rows of LevelDB that the next flush of the head makes superfluous
+    uint64_t changed        # commit_ts of its newest change
+    uint64_t died           # commit_ts of the entry that killed it; 0: alive
+    uint64_t loaded         # elements below this hash are complete in memory; resident: all are
+    int64_t low, high       # of a list: all items ever put, and not yet swept, lie in [low, high)
+    Table* elements         # fields, members or items
+    Table* claims           # of a list: NULL while it has none
+    void* order             # of a sorted set: its members by score; NULL while not complete
+    Collection* next        # ring of the eviction clock
+    Collection* previous
+
+
+cdef struct HeadData:
+    # What the version of a collection's head holds, in memory.
+    uint64_t id
+    uint64_t folded         # `base` holds the changes up to and including this commit_ts
+    Meta base
+    int64_t low, high
+
+
 cdef struct Table:
+    Collection* owner       # of sub-records; NULL otherwise
     uint8_t kind            # RecordKind of its records
     bint resident           # complete in memory: absent here is absent
     bint dead               # its generation was flushed and that is committed
@@ -132,7 +178,14 @@ cdef class Tip:
     cdef vector[Table*] generations         # all tables of heads, dying ones included
     cdef Table* meta                # databases, generations, counters, trash
     cdef Table* chunks
-    cdef vector[Entry*] dirty       # written since the running checkpoint took its list
+    cdef unordered_map[uint64_t, Collection*] collections
+    cdef Collection* clock_start        # first of their ring
+    cdef Collection* clock_collection   # where the eviction clock stands in their ring
+    cdef deque[Collection*] dying       # killed, in the order of `died`
+    cdef Table* delta_rows              # deltas of collections whose head is not in memory
+    cdef public bint has_delta_rows     # LevelDB may hold deltas
+    cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
+    cdef vector[Entry*] dirty       # written since the running checkpoint took its list; or NULL
     cdef vector[Entry*] flushing    # the running checkpoint's list
     cdef size_t flush_at            # next of `flushing` to write
     cdef vector[Entry*] in_flight   # handed to LevelDB, write not yet reported
@@ -176,7 +229,17 @@ cdef class Tip:
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
     cdef int note_evicted(self, Table* table, uint64_t hash) except -1
-    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0
+    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b, bint all) except? 0
+    cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
+                     uint64_t commit_ts) except -1
+    cdef int forget_dirty(self, Entry* entry) except -1
+    cdef int free_entry(self, Entry* entry) except -1
+    cdef int put_delta(self, const char* key, size_t n, const char* value, size_t m,
+                       uint64_t commit_ts) except -1
+    cdef size_t evict_collections(self, uint64_t target_bytes, size_t* steps) except? 0
+    cdef Collection* collection(self, uint64_t id) noexcept
+    cdef Collection* new_collection(self, uint64_t id, uint8_t type, bint resident) except NULL
+    cdef int free_collection(self, Collection* c) except -1
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL
 
@@ -208,7 +271,35 @@ cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
     return following != 0
 
 
+cdef inline bint is_collection(uint8_t type) noexcept nogil:
+    """Whether a head of this type names a collection."""
+    return T_LIST <= type <= T_ZSET
+
+
+cdef inline HeadData* head_data(Version* v) noexcept nogil:
+    """REQUIRES: is_collection(v.type)."""
+    return <HeadData*>v.data
+
+
+cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n) noexcept nogil:
+    """The hash under which a table keeps a key."""
+    if table.kind == K_ITEM or table.kind == K_CLAIM:
+        return position_hash(key)
+    return tip.hash_key(key, n)
+
+
 cdef void free_table(Table* table) noexcept
+cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL
+cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil
+cdef int make_ready(Tip tip, Collection* c) except -1
+cdef uint64_t oldest_reader(Tip tip) noexcept nogil
+cdef int fold(Tip tip, Collection* c) except -1
+cdef int attach(Tip tip, Entry* e) except -1
+cdef int sweep_dying(Tip tip, size_t steps) except -1
+cdef bint sweep_items(Tip tip, Collection* c, int steps, list rows) except -1
+cdef uint8_t kind_of_parts(uint8_t type) noexcept nogil
+cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil
+cdef Table* claims_of(Tip tip, Collection* c) except NULL
 cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil

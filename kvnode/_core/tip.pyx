@@ -2,13 +2,21 @@
 """Multi-version memory: tables, entries, version chains, dirty lists, eviction, flush and fetch."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython.operator cimport dereference
+from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be32, put_be64
+from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be32, put_be64, put_varint
+from kvnode._core.deltas cimport (
+    DELTAS_MAX, META_BYTES_MAX, Delta, deltas_fold, deltas_free, deltas_merge, deltas_push,
+    deltas_sum, deltas_undo, get_meta, meta_add, meta_is_zero, meta_subtract, put_meta)
 from kvnode._core.hashing cimport siphash13
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_DATABASE, K_GENERATION,
-    K_HEAD, K_HISTORY, put_expiry_prefix, put_head_prefix)
+    CHUNK_KEY_BYTES, DELTA_KEY_BYTES, EXPIRY_PREFIX_BYTES, HASHED_PREFIX_BYTES, HEAD_PREFIX_BYTES,
+    K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_HISTORY, K_ITEM,
+    K_MEMBER, K_TRASH, PLACED_PREFIX_BYTES, POSITION_BYTES, RECORD_PREFIX_BYTES_MAX, get_position,
+    put_delta_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, put_placed_prefix,
+    put_position, record_prefix)
 
 from kvnode.base.errors import CorruptionError
 
@@ -19,6 +27,8 @@ cdef enum:
     PREFETCH_KEYS_MAX = 32
     HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
     HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
+    TRASH_COLLECTION = 75       # first byte of a trash record's value. On disk: DO NOT CHANGE
+    HEAD_DATA_BYTES_MAX = 16 + 2 * 40
     ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
@@ -38,23 +48,29 @@ cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil:
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil:
     """Write the record key of `entry` at `p` (room for RECORD_PREFIX_BYTES_MAX + key_len)."""
     cdef size_t n = 0
-    if entry.table.kind == K_HEAD:
-        n = put_head_prefix(p, entry.table.id, entry.hash)
-    elif entry.table.kind == K_CHUNK:
-        p[0] = K_CHUNK
+    cdef char kind = entry.table.kind
+    if kind == K_HEAD or kind == K_FIELD or kind == K_MEMBER:
+        n = put_hashed_prefix(p, kind, entry.table.id, entry.hash)
+    elif kind == K_ITEM or kind == K_CLAIM:
+        n = put_placed_prefix(p, kind, entry.table.id)
+    elif kind == K_CHUNK or kind == K_DELTA:
+        p[0] = kind
         n = 1
     memcpy(p + n, entry.key, entry.key_len)
     return n + entry.key_len
 
 
 cdef size_t record_value_bytes(Version* v) noexcept nogil:
+    """At least the bytes that put_record_value() writes."""
     if v.type == T_RAW:
         return v.length
+    if is_collection(v.type):
+        return 2 + (8 if v.expire_at else 0) + HEAD_DATA_BYTES_MAX
     return 2 + (8 if v.expire_at else 0) + v.length
 
 
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil:
-    """Write the value of a version that is no tombstone; return its record_value_bytes."""
+    """Write the value of a version that is no tombstone; return its bytes."""
     cdef size_t n = 0
     if v.type != T_RAW:
         p[0] = <char>v.type
@@ -64,8 +80,41 @@ cdef size_t put_record_value(Version* v, char* p) noexcept nogil:
             p[1] = <char>(v.flags | HAS_DEADLINE)
             put_be64(p + 2, v.expire_at)
             n = 10
+    if is_collection(v.type):
+        return n + put_head_data(head_data(v), p + n)
     memcpy(p + n, v.data, v.length)
     return n + v.length
+
+
+cdef size_t put_head_data(const HeadData* d, char* p) noexcept nogil:
+    """Write what a collection's head says: id u64, folded u64, base, and low and high as a Meta."""
+    cdef Meta span
+    cdef size_t n = 16
+    put_be64(p, d.id)
+    put_be64(p + 8, d.folded)
+    n += put_meta(p + n, &d.base)
+    span.length = span.holes = 0
+    span.head = d.low
+    span.tail = d.high
+    return n + put_meta(p + n, &span)
+
+
+cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil:
+    """Read put_head_data(); False if malformed."""
+    cdef Meta span
+    cdef size_t used
+    cdef size_t more
+    if n < 16:
+        return False
+    d.id = get_be64(p)
+    d.folded = get_be64(p + 8)
+    used = get_meta(p + 16, n - 16, &d.base)
+    if used == 0:
+        return False
+    more = get_meta(p + 16 + used, n - 16 - used, &span)
+    d.low = span.head
+    d.high = span.tail
+    return more != 0 and 16 + used + more == n
 
 
 cdef class Tip:
@@ -82,6 +131,7 @@ cdef class Tip:
         self.k1 = get_be64(PyBytes_AS_STRING(hash_key) + 8)
         self.meta = new_table(78, 0, True)
         self.chunks = new_table(K_CHUNK, 0, resident)
+        self.delta_rows = new_table(K_DELTA, 0, True)
         self.fetch_oldest = NO_FETCH
         self.filter_bytes_max = FILTER_BYTES_MAX
         self.fetches = []
@@ -92,6 +142,8 @@ cdef class Tip:
             free_table(table)
         free_table(self.meta)
         free_table(self.chunks)
+        free_table(self.delta_rows)
+        free_collections(self)
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -271,16 +323,40 @@ cdef class Tip:
         if entry.flags & E_DIRTY:
             return 0
         entry.flags |= E_DIRTY
+        entry.clean_since = <uint32_t>self.dirty.size()
         self.dirty.push_back(entry)
         self.dirty_bytes += chain_bytes(entry)
         return 0
+
+    cdef int forget_dirty(self, Entry* entry) except -1:
+        """Take the dirty mark off an entry that LevelDB is never to see."""
+        cdef uint32_t place = entry.clean_since
+        if not entry.flags & E_DIRTY:
+            return 0
+        if place < self.dirty.size() and self.dirty[place] == entry:
+            self.dirty[place] = NULL
+        else:
+            ASSERT(self.flushing[place] == entry)
+            self.flushing[place] = NULL
+        entry.flags &= ~E_DIRTY
+        self.dirty_bytes -= chain_bytes(entry)
+        entry.clean_since = self.fetch_epoch
+        return 0
+
+    cdef int free_entry(self, Entry* entry) except -1:
+        """Drop an entry, dirty or not, that nobody can ask for any more."""
+        ASSERT(entry.flags & E_FLUSHING == 0)
+        self.forget_dirty(entry)
+        return self.remove(entry)
 
     cdef void undirty(self, size_t first) noexcept:
         """Take the entries from `first` on off the dirty list: what made them dirty is undone."""
         cdef size_t i
         for i in range(first, self.dirty.size()):
-            self.dirty[i].flags &= ~E_DIRTY
-            self.dirty_bytes -= chain_bytes(self.dirty[i])
+            if self.dirty[i] != NULL:
+                self.dirty[i].flags &= ~E_DIRTY
+                self.dirty[i].clean_since = self.fetch_epoch
+                self.dirty_bytes -= chain_bytes(self.dirty[i])
         self.dirty.resize(first)
 
     cdef void prune(self, Entry* entry) noexcept:
@@ -325,7 +401,8 @@ cdef class Tip:
                        uint64_t* hash) except? NULL:
         """Find table, key within the table and hash of a record key; return its entry or NULL.
 
-        table[0] is NULL for a head of a generation that is gone. Raises CorruptionError.
+        table[0] is NULL for a head of a generation, or a part of a collection, that is not in
+        memory. Raises CorruptionError.
         """
         if n == 0:
             raise CorruptionError("empty record key")
@@ -336,13 +413,15 @@ cdef class Tip:
             rest.data = key + HEAD_PREFIX_BYTES
             rest.len = n - HEAD_PREFIX_BYTES
             hash[0] = get_be64(key + 9)
-        elif key[0] == K_CHUNK:
-            if n != CHUNK_KEY_BYTES:
-                raise CorruptionError(f"chunk key of {n} bytes")
-            table[0] = self.chunks
+        elif key[0] == K_CHUNK or key[0] == K_DELTA:
+            if n != (CHUNK_KEY_BYTES if key[0] == K_CHUNK else DELTA_KEY_BYTES):
+                raise CorruptionError(f"chunk or delta key of {n} bytes")
+            table[0] = self.chunks if key[0] == K_CHUNK else self.delta_rows
             rest.data = key + 1
             rest.len = n - 1
             hash[0] = self.hash_key(rest.data, rest.len)
+        elif record_prefix(key[0]):
+            locate_part(self, key, n, table, rest, hash)
         else:
             table[0] = self.meta
             rest.data = key
@@ -363,7 +442,11 @@ cdef class Tip:
         if present and key[0] == K_GENERATION and n == 9 \
                 and self.generation(get_be64(key + 1)) == NULL:
             self.new_generation(get_be64(key + 1), False)
+        if key[0] == K_DELTA and present:
+            return self.put_delta(key, n, value, m, commit_ts)
         e = self.locate(key, n, &table, &rest, &hash)
+        if table == NULL and record_prefix(key[0]) and key[0] != K_HEAD:
+            table = stub_for(self, key, n)
         if table == NULL:
             return 0
         if e != NULL and e.newest.commit_ts >= commit_ts and commit_ts != 0:
@@ -376,10 +459,15 @@ cdef class Tip:
         e.newest = v
         self.adopt(e, v)
         self.mark_dirty(e)
-        if table.kind == K_HEAD and v.expire_at:
-            self.file_deadline(e, v.expire_at)
+        if table.kind == K_HEAD:
+            if v.expire_at:
+                self.file_deadline(e, v.expire_at)
+            if is_collection(v.type):
+                attach_committed(self, e)
         elif table == self.meta:
             self.side_effect(e)
+        elif table.owner != NULL:
+            note_part(self, e)
         self.prune(e)
         return 0
 
@@ -387,6 +475,8 @@ cdef class Tip:
         """Bring what is kept ready-made in line with a database or generation record."""
         cdef Version* v = entry.newest
         cdef Table* table
+        if entry.key[0] == K_TRASH and entry.key_len == 9:
+            return note_trash(self, entry)
         if v.type == T_NONE:
             return 0
         if entry.key[0] == K_DATABASE and entry.key_len == 2:
@@ -433,6 +523,7 @@ cdef class Tip:
         self.dirty.pop_back()
         self.dirty_bytes -= chain_bytes(e)
         e.flags &= ~E_DIRTY
+        e.flags |= E_STORED
         e.clean_since = self.fetch_epoch
         return 0
 
@@ -464,7 +555,8 @@ cdef class Tip:
         if table == NULL:
             return False
         if e != NULL:
-            e.clean_since = self.fetch_epoch    # it stays until the fetch ends, as if it was taken
+            if not e.flags & E_DIRTY:
+                e.clean_since = self.fetch_epoch    # it stays until the fetch ends, as if taken
             return False
         if envelope is not None:
             at = open_envelope(envelope, &commit_ts, &row_at)
@@ -477,7 +569,200 @@ cdef class Tip:
         e.row_at = row_at
         e.clean_since = self.fetch_epoch
         self.adopt(e, v)
+        if envelope is not None:
+            e.flags |= E_STORED
+            if is_collection(v.type):
+                attach(self, e)
         return True
+
+    # -- collections ----------------------------------------------------------------------------
+
+    cdef Collection* collection(self, uint64_t id) noexcept:
+        """Return the collection `id`, or NULL: nothing of it is in memory."""
+        cdef unordered_map[uint64_t, Collection*].iterator found = self.collections.find(id)
+        if found == self.collections.end():
+            return NULL
+        return dereference(found).second
+
+    cdef Collection* new_collection(self, uint64_t id, uint8_t type, bint resident) except NULL:
+        """Begin to keep a collection. type T_NONE: not known yet. resident: it is complete."""
+        cdef Collection* c = <Collection*>calloc(1, sizeof(Collection))
+        if c == NULL:
+            raise MemoryError("collection")
+        c.id = id
+        c.used = True
+        c.low = INT64_MAX
+        c.high = INT64_MIN
+        if type != T_NONE:
+            set_type(c, type, resident)
+        if self.clock_start == NULL:
+            c.next = c.previous = self.clock_start = self.clock_collection = c
+        else:
+            c.next = self.clock_start
+            c.previous = self.clock_start.previous
+            c.previous.next = c
+            c.next.previous = c
+        self.collections[id] = c
+        self.bytes += COLLECTION_BYTES
+        return c
+
+    cdef int free_collection(self, Collection* c) except -1:
+        """Forget a collection. REQUIRES: none of its entries is in a dirty list."""
+        if self.clock_collection == c:
+            self.clock_collection = c.next if c.next != c else NULL
+            self.clock_hash = 0
+        if self.clock_start == c:
+            self.clock_start = c.next if c.next != c else NULL
+        c.next.previous = c.previous
+        c.previous.next = c.next
+        self.collections.erase(c.id)
+        free_parts(self, c.elements)
+        free_parts(self, c.claims)
+        deltas_free(&c.deltas)
+        deltas_free(&c.stored_deltas)
+        self.bytes -= COLLECTION_BYTES
+        free(c)
+        return 0
+
+    cdef int put_delta(self, const char* key, size_t n, const char* value, size_t m,
+                       uint64_t commit_ts) except -1:
+        """Take the delta that an entry wrote."""
+        cdef uint64_t id
+        cdef uint64_t generation
+        cdef Meta sum
+        cdef Slice name
+        cdef Collection* c
+        if n != DELTA_KEY_BYTES or get_be64(key + 9) != commit_ts:
+            raise CorruptionError("delta key")
+        read_delta(value, m, &generation, &sum, &name)
+        id = get_be64(key + 1)
+        c = self.collection(id)
+        if c == NULL:
+            c = self.new_collection(id, T_NONE, False)
+        if c.ready:
+            if commit_ts <= c.changed:
+                return 0
+            deltas_push(&c.deltas, commit_ts, &sum)
+            meta_add(&c.meta, &sum)
+            c.changed = commit_ts
+            if c.type == T_LIST:
+                widen(c, c.meta.head, c.meta.tail)
+            self.mark_dirty(c.head)
+            if c.deltas.count > DELTAS_MAX:
+                fold(self, c)
+            return 0
+        if insert_delta(&c.deltas, commit_ts, &sum):
+            self.put_raw(self.delta_rows, key + 1, n - 1, value, m, commit_ts)
+        return 0
+
+    cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
+                     uint64_t commit_ts) except -1:
+        """Put a committed record that is no head under a key that has no entry yet."""
+        cdef Entry* e = self.insert(table, self.hash_key(key, n), key, n)
+        cdef Version* v = self.new_version(m)
+        memcpy(v.data, value, m)
+        v.type = T_RAW
+        v.commit_ts = commit_ts
+        e.newest = v
+        self.adopt(e, v)
+        return self.mark_dirty(e)
+
+    def install_delta(self, bytes key not None, bytes envelope not None):
+        """Take a delta row from LevelDB, before the head that it belongs to is installed."""
+        cdef uint64_t commit_ts
+        cdef uint64_t row_at
+        cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+        cdef const char* p = key
+        cdef uint64_t generation
+        cdef Meta sum
+        cdef Slice name
+        cdef Collection* c
+        if len(key) != DELTA_KEY_BYTES:
+            raise CorruptionError("delta key")
+        read_delta(PyBytes_AS_STRING(envelope) + at, len(envelope) - at, &generation, &sum, &name)
+        c = self.collection(get_be64(p + 1))
+        if c == NULL:
+            c = self.new_collection(get_be64(p + 1), T_NONE, False)
+        if not c.ready:
+            insert_delta(&c.deltas, get_be64(p + 9), &sum)
+
+    def begin_load(self, uint64_t id):
+        """A page of a collection's elements is about to be read; return (kind, from_hash) or None.
+
+        None: it is not in memory any more, or complete.
+        """
+        cdef Collection* c = self.collection(id)
+        if c == NULL or not c.ready or c.died or c.elements.resident:
+            return None
+        c.loading = True
+        return c.elements.kind, c.loaded
+
+    def end_load(self, uint64_t id, list rows not None, uint64_t from_hash, uint64_t next_hash,
+                 bint done):
+        """Take a page: rows (key, envelope) of all stored elements in [from_hash, next_hash).
+
+        done: to the end. Call between begin_fetch and end_fetch of the fetch that read it.
+        """
+        cdef Collection* c = self.collection(id)
+        if c == NULL or not c.loading:
+            return
+        c.loading = False
+        if c.loaded != from_hash or c.elements.resident:
+            return
+        for key, envelope in rows:
+            self.install(key, envelope)
+        complete_range(self, c, from_hash, next_hash, done)
+
+    def install_whole(self, uint64_t id, list rows not None):
+        """Take all elements of a collection at once, see end_load()."""
+        cdef Collection* c = self.collection(id)
+        if c == NULL or not c.ready or c.elements.resident or c.loading:
+            return
+        for key, envelope in rows:
+            self.install(key, envelope)
+        complete_range(self, c, 0, <uint64_t>-1, True)
+
+    def install_claims(self, uint64_t id, list rows not None):
+        """Take all claims of a list."""
+        cdef Collection* c = self.collection(id)
+        if c == NULL or not c.ready or c.claims != NULL:
+            return
+        if rows:
+            claims_of(self, c)
+            for key, envelope in rows:
+                self.install(key, envelope)
+            c.claims.resident = True
+
+    def stale_deltas(self, size_t limit):
+        """Return up to `limit` heads (record keys) that deltas in memory wait for."""
+        cdef vector[Entry*] entries
+        cdef uint64_t next_hash = 0
+        cdef bint done = False
+        cdef uint64_t generation
+        cdef Meta sum
+        cdef Slice name
+        cdef Entry* e
+        cdef char prefix[HEAD_PREFIX_BYTES]
+        cdef list heads = []
+        self.scan_next(self.delta_rows, 0, &entries, limit, &next_hash, &done)
+        for e in entries:
+            read_delta(e.newest.data, e.newest.length, &generation, &sum, &name)
+            put_head_prefix(prefix, generation, self.hash_key(name.data, name.len))
+            heads.append(PyBytes_FromStringAndSize(prefix, HEAD_PREFIX_BYTES)
+                         + PyBytes_FromStringAndSize(name.data, name.len))
+        return heads
+
+    def finish_replay(self):
+        """All entries are applied: what dead collections left is to be swept."""
+        cdef vector[Entry*] entries
+        cdef uint64_t next_hash = 0
+        cdef bint done = False
+        cdef Entry* e
+        self.scan_next(self.meta, 0, &entries, <size_t>-1, &next_hash, &done)
+        for e in entries:
+            if e.key[0] == K_TRASH and e.key_len == 9 and e.newest.type != T_NONE:
+                note_trash(self, e)
+        self.fresh_id = 0
 
     # -- expiry ---------------------------------------------------------------------------------
 
@@ -536,15 +821,23 @@ cdef class Tip:
             looks -= 1
             e = self.flushing[self.flush_at]
             self.flush_at += 1
+            if e == NULL:
+                continue
             ASSERT(e.flags & E_DIRTY != 0)
             self.dirty_bytes -= chain_bytes(e)
             e.flags &= ~E_DIRTY
+            e.clean_since = self.fetch_epoch
+            if e.table.owner != NULL and is_dead(self, e.table.owner):
+                continue        # it is swept from memory, and LevelDB need not know it
             v = version_at(e, self.durable)
             if v != NULL:
+                if is_collection(v.type):
+                    if not flush_head(self, e, v, rows, &written):
+                        self.mark_dirty(e)      # more of it remains for a later slice
                 written += self.flush_entry(e, v, rows)
                 e.flags |= E_FLUSHING
                 self.in_flight.push_back(e)
-            if v != e.newest:
+            if v != e.newest or has_newer_delta(self, e):
                 self.mark_dirty(e)
                 if e.table.kind == K_HEAD and e.row_at:
                     self.deadlines.push(e.row_at, e.table.id, e.hash)
@@ -561,19 +854,28 @@ cdef class Tip:
         if n != <size_t>PyBytes_GET_SIZE(key):
             key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
         self.prune(e)
+        if e.table == self.delta_rows and delta_is_folded(self, e):
+            return written
         old = v.older
         while old != NULL and e.table != self.meta:     # those are read at the tip only
-            if old.type != T_NONE:
+            if old.type != T_NONE and not is_collection(old.type):
+                # (a collection's head stays in memory while a pin may ask for its past)
                 row = history_value(e, old, until)
                 rows.append((history_key(e, old.commit_ts), row))
                 written += n + <size_t>PyBytes_GET_SIZE(row)
                 self.history_rows += 1
             until = old.commit_ts
             old = old.older
-        if v.type == T_NONE or (e.table.dead and v.type != T_CHUNKED):
-            rows.append((key, None))    # of a dead head only what leads to its chunks matters
+        if v.type == T_NONE or (e.table.dead and v.type != T_CHUNKED and not is_collection(v.type)):
+            rows.append((key, None))    # of a dead head only what leads to its parts matters
+            e.flags &= ~E_STORED
             return written
-        if v.expire_at:
+        e.flags |= E_STORED
+        if e.table.owner != NULL:
+            e.table.owner.stored = True
+        elif e.table == self.delta_rows:
+            self.has_delta_rows = True
+        if v.expire_at and e.table.kind == K_HEAD:
             self.file_deadline(e, v.expire_at)  # a version after it may have moved the row out
             row = expiry_row(e)
             rows.append((row, b""))
@@ -590,8 +892,10 @@ cdef class Tip:
             if e.flags & E_DIRTY == 0:
                 self.prune(e)
                 e.clean_since = self.fetch_epoch
-                if e.newest.type == T_NONE and e.newest.older == NULL and e.table.resident \
-                        and e.flags & E_WATCHED == 0 \
+                if e.table == self.delta_rows:
+                    self.remove(e)      # read from LevelDB with the head that it belongs to
+                elif e.newest.type == T_NONE and e.newest.older == NULL and e.table.resident \
+                        and e.flags & (E_WATCHED | E_AWAITED) == 0 \
                         and (self.fetch_oldest == NO_FETCH or e.table == self.meta):
                     self.remove(e)      # what is not there is absent all the same
         self.in_flight.clear()
@@ -606,7 +910,8 @@ cdef class Tip:
         cdef uint64_t dropped = 0
         while self.bytes > target_bytes and steps > 0:
             if self.clock_table >= tables:
-                self.clock_table = 0
+                dropped += self.evict_collections(target_bytes, &steps)
+                continue
             table = self.chunks if self.clock_table == self.generations.size() \
                 else self.generations[self.clock_table]
             if table.entries == 0:
@@ -616,7 +921,7 @@ cdef class Tip:
                 continue
             segment = table.directory[
                 0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]
-            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash))
+            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash), False)
             steps -= 1
             if not next_bucket(segment, &self.clock_hash):
                 self.clock_table += 1
@@ -624,11 +929,54 @@ cdef class Tip:
         self.evicted_records += dropped
         return dropped
 
+    cdef size_t evict_collections(self, uint64_t target_bytes, size_t* steps) except? 0:
+        """The collections' part of evict(): small ones leave as a whole, unless used lately.
+
+        A large one that is in use loses what of it is not.
+        """
+        cdef Collection* c
+        cdef Table* table
+        cdef Segment* segment
+        cdef size_t dropped = 0
+        cdef bint whole
+        while self.bytes > target_bytes and steps[0] > 0:
+            steps[0] -= 1
+            c = self.clock_collection
+            table = NULL
+            if c != NULL and not c.died and not c.loading:
+                table = c.elements
+                if table == NULL or table.entries == 0:
+                    table = c.claims
+            whole = table != NULL and table.bytes < target_bytes // WHOLE_SHARE
+            if table == NULL or table.entries == 0 or (whole and c.used and self.clock_hash == 0):
+                if c != NULL:
+                    c.used = False
+                self.clock_hash = 0
+                if c == NULL or c.next == self.clock_start:
+                    self.clock_collection = self.clock_start
+                    self.clock_table = 0
+                    break
+                self.clock_collection = c.next
+                continue
+            segment = table.directory[
+                0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]
+            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash), whole)
+            if not next_bucket(segment, &self.clock_hash):
+                self.clock_hash = 0
+                if c.next == self.clock_start:
+                    self.clock_table = 0
+                    self.clock_collection = self.clock_start
+                    break
+                self.clock_collection = c.next
+        return dropped
+
     cdef int note_evicted(self, Table* table, uint64_t hash) except -1:
         """A record leaves memory: the table is not complete any more, but keeps a filter of keys.
 
         The filter begins when the table was complete; after a restart there is none.
         """
+        if table.owner != NULL:
+            return note_part_evicted(table)
         if table.resident:
             table.resident = False
             if table.kind == K_HEAD and table.filter == NULL:
@@ -637,17 +985,21 @@ cdef class Tip:
             table.filter.add(hash)
         return 0
 
-    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b) except? 0:
+    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b, bint all) except? 0:
+        """Drop the clean entries of a bucket; those used lately only if `all`."""
         cdef Entry* e = segment.buckets[b]
         cdef Entry* following
         cdef size_t dropped = 0
         while e != NULL:
             following = e.next
-            if e.flags & E_USED:
+            if e.flags & E_USED and not all:
                 e.flags &= ~E_USED
-            elif e.flags == 0 and e.newest.commit_ts <= self.durable \
+            elif e.flags & ~(E_STORED | E_USED) == 0 and e.newest.commit_ts <= self.durable \
                     and e.clean_since < self.fetch_oldest:
                 self.prune(e)       # what a pin still sees is in LevelDB's history
+                if table.kind == K_HEAD and not release_head(self, e):
+                    e = following
+                    continue
                 if e.newest.type != T_NONE or e.newest.older != NULL:
                     # (what LevelDB lacks anyway is no loss)
                     self.note_evicted(table, e.hash)
@@ -848,14 +1200,20 @@ cdef Version* decode_value(Tip tip, Table* table, const char* value, size_t n,
     cdef size_t at = 0
     if not present:
         return tip.new_version(0)
-    if table.kind == K_HEAD:
+    if table.kind == K_HEAD or table.kind == K_FIELD:
         if n < 2 or (value[1] & HAS_DEADLINE and n < 10):
             raise CorruptionError(f"head value of {n} bytes")
         at = 10 if value[1] & HAS_DEADLINE else 2
-    v = tip.new_version(n - at)
-    memcpy(v.data, value + at, n - at)
+    if at and is_collection(<uint8_t>value[0]):
+        v = tip.new_version(sizeof(HeadData))
+        if not get_head_data(value + at, n - at, head_data(v)):
+            free(v)
+            raise CorruptionError(f"head of a collection of {n} bytes")
+    else:
+        v = tip.new_version(n - at)
+        memcpy(v.data, value + at, n - at)
     v.type = T_RAW
-    if table.kind == K_HEAD:
+    if at:
         v.type = <uint8_t>value[0]
         v.flags = <uint8_t>value[1] & ~HAS_DEADLINE
         if at == 10:
@@ -867,14 +1225,16 @@ cdef bytes envelope_of(Entry* e, Version* v):
     """The value under which LevelDB keeps a version: commit_ts, flags, [row_at], value."""
     cdef bint row = v.expire_at != 0
     cdef size_t head = 17 if row else 9
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, head + record_value_bytes(v))
+    cdef size_t room = head + record_value_bytes(v)
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, room)
     cdef char* p = PyBytes_AS_STRING(data)
+    cdef size_t n
     put_be64(p, v.commit_ts)
     p[8] = HAS_ROW if row else 0
     if row:
         put_be64(p + 9, e.row_at)
-    put_record_value(v, p + head)
-    return data
+    n = head + put_record_value(v, p + head)
+    return data if n == room else PyBytes_FromStringAndSize(p, n)
 
 
 cdef bytes history_value(Entry* e, Version* v, uint64_t until):
@@ -915,13 +1275,9 @@ cdef bytes history_key(Entry* e, uint64_t commit_ts):
     """K_HISTORY, kind, fixed part, length of the rest u32, the rest, inverted commit_ts."""
     cdef bytes key = PyBytes_FromStringAndSize(NULL, e.key_len + 17 + 13)
     cdef char* p = PyBytes_AS_STRING(key)
-    cdef size_t n
+    cdef size_t n = 1 + record_prefix(e.table.kind)
     p[0] = K_HISTORY
-    if e.table.kind == K_HEAD:
-        n = 1 + put_head_prefix(p + 1, e.table.id, e.hash)
-    else:
-        p[1] = <char>e.table.kind
-        n = 2
+    put_record_key(e, p + 1)
     put_be32(p + n, e.key_len)
     memcpy(p + n + 4, e.key, e.key_len)
     n += 4 + e.key_len
@@ -954,3 +1310,6 @@ cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) exc
         tip.put_committed(key, key_len, p + at, value_len, op == 1, commit_ts)
         at += value_len
     return 0
+
+
+include "collections.pxi"

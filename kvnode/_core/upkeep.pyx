@@ -5,6 +5,8 @@ Every function does a bounded piece of work, between batches, on the sequencer's
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from typing import NamedTuple
+
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
@@ -12,9 +14,9 @@ from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_TRASH, put_chunk_key,
     put_expiry_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
-    DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Deadline, Entry, Segment, Table, Tip,
-    Version, bucket_of, free_table, next_bucket, open_envelope, put_record_value,
-    record_value_bytes, version_at)
+    DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
+    Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
+    kind_of_parts, next_bucket, open_envelope, put_record_value, record_value_bytes, version_at)
 
 from kvnode.base.errors import CorruptionError
 
@@ -24,6 +26,7 @@ cdef enum:
     HAS_ROW = 0x01
 
 UNKNOWN, ABSENT, PRESENT = range(3)     # what the tip says of a record at a pin
+TRASH_COLLECTION = 75                   # kind of trash, as in tip.pyx. On disk: DO NOT CHANGE
 NEWEST = 0xFFFFFFFFFFFFFFFF             # as a pin: the tip itself
 
 
@@ -115,6 +118,30 @@ def stored_chunks(bytes envelope not None):
     if n != at + 16:
         raise CorruptionError(f"stored head of {n} bytes")
     return get_be64(p + at), get_be64(p + at + 8)
+
+
+class StoredCollection(NamedTuple):
+    """What a stored head says of its collection. kind: of its elements' records."""
+
+    id: int
+    kind: int
+    length: int
+
+
+def stored_collection(bytes envelope not None):
+    """Return the StoredCollection of a stored head, None if it is a string."""
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+    cdef const char* p = PyBytes_AS_STRING(envelope) + at
+    cdef size_t n = <size_t>PyBytes_GET_SIZE(envelope) - at
+    cdef HeadData data
+    if n < 2 or not is_collection(<uint8_t>p[0]):
+        return None
+    at = 10 if p[1] & HAS_DEADLINE else 2
+    if n < at or not get_head_data(p + at, n - at, &data):
+        raise CorruptionError(f"stored head of {n} bytes")
+    return StoredCollection(data.id, kind_of_parts(<uint8_t>p[0]), data.base.length)
 
 
 def with_row_at(bytes envelope not None, uint64_t row_at):
@@ -225,8 +252,10 @@ def trash(Tip tip not None, uint64_t from_hash, size_t limit):
         v = e.newest
         if e.key[0] != K_TRASH or v.type == T_NONE or v.commit_ts > below:
             continue
-        if e.key_len != TRASH_KEY_BYTES or v.length not in (1, 9):
+        if e.key_len != TRASH_KEY_BYTES or v.length not in (1, 2, 9):
             raise CorruptionError("trash record")
+        if tip.collection(get_be64(e.key + 1)) != NULL:
+            continue        # memory goes first: sweep_dying()
         found.append((get_be64(e.key + 1), <uint8_t>v.data[0],
                       get_be64(v.data + 1) if v.length == 9 else 0))
     return found, None if done else next_hash
@@ -264,6 +293,7 @@ def free_generation(Tip tip not None, uint64_t id, size_t buckets):
         while e != NULL:
             following = e.next
             if e.flags & (E_DIRTY | E_FLUSHING) == 0 and e.clean_since < tip.fetch_oldest:
+                kill_collection(tip, e)
                 tip.remove(e)
             e = following
         next_bucket(segment, &table.freed_hash)
@@ -271,6 +301,26 @@ def free_generation(Tip tip not None, uint64_t id, size_t buckets):
         forget_table(tip, table)
         return True
     return False
+
+
+cdef int kill_collection(Tip tip, Entry* e) except -1:
+    """The collection of a dead generation's head is dead too."""
+    cdef Collection* c
+    if not is_collection(e.newest.type):
+        return 0
+    c = tip.collection(head_data(e.newest).id)
+    if c != NULL and c.head == e:
+        c.head = NULL
+        c.ready = False
+        if not c.died:
+            c.died = tip.durable
+            tip.dying.push_back(c)
+    return 0
+
+
+def sweep_collections(Tip tip not None, size_t steps):
+    """Free memory of dead collections, about `steps` entries; True when there is more to free."""
+    return bool(sweep_dying(tip, steps))
 
 
 cdef int forget_table(Tip tip, Table* table) except -1:
@@ -322,10 +372,12 @@ def kill_chunks(Tip tip not None, uint64_t value_id, uint32_t first, uint32_t co
 def dead_heads(list rows not None):
     """Judge stored heads of a dead generation, (key, envelope) each.
 
-    Returns ([keys to delete: theirs and their expiry rows'], [(value id, length in bytes)]).
+    Returns ([keys to delete: theirs and their expiry rows'], [(value id, length in bytes)],
+    [collection id]).
     """
     cdef list keys = []
     cdef list values = []
+    cdef list collections = []
     cdef bytes key
     cdef bytes envelope
     cdef uint64_t commit_ts
@@ -343,7 +395,10 @@ def dead_heads(list rows not None):
         value = stored_chunks(envelope)
         if value is not None:
             values.append(value)
-    return keys, values
+        collection = stored_collection(envelope)
+        if collection is not None:
+            collections.append(collection.id)
+    return keys, values, collections
 
 
 # -- reads at a pin -----------------------------------------------------------------------------
@@ -386,6 +441,8 @@ def record_at(Tip tip not None, bytes key not None, uint64_t commit_ts):
     cdef uint64_t hash
     cdef Version* v
     cdef bytes value
+    cdef size_t room
+    cdef size_t n
     cdef int status
     cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
     if e == NULL:
@@ -393,9 +450,10 @@ def record_at(Tip tip not None, bytes key not None, uint64_t commit_ts):
     status = status_at(e, commit_ts, &v)
     if status != 2:
         return (ABSENT if table.resident else status), None
-    value = PyBytes_FromStringAndSize(NULL, record_value_bytes(v))
-    put_record_value(v, PyBytes_AS_STRING(value))
-    return PRESENT, value
+    room = record_value_bytes(v)
+    value = PyBytes_FromStringAndSize(NULL, room)
+    n = put_record_value(v, PyBytes_AS_STRING(value))
+    return PRESENT, value[:n] if n != room else value
 
 
 cdef int status_at(Entry* e, uint64_t commit_ts, Version** version) noexcept:

@@ -9,7 +9,8 @@ from libcpp.vector cimport vector
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.bytes cimport Slice
 from kvnode._core.session cimport Session
-from kvnode._core.tip cimport Entry, Table, Tip, Version
+from kvnode._core.deltas cimport Meta
+from kvnode._core.tip cimport Collection, Entry, Table, Tip, Version
 
 
 cdef enum Lookup:
@@ -28,6 +29,10 @@ cdef enum EventClass:   # of keyspace notifications, as in notify-keyspace-event
     N_STRING = 2        # $
     N_EXPIRED = 4       # x
     N_NEW = 8           # n
+    N_LIST = 16         # l
+    N_SET = 32          # s
+    N_HASH = 64         # h
+    N_ZSET = 128        # z
 
 
 cdef struct Head:
@@ -43,6 +48,13 @@ cdef struct Write:
     Version* version
 
 
+cdef struct Change:
+    # What the open batch did to the metadata of a collection.
+    Collection* collection
+    Meta sum
+    uint64_t changed_before
+
+
 cdef struct Staged:
     # An argument whose bytes were written as chunks before its command runs.
     const char* data
@@ -56,6 +68,10 @@ cdef struct Savepoint:
     size_t floor
     size_t dirty            # length of the tip's dirty list
     size_t generations
+    size_t changes
+    size_t changes_floor
+    size_t created
+    size_t killed
     uint64_t next_id
     uint64_t batch_bytes
 
@@ -70,12 +86,17 @@ cdef class View:
     cdef Table* table                   # current database of the session
     cdef vector[Write] writes           # of the open batch, in order
     cdef size_t savepoint_floor         # writes below it must survive a rollback
+    cdef vector[Change] changes         # of the open batch: one for each collection it changed
+    cdef size_t changes_floor           # those below it must survive a rollback
+    cdef vector[Collection*] created    # in the open batch
+    cdef vector[Collection*] killed     # in the open batch
     cdef vector[Entry*] touched         # watched entries that the running command changed
     cdef readonly uint64_t batch_bytes  # about the payload's size
     cdef uint64_t next_id               # counter of generations, value ids, collection ids
     cdef uint64_t logged_next_id
     cdef vector[Buffer] missing         # record keys that the running command lacks
     cdef readonly list missing_ranges   # (generation, from_hash, rows): the same for SCAN
+    cdef readonly set missing_loads     # ids of collections that the running command needs whole
     cdef public dict ranges             # fetched ranges, valid in this pass
     cdef public object watches          # the Watches of the node
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
@@ -86,7 +107,7 @@ cdef class View:
     cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX
     cdef public uint64_t string_bytes_max   # proto-max-bulk-len: longest string
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
-    cdef uint64_t draws                 # of RANDOMKEY, ever
+    cdef uint64_t draws                 # ever
     cdef list events                    # events of the running command
     cdef list switches
 
@@ -108,6 +129,14 @@ cdef class View:
     cdef int write_counts(self) except -1
     cdef int put_counts(self, Table* table) except -1
     cdef int push_write(self, Entry* entry, Version* version) except -1
+    cdef int bury(self, Version* old) except -1
+    cdef int unmake(self, Savepoint* mark) except -1
+    cdef Collection* create_collection(self, Head* head, uint8_t type) except NULL
+    cdef Change* change_of(self, Collection* c) except NULL
+    cdef Entry* put_part(self, Collection* c, Table* table, Entry* entry, uint64_t hash,
+                         const char* key, size_t n, Version* v) except NULL
+    cdef int refresh_base(self, Version* v) except -1
+    cdef int encode_changes(self, Buffer* out) except -1
     cdef int record_put(self, Table* table, const char* key, size_t n,
                         const char* value, size_t m) except -1
     cdef int record_delete(self, Table* table, const char* key, size_t n) except -1
@@ -128,6 +157,7 @@ cdef class View:
     cdef int flush_database(self, int db) except -1
     cdef int swap_databases(self, int a, int b) except -1
     cdef int encode_batch(self, Buffer* out) except -1
+    cdef uint64_t draw(self) noexcept
     cdef bint has_writes(self) noexcept
     cdef bint counts_changed(self) noexcept
     cdef int note_if_missing(self, Table* table, const char* key, size_t n) except -1

@@ -2,16 +2,20 @@
 """The handlers' view of the data: lookups at the tip, writes into the open batch, and its payload."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free, buffer_reserve
 from kvnode._core.bytes cimport (
     ASSERT, VARINT_BYTES_MAX, get_be64, put_be32, put_be64, put_varint)
+from kvnode._core.deltas cimport (
+    META_BYTES_MAX, deltas_push, meta_add, meta_is_zero, meta_subtract, put_meta)
 from kvnode._core.keys cimport (
-    K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD, K_TRASH, RECORD_PREFIX_BYTES_MAX,
-    put_head_prefix)
+    DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD,
+    K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_delta_key, put_hashed_prefix,
+    put_placed_prefix, record_prefix)
 from kvnode._core.tip cimport (
-    DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_NONE, T_RAW, put_record_key, put_record_value,
-    record_value_bytes, surely_absent)
+    DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData, fold,
+    head_data, is_collection, put_record_key, put_record_value, record_value_bytes,
+    surely_absent, sweep_items)
 
 from kvnode.base.errors import InvariantError, RecordMissing
 
@@ -20,7 +24,11 @@ cdef enum:
     OP_DELETE = 2
     TRASH_GENERATION = 71   # first byte of a trash record's value; on disk: DO NOT CHANGE
     TRASH_CHUNKS = 67
+    TRASH_COLLECTION = 75
+    FOLD_DELTAS = 8         # unfolded deltas of a collection past which its writer looks for some
+    SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255
+    HEAD_VALUE_BYTES_MAX = 256      # of a collection's head
 
 
 cdef class View:
@@ -35,6 +43,7 @@ cdef class View:
         self.next_id = next_id
         self.logged_next_id = next_id
         self.missing_ranges = []
+        self.missing_loads = set()
         self.ranges = {}
         self.staging = set()
         self.events = []
@@ -50,7 +59,7 @@ cdef class View:
 
     cdef int open_batch(self, uint64_t now_ms, uint64_t commit_ts) except -1:
         """Begin a batch: its writes carry `commit_ts`, its time is `now_ms` throughout."""
-        if not self.writes.empty():
+        if self.has_writes():
             raise InvariantError("a batch is open already")
         if commit_ts <= self.commit_ts:
             raise InvariantError("commit_ts must grow")
@@ -67,7 +76,7 @@ cdef class View:
         return 0
 
     cdef bint has_writes(self) noexcept:
-        return not self.writes.empty()
+        return not self.writes.empty() or not self.changes.empty()
 
     cdef bint counts_changed(self) noexcept:
         return self.next_id != self.logged_next_id
@@ -140,11 +149,13 @@ cdef class View:
         b.data = NULL
         b.len = b.capacity = 0
         buffer_reserve(&b, n + RECORD_PREFIX_BYTES_MAX)
-        if kind == K_HEAD:
-            b.len = put_head_prefix(b.data, table.id, hash)
+        b.len = record_prefix(kind)
+        if b.len == HEAD_PREFIX_BYTES:
+            put_hashed_prefix(b.data, kind, table.id, hash)
+        elif b.len == PLACED_PREFIX_BYTES:
+            put_placed_prefix(b.data, kind, table.id)
         else:
             b.data[0] = kind
-            b.len = 1
         buffer_append(&b, key, n)
         self.missing.push_back(b)
         return 0
@@ -177,10 +188,8 @@ cdef class View:
         What the key's older value kept in other records goes to the trash.
         """
         cdef Version* v
-        cdef Version* old = head.version
-        cdef uint64_t value_id
-        if old != NULL and old.type == T_CHUNKED:
-            self.trash_chunks(get_be64(old.data), get_be64(old.data + 8))
+        if head.version != NULL:
+            self.bury(head.version)
         v = self.tip.new_version(length)
         v.type = type
         v.expire_at = expire_at
@@ -203,6 +212,8 @@ cdef class View:
         if v.expire_at:
             table.volatile_keys += 1
             self.tip.file_deadline(e, v.expire_at)
+        if is_collection(v.type):
+            self.tip.collection(head_data(v).id).head = e
         if keys:
             table.keys += keys
             table.keys_changed = self.commit_ts
@@ -246,19 +257,39 @@ cdef class View:
 
     cdef int remove(self, Head* head) except -1:
         """Delete a key that `lookup` found."""
-        cdef Version* old = head.version
-        ASSERT(old != NULL)
-        if old.type == T_CHUNKED:
-            self.trash_chunks(get_be64(old.data), get_be64(old.data + 8))
+        ASSERT(head.version != NULL)
+        self.bury(head.version)
         return self.place(head, self.tip.new_version(0))
+
+    cdef int bury(self, Version* old) except -1:
+        """List what a value that is about to go keeps in other records for the sweeper."""
+        cdef Collection* c
+        cdef char key[9]
+        cdef char value[2]
+        if old.type == T_CHUNKED:
+            return self.trash_chunks(get_be64(old.data), get_be64(old.data + 8))
+        if not is_collection(old.type):
+            return 0
+        c = self.tip.collection(head_data(old).id)
+        c.died = self.commit_ts
+        self.killed.push_back(c)
+        key[0] = K_TRASH
+        put_be64(key + 1, c.id)
+        value[0] = TRASH_COLLECTION
+        value[1] = <char>c.type
+        return self.record_put(self.tip.meta, key, 9, value, 2)
 
     cdef int move(self, Head* source, Head* target) except -1:
         """Give the value of `source` to `target` under its own deadline, and delete `source`."""
         cdef Version* old = source.version
-        cdef Version* v
-        v = self.write(target, old.type, old.length, old.expire_at)
+        cdef Version* v = self.tip.new_version(old.length)
+        v.type = old.type
         v.flags = old.flags
+        v.expire_at = old.expire_at
         memcpy(v.data, old.data, old.length)
+        if target.version != NULL:
+            self.bury(target.version)
+        self.place(target, v)
         return self.place(source, self.tip.new_version(0))
 
     cdef int record_put(self, Table* table, const char* key, size_t n,
@@ -279,6 +310,59 @@ cdef class View:
         if e == NULL:
             e = self.tip.insert(table, hash, key, n)
         return self.push_write(e, self.tip.new_version(0))
+
+    # -- collections ----------------------------------------------------------------------------
+
+    cdef Collection* create_collection(self, Head* head, uint8_t type) except NULL:
+        """Give a key, absent or to be overwritten, a new and empty collection."""
+        cdef uint64_t id = self.new_id()
+        cdef Collection* c = self.tip.new_collection(id, type, True)
+        cdef Version* v
+        c.ready = True
+        c.low = c.high = 0
+        c.changed = self.commit_ts
+        self.created.push_back(c)
+        if head.version != NULL:
+            self.bury(head.version)
+        v = self.tip.new_version(sizeof(HeadData))
+        memset(v.data, 0, sizeof(HeadData))
+        v.type = type
+        head_data(v).id = id
+        self.place(head, v)
+        return c
+
+    cdef Change* change_of(self, Collection* c) except NULL:
+        """Return the open batch's change of a collection, to be added to; `c.meta` is separate.
+
+        Whoever watches the key is told, and readers wait for this batch from here on.
+        """
+        cdef Change change
+        cdef size_t slot = c.slot
+        self.observed = self.commit_ts
+        if c.head.flags & E_WATCHED:
+            self.touched.push_back(c.head)
+        if slot >= self.changes_floor and slot < self.changes.size() \
+                and self.changes[slot].collection == c:
+            return &self.changes[slot]
+        memset(&change, 0, sizeof(Change))
+        change.collection = c
+        change.changed_before = c.changed
+        c.slot = <uint32_t>self.changes.size()
+        c.changed = self.commit_ts
+        c.used = True
+        self.changes.push_back(change)
+        return &self.changes.back()
+
+    cdef Entry* put_part(self, Collection* c, Table* table, Entry* entry, uint64_t hash,
+                         const char* key, size_t n, Version* v) except NULL:
+        """Write an element or a claim of a collection; return its entry.
+
+        entry: NULL if it has none in memory.
+        """
+        if entry == NULL:
+            entry = self.tip.insert(table, hash, key, n)
+        self.push_write(entry, v)
+        return entry
 
     # -- chunks of large strings ----------------------------------------------------------------
 
@@ -418,6 +502,14 @@ cdef class View:
             if self.tip.databases[db] == NULL:
                 self.point_database(db, self.create_generation())
 
+    cdef uint64_t draw(self) noexcept:
+        """A number that looks random but follows from the batch: handlers have no other source."""
+        cdef char seed[16]
+        self.draws += 1
+        put_be64(seed, self.commit_ts)
+        put_be64(seed + 8, self.draws)
+        return self.tip.hash_key(seed, 16)
+
     # -- effects beside records -----------------------------------------------------------------
 
     cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1:
@@ -457,6 +549,11 @@ cdef class View:
         mark.floor = self.savepoint_floor
         mark.dirty = self.tip.dirty.size()
         mark.generations = self.tip.generations.size()
+        mark.changes = self.changes.size()
+        mark.changes_floor = self.changes_floor
+        mark.created = self.created.size()
+        mark.killed = self.killed.size()
+        self.changes_floor = self.changes.size()
         mark.next_id = self.next_id
         mark.batch_bytes = self.batch_bytes
         self.savepoint_floor = self.writes.size()
@@ -481,6 +578,7 @@ cdef class View:
                 continue
             w.entry.newest = older
             self.tip.free_version(w.entry, w.version)
+        self.unmake(mark)
         while self.tip.generations.size() > mark.generations:
             self.tip.forget_newest_generation()
         self.touched.resize(mark.touched)
@@ -489,11 +587,29 @@ cdef class View:
         self.next_id = mark.next_id
         self.batch_bytes = mark.batch_bytes
         self.savepoint_floor = mark.floor
+        self.changes_floor = mark.changes_floor
+        return 0
+
+    cdef int unmake(self, Savepoint* mark) except -1:
+        """Undo what happened to collections since `mark`; their elements are undone already."""
+        cdef Change* change
+        while self.changes.size() > mark.changes:
+            change = &self.changes.back()
+            meta_subtract(&change.collection.meta, &change.sum)
+            change.collection.changed = change.changed_before
+            self.changes.pop_back()
+        while self.killed.size() > mark.killed:
+            self.killed.back().died = 0
+            self.killed.pop_back()
+        while self.created.size() > mark.created:
+            self.tip.free_collection(self.created.back())
+            self.created.pop_back()
         return 0
 
     cdef void end_savepoint(self, Savepoint* mark) noexcept:
         """Keep what was written since `mark`."""
         self.savepoint_floor = mark.floor
+        self.changes_floor = mark.changes_floor
 
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1:
         """Set the counts of a database back by one undone write. now: NULL = there was no entry."""
@@ -507,6 +623,8 @@ cdef class View:
             return 0
         if table.kind != K_HEAD:
             return 0
+        if present and is_collection(now.type):
+            self.tip.collection(head_data(now).id).head = e
         table.keys += (1 if present else 0) - (1 if dropped.type != T_NONE else 0)
         table.volatile_keys += (1 if present and now.expire_at else 0) \
             - (1 if dropped.expire_at else 0)
@@ -562,11 +680,15 @@ cdef class View:
         cdef Version* v
         cdef Version* older
         self.write_counts()
+        if not self.changes.empty():
+            self.encode_changes(out)
         for i in range(self.writes.size()):
             w = self.writes[i]
             v = w.version
             if w.entry.newest != v:
                 continue        # written again after a savepoint: the later write is logged
+            if is_collection(v.type):
+                self.refresh_base(v)
             encode_write(out, w.entry, v)
             while v.older != NULL and v.older.commit_ts == self.commit_ts:
                 older = v.older
@@ -574,6 +696,51 @@ cdef class View:
                 self.tip.free_version(w.entry, older)
         self.writes.clear()
         self.savepoint_floor = 0
+        self.created.clear()
+        for i in range(self.killed.size()):
+            self.tip.dying.push_back(self.killed[i])
+        self.killed.clear()
+        return 0
+
+    cdef int refresh_base(self, Version* v) except -1:
+        """A head that goes into the log carries its collection's metadata as of this batch's end."""
+        cdef HeadData* d = head_data(v)
+        cdef Collection* c = self.tip.collection(d.id)
+        d.base = c.meta
+        d.folded = self.commit_ts
+        d.low = c.low
+        d.high = c.high
+        return 0
+
+    cdef int encode_changes(self, Buffer* out) except -1:
+        """Append the delta of each collection that the batch changed; end the changes.
+
+        One delta a collection, whatever number of commands changed it. A collection whose head the
+        batch writes needs none: the base says it.
+        """
+        cdef size_t i
+        cdef Change* change
+        cdef Collection* c
+        for i in range(self.changes.size()):
+            change = &self.changes[i]
+            c = change.collection
+            if c.slot != i:         # changed again after a savepoint
+                meta_add(&self.changes[c.slot].sum, &change.sum)
+                continue
+            if meta_is_zero(&change.sum):
+                continue
+            deltas_push(&c.deltas, self.commit_ts, &change.sum)
+            if c.died:
+                continue
+            if c.head.newest.commit_ts != self.commit_ts:
+                encode_delta(out, c, self.commit_ts, &change.sum)
+            self.tip.mark_dirty(c.head)
+            if c.deltas.count > FOLD_DELTAS:
+                fold(self.tip, c)
+            if c.type == T_LIST:
+                sweep_items(self.tip, c, SWEPT_ITEMS_PER_BATCH, None)
+        self.changes.clear()
+        self.changes_floor = 0
         return 0
 
     cdef int write_counts(self) except -1:
@@ -606,13 +773,10 @@ cdef class View:
 
 
 cdef int encode_write(Buffer* out, Entry* e, Version* v) except -1:
-    cdef size_t key_len = e.key_len
+    cdef size_t key_len = record_prefix(e.table.kind) + e.key_len
     cdef size_t value_len
+    cdef char head[HEAD_VALUE_BYTES_MAX]
     cdef char* p
-    if e.table.kind == K_HEAD:
-        key_len += 17
-    elif e.table.kind == K_CHUNK:
-        key_len += 1
     value_len = 0 if v.type == T_NONE else record_value_bytes(v)
     buffer_reserve(out, 1 + 2 * VARINT_BYTES_MAX + key_len + value_len)
     p = out.data + out.len
@@ -620,8 +784,34 @@ cdef int encode_write(Buffer* out, Entry* e, Version* v) except -1:
     p += 1
     p += put_varint(p, key_len)
     p += put_record_key(e, p)
-    if v.type != T_NONE:
+    if is_collection(v.type):       # of varying length, which stands before it
+        value_len = put_record_value(v, head)
+        p += put_varint(p, value_len)
+        memcpy(p, head, value_len)
+        p += value_len
+    elif v.type != T_NONE:
         p += put_varint(p, value_len)
         p += put_record_value(v, p)
     out.len = p - out.data
+    return 0
+
+
+cdef int encode_delta(Buffer* out, Collection* c, uint64_t commit_ts, const Meta* sum) except -1:
+    """Append the delta record of a collection: generation u64, the sum, the user key."""
+    cdef char meta[META_BYTES_MAX]
+    cdef size_t meta_len = put_meta(meta, sum)
+    cdef Entry* head = c.head
+    cdef size_t n = 8 + meta_len + head.key_len
+    cdef char* p
+    buffer_reserve(out, 1 + 2 * VARINT_BYTES_MAX + DELTA_KEY_BYTES + n)
+    p = out.data + out.len
+    p[0] = OP_PUT
+    p += 1
+    p += put_varint(p, DELTA_KEY_BYTES)
+    p += put_delta_key(p, c.id, commit_ts)
+    p += put_varint(p, n)
+    put_be64(p, head.table.id)
+    memcpy(p + 8, meta, meta_len)
+    memcpy(p + 8 + meta_len, head.key, head.key_len)
+    out.len = p + n - out.data
     return 0

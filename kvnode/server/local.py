@@ -12,6 +12,7 @@ from kvnode._core import (
     generic,
     lcs,
     scan,
+    sets,
     string_edit,
     strings,
     transactions,
@@ -24,7 +25,7 @@ from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode.commands import table
 
-NATIVE_MODULES = (databases, expiry, generic, lcs, scan, string_edit, strings, transactions)
+NATIVE_MODULES = (databases, expiry, generic, lcs, scan, sets, string_edit, strings, transactions)
 
 HASH_KEY = bytes(range(16))  # fixed: runs compare instruction by instruction
 START_MS = 1_700_000_000_000

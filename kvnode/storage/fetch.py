@@ -14,11 +14,13 @@ from kvnode._core.tip import Tip
 from kvnode.base.limits import FETCH_KEYS_PER_CALL, FETCHES_IN_FLIGHT_MAX, RANGE_ROWS_MAX
 from kvnode.storage.engine import Engine, Reader
 from kvnode.storage.executor import Executor, Work
+from kvnode.storage.parts import read_page, read_records
 
 CURSOR_SHIFT = 11  # a cursor is the upper 53 bits of a hash
 HASH_END = 1 << 64
 
 RangeKey = tuple[int, int, int]  # generation, from_hash, count
+Wanted = RangeKey | int  # heads in hash order, or the next elements of a collection by its id
 StoredHead = tuple[int, bytes, bytes]  # hash, user key, envelope
 
 
@@ -37,6 +39,7 @@ class Fetch:
 
     keys: list[bytes]
     wanted_ranges: list[RangeKey]
+    loads: list[int]
     waiters: list[Any]
     epoch: int = 0
     calls_left: int = 0
@@ -79,13 +82,13 @@ class Fetcher:
         self._ready: list[Fetch] = []
         self._error: BaseException | None = None
         self._waiting_keys: dict[bytes, None] = {}
-        self._waiting_ranges: dict[RangeKey, None] = {}
+        self._waiting_ranges: dict[Wanted, None] = {}
         self._waiting: list[Any] = []
         self.fetches = 0
         self.records = 0
 
     def start(
-        self, keys: Iterable[bytes], ranges: Iterable[RangeKey], waiters: Iterable[Any]
+        self, keys: Iterable[bytes], ranges: Iterable[Wanted], waiters: Iterable[Any]
     ) -> None:
         """Fetch what the sessions `waiters` miss; at once, or when an earlier fetch has ended."""
         self._waiting_keys.update(dict.fromkeys(keys))
@@ -114,7 +117,9 @@ class Fetcher:
             return
         if not (self._waiting or self._waiting_keys or self._waiting_ranges):
             return
-        fetch = Fetch(list(self._waiting_keys), list(self._waiting_ranges), self._waiting)
+        wanted = [key for key in self._waiting_ranges if isinstance(key, tuple)]
+        loads = [key for key in self._waiting_ranges if isinstance(key, int)]
+        fetch = Fetch(list(self._waiting_keys), wanted, loads, self._waiting)
         self._waiting_keys, self._waiting_ranges, self._waiting = {}, {}, []
         fetch.epoch = self._tip.begin_fetch()
         self._in_flight += 1
@@ -124,30 +129,40 @@ class Fetcher:
             fetch.keys[i : i + FETCH_KEYS_PER_CALL]
             for i in range(0, len(fetch.keys), FETCH_KEYS_PER_CALL)
         ]
-        fetch.calls_left = len(parts) + len(fetch.wanted_ranges)
+        readers = [self._key_reader(part) for part in parts]
+        readers += [read for id_ in fetch.loads if (read := self._page_reader(id_))]
+        fetch.calls_left = len(readers) + len(fetch.wanted_ranges)
         if not fetch.calls_left:
             self._ready.append(fetch)
-        for part in parts:
-            self._submit(fetch, self._key_reader(part), part)
+        for read in readers:
+            self._submit(fetch, read, None)
         for wanted in fetch.wanted_ranges:
             self._submit(fetch, self._range_reader(wanted), wanted)
 
     def _key_reader(self, keys: list[bytes]) -> Work:
-        return lambda: self._engine.get_many(keys)
+        has_delta_rows = self._tip.has_delta_rows
+        return lambda: read_records(self._engine, keys, has_delta_rows)
+
+    def _page_reader(self, id_: int) -> Work | None:
+        """Return the reader of a collection's next page, None if it is not wanted any more."""
+        load = self._tip.begin_load(id_)
+        if load is None:
+            return None
+        kind, first = load
+        return lambda: read_page(self._engine, kind, id_, first)
 
     def _range_reader(self, wanted: RangeKey) -> Work:
         return lambda: read_heads(self._engine, *wanted)
 
-    def _submit(self, fetch: Fetch, work: Work, part: list[bytes] | RangeKey) -> None:
+    def _submit(self, fetch: Fetch, work: Work, wanted: RangeKey | None) -> None:
         def completed(result: Any, error: BaseException | None) -> None:
             if error is not None:
                 self._error = error
                 return
-            if isinstance(part, tuple):
-                fetch.ranges[part] = result
+            if wanted is not None:
+                fetch.ranges[wanted] = result
             else:
-                for key, envelope in zip(part, result, strict=True):
-                    self._tip.install(key, envelope)
+                result.install(self._tip)
             fetch.calls_left -= 1
             if not fetch.calls_left:
                 self._ready.append(fetch)

@@ -12,6 +12,7 @@ from kvnode._core.keys import (
     CHUNK,
     COUNTER,
     DATABASE,
+    DELTA,
     GENERATION,
     TRASH,
     head_end,
@@ -51,7 +52,10 @@ def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry])
     tip = Tip(facts.hash_key, not has_chunks)
     for kind in (GENERATION, DATABASE, COUNTER, TRASH):
         _load(engine, tip, kind)
+    tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
+    tip.fresh_id = max(facts.checkpoint.next_id, 1)
     last, count = _replay(tip, facts, entries)
+    tip.finish_replay()
     if last.index < facts.highest_index:
         raise CorruptionError(
             f"LevelDB shows effects of entry {facts.highest_index}, the log ends at {last.index}: "

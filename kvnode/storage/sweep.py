@@ -1,4 +1,4 @@
-"""The sweeper: frees what dead generations and dead large values occupy.
+"""The sweeper: frees what dead generations, collections and large values occupy.
 
 Its work list are the trash records, written by the entry that killed something (hard case 10).
 Trash is taken when its death is committed, durable and below every pin, so nobody can ask for it
@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from kvnode._core.keys import GENERATION, head_end, head_start
+from kvnode._core.keys import GENERATION, PARTS, head_end, head_start, part_bounds
 from kvnode._core.tip import Tip
 from kvnode._core.upkeep import (
+    TRASH_COLLECTION,
     dead_heads,
     free_generation,
     kill_chunks,
@@ -72,6 +73,14 @@ class _Generation:
     ranges: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Parts:
+    """A dead collection; of its rows those of `kinds` are left."""
+
+    id: int
+    kinds: list[int]
+
+
 class TrashSweeper:
     """Sweeps a bounded piece per step(); one call in flight.
 
@@ -99,6 +108,7 @@ class TrashSweeper:
         self._is_staged = is_staged
         self._known: set[int] = set()  # ids that wait or are worked on below
         self._values: deque[_Chunks] = deque()
+        self._collections: deque[_Parts] = deque()
         self._generations: deque[_Generation] = deque()
         self._heads: list[bytes] | None = None  # rows to delete once `_values` is empty
         self._swept: deque[tuple[int, int]] = deque()  # (checkpoint to wait for, id)
@@ -120,10 +130,15 @@ class TrashSweeper:
         """Whether step() would do more now than look for trash."""
         if not self._slot.is_free:
             return False
-        if self._values or self._heads or not self._generations:
-            return bool(self._values or self._heads)
+        if self._has_rows or not self._generations:
+            return self._has_rows
         first = self._generations[0]
         return first.stage is not Stage.CHECKPOINT or (first.barrier <= self._checkpointer.finished)
+
+    @property
+    def _has_rows(self) -> bool:
+        """Whether rows are known that are to be deleted."""
+        return bool(self._collections or self._values or self._heads)
 
     def step(self, durable_index: int) -> list[int]:
         """Do a piece of work; return ids whose trash records may go: untrash() them in this pass.
@@ -133,7 +148,9 @@ class TrashSweeper:
         """
         self._look_for_trash()
         if self._slot.is_free:
-            if self._values or self._heads:
+            if self._collections:
+                self._delete_parts(self._collections[0], durable_index)
+            elif self._has_rows:
                 self._delete_rows(durable_index)
             elif self._generations:
                 self._sweep_generation(self._generations[0])
@@ -157,6 +174,9 @@ class TrashSweeper:
                 continue
             if kind == GENERATION:
                 self._add_generation(dead)
+            elif kind == TRASH_COLLECTION:
+                self._known.add(dead)
+                self._collections.append(_Parts(dead, list(PARTS)))
             else:
                 self._known.add(dead)
                 self._values.append(_Chunks(dead, chunk_count(length)))
@@ -176,6 +196,31 @@ class TrashSweeper:
     def _next_checkpoint(self) -> int:
         """Return the number of the first checkpoint that begins after now."""
         return self._checkpointer.begun + 1
+
+    # -- collections ------------------------------------------------------------------------------
+
+    def _delete_parts(self, dead: _Parts, durable_index: int) -> None:
+        """Delete some rows of a dead collection."""
+        lo, hi = part_bounds(dead.kinds[-1], dead.id)
+        mark = self._high_water.row(durable_index)
+
+        def work() -> int:
+            keys = self._engine.scan_keys(lo, hi, SWEEP_ROWS_PER_STEP)
+            if keys:
+                self._engine.write([mark, *((key, None) for key in keys)])
+            return len(keys)
+
+        def then(count: int) -> None:
+            self.rows_deleted += count
+            if count == SWEEP_ROWS_PER_STEP:
+                return
+            dead.kinds.pop()
+            if not dead.kinds:
+                self._collections.remove(dead)
+                if dead.id in self._known:
+                    self._swept.append((self._next_checkpoint(), dead.id))
+
+        self._slot.submit(work, then)
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -230,7 +275,8 @@ class TrashSweeper:
                 self._measure(dead)
                 return
             dead.place = rows[-1][0] + b"\0"
-            self._heads, values = dead_heads(rows)
+            self._heads, values, collections = dead_heads(rows)
+            self._collections.extend(_Parts(id_, list(PARTS)) for id_ in collections)
             self._values.extend(_Chunks(id_, chunk_count(length)) for id_, length in values)
 
         self._slot.submit(lambda: self._engine.scan(lo, hi, SWEEP_ROWS_PER_STEP), then)

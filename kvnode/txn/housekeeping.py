@@ -4,6 +4,8 @@ What a sweeper finds is local knowledge; what follows from it goes through the l
 """
 
 from kvnode._core.sequencer import Sequencer
+from kvnode._core.upkeep import sweep_collections
+from kvnode.base.limits import SWEEP_ENTRIES_PER_STEP
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
@@ -65,6 +67,7 @@ class Housekeeping:
         for dead in self.trash.step(sequencer.durable_index):
             sequencer.untrash(dead)
         self.history.step()
+        has_more |= sweep_collections(sequencer.tip, SWEEP_ENTRIES_PER_STEP)
         return has_more or self.trash.has_more
 
     def statistics(self) -> dict[str, int]:

@@ -15,8 +15,9 @@ from kvnode._core.transactions import Watches
 from kvnode._core.view import View
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
-from kvnode.storage.fetch import HeadRange, RangeKey, read_heads
+from kvnode.storage.fetch import HeadRange, RangeKey, Wanted, read_heads
 from kvnode.storage.memory import MemoryEngine
+from kvnode.storage.parts import Page, Records, read_page, read_records
 from tests.sim.log import SimLog
 from tests.support.contents import Contents, contents
 from tests.support.resp import Reply, ReplyStream, encode
@@ -41,13 +42,14 @@ class Clock:
 
 @dataclass
 class Fetch:
-    """What parked sessions lack. rows: (record key, envelope or None), once they are read."""
+    """What parked sessions lack. records, pages and found: once they are read."""
 
     epoch: int
     keys: list[bytes]
-    ranges: list[RangeKey]
+    ranges: list[Wanted]
     sessions: list[Session]
-    rows: list[tuple[bytes, bytes | None]] | None = None
+    records: Records | None = None
+    pages: list[Page] = field(default_factory=list)
     found: dict[RangeKey, HeadRange] = field(default_factory=dict)
 
 
@@ -174,17 +176,21 @@ class LocalNode:
 
     def read(self, fetch: "Fetch") -> None:
         """Read from the engine as it is now; by default the last moment, in end_fetch()."""
-        fetch.rows = list(zip(fetch.keys, self.engine.get_many(fetch.keys), strict=True))
-        fetch.found = {wanted: read_heads(self.engine, *wanted) for wanted in fetch.ranges}
+        fetch.records = read_records(self.engine, fetch.keys, self.tip.has_delta_rows)
+        for wanted in fetch.ranges:
+            if isinstance(wanted, tuple):
+                fetch.found[wanted] = read_heads(self.engine, *wanted)
+            elif (load := self.tip.begin_load(wanted)) is not None:
+                fetch.pages.append(read_page(self.engine, load[0], wanted, load[1]))
 
     def end_fetch(self, fetch: "Fetch") -> None:
         """Give the tip what was read; its records stay there until the next pass has run."""
         if not fetch.sessions:
             return
-        if fetch.rows is None:
+        if fetch.records is None:
             self.read(fetch)
-        for key, envelope in fetch.rows:
-            self.tip.install(key, envelope)
+        for part in (fetch.records, *fetch.pages):
+            part.install(self.tip)
         for wanted, found in fetch.found.items():
             self._ranges[wanted] = found.rows, found.next_hash, found.is_done
         for session in fetch.sessions:

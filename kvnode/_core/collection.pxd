@@ -1,0 +1,68 @@
+"""What handlers of lists, hashes, sets and sorted sets share: finding, creating and changing them.
+
+A handler of one key goes like this:
+
+    found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
+    if found != FOUND: return ...           # MISS: PARK. WRONG: the error is written. ABSENT
+    find all elements that it names         # MISS of any: PARK, before anything is written
+    c = create(view, &head, T_SET)          # if it was absent and will not stay so
+    put_element, remove_element             # the length follows by itself
+    close_collection(view, &head, c, &key)  # after removals: an empty collection is gone at once
+
+Elements are found by name in O(1). What needs all elements, or an order other than that of their
+hashes, asks need_all() first: it says whether the command has to be parked until they are read.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from kvnode._core.bytes cimport Slice
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply
+from kvnode._core.tip cimport Collection, Entry, Segment, Table, Version
+from kvnode._core.view cimport Head, View
+
+
+cdef enum:
+    WRONG = 3               # beside Lookup: the key holds another type, and the reply says so
+
+
+cdef struct Element:
+    Entry* entry            # NULL: nothing of it is in memory (and it is absent)
+    Version* version        # NULL: absent
+    uint64_t hash
+    Slice key
+
+
+cdef struct Walk:
+    # Over all elements that are there, in hash order. Valid while nothing is written.
+    Table* table
+    uint64_t at
+    bint done
+    Entry* next
+
+
+cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, Head* head,
+                         Collection** c, Reply reply) except -1
+cdef Collection* create(View view, Head* head, uint8_t type) except NULL
+cdef int close_collection(View view, Head* head, Collection* c, const Slice* key) except -1
+
+cdef int find_element(View view, Collection* c, const char* key, size_t n, Element* element) except -1
+cdef bint elements_missing(View view, Collection* c, const Args* args, int first, int step) except -1
+cdef Version* put_element(View view, Collection* c, Element* element, const char* data, size_t n,
+                          uint64_t expire_at) except NULL
+cdef int remove_element(View view, Collection* c, Element* element) except -1
+
+cdef bint need_all(View view, Collection* c) except -1
+cdef void walk_all(View view, Collection* c, Walk* walk) noexcept
+cdef Entry* next_of(View view, Walk* walk) noexcept
+cdef Entry* random_element(View view, Collection* c) except? NULL
+
+cdef int change_list(View view, Collection* c, int64_t length, int64_t head, int64_t tail,
+                     int64_t holes) except -1
+cdef int find_item(View view, Collection* c, int64_t position, Element* element) except -1
+cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1
+cdef int remove_item(View view, Collection* c, Element* element) except -1
+
+
+cdef inline bint is_live(View view, const Version* v) noexcept nogil:
+    """Whether an element is there: not removed, and not a field past its deadline."""
+    return v != NULL and v.type != 0 and (v.expire_at == 0 or v.expire_at > view.now_ms)

@@ -1,0 +1,264 @@
+# cython: boundscheck=False, wraparound=False
+"""Lists, hashes, sets and sorted sets: what their handlers share."""
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
+from kvnode._core.bytes cimport ASSERT
+from kvnode._core.dispatch cimport DONE
+from kvnode._core.keys cimport (
+    K_FIELD, K_ITEM, K_MEMBER, PLACED_PREFIX_BYTES, POSITION_BYTES, position_hash, put_position)
+from kvnode._core.tip cimport (
+    E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, bucket_of, head_data, is_collection,
+    next_bucket)
+from kvnode._core.view cimport ABSENT, FOUND, MISS, Change
+
+cdef enum:
+    RANDOM_TRIES = 512          # of random_element; then it takes what comes first
+    CHAIN_ENTRIES = 8           # entries of a bucket among which it draws; more are one in 10^6
+
+
+# -- the collection of a key --------------------------------------------------------------------
+
+cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, Head* head,
+                         Collection** c, Reply reply) except -1:
+    """Find the collection of a key: FOUND, ABSENT, MISS (park), or WRONG after an error reply."""
+    cdef int found = view.lookup(key.data, key.len, flags, head)
+    c[0] = NULL
+    if found != FOUND:
+        return found
+    if head.version.type != type:
+        refuse(reply, WRONGTYPE)
+        return WRONG
+    c[0] = view.tip.collection(head_data(head.version).id)
+    ASSERT(c[0] != NULL and c[0].ready)
+    c[0].used = True
+    if c[0].changed > view.observed:
+        view.observed = c[0].changed
+    return FOUND
+
+
+cdef Collection* create(View view, Head* head, uint8_t type) except NULL:
+    """Give an absent key an empty collection; elements follow in the same command."""
+    return view.create_collection(head, type)
+
+
+cdef int close_collection(View view, Head* head, Collection* c, const Slice* key) except -1:
+    """End a removal: an empty collection is gone at once, with its deadline."""
+    if c.meta.length == 0:
+        view.remove(head)
+        event(view, N_GENERIC, b"del", key)
+    return 0
+
+
+# -- elements by name ---------------------------------------------------------------------------
+
+cdef int find_element(View view, Collection* c, const char* key, size_t n, Element* element) except -1:
+    """Find a field or member: FOUND, ABSENT, or MISS (noted as missing).
+
+    A field past its deadline is removed on sight.
+    """
+    cdef Table* table = c.elements
+    cdef Entry* e
+    element.hash = view.tip.hash_key(key, n)
+    element.key.data = key
+    element.key.len = n
+    element.version = NULL
+    e = view.tip.find(table, element.hash, key, n)
+    element.entry = e
+    if e == NULL:
+        if table.resident or element.hash < c.loaded:
+            return ABSENT
+        view.miss(table.kind, table, element.hash, key, n)
+        return MISS
+    e.flags |= E_USED
+    if e.newest.type == T_NONE:
+        return ABSENT
+    if not is_live(view, e.newest):
+        element.version = e.newest
+        remove_element(view, c, element)
+        return ABSENT
+    element.version = e.newest
+    return FOUND
+
+
+cdef bint elements_missing(View view, Collection* c, const Args* args, int first, int step) except -1:
+    """Note the elements args[first::step] that must be fetched; whether there are any.
+
+    After it no find_element() of these can miss, and their records are on the way from main memory.
+    """
+    cdef Table* table = c.elements
+    cdef size_t before = view.missing.size()
+    cdef uint64_t hash
+    cdef int i = first
+    if args.n - first > step:
+        view.tip.prefetch(table, args.v + first, args.n - first, step)
+    if table.resident:
+        return False
+    while i < args.n:
+        hash = view.tip.hash_key(args.v[i].data, args.v[i].len)
+        if hash >= c.loaded and view.tip.find(table, hash, args.v[i].data, args.v[i].len) == NULL:
+            view.miss(table.kind, table, hash, args.v[i].data, args.v[i].len)
+        i += step
+    return view.missing.size() != before
+
+
+cdef Version* put_element(View view, Collection* c, Element* element, const char* data, size_t n,
+                          uint64_t expire_at) except NULL:
+    """Set a field or member that find_element() has looked for; return its version."""
+    cdef Change* change = view.change_of(c)
+    cdef Version* v = view.tip.new_version(n)
+    if element.version == NULL:
+        change.sum.length += 1
+        c.meta.length += 1
+    v.type = T_FIELD if c.type == T_HASH else T_RAW
+    v.expire_at = expire_at
+    memcpy(v.data, data, n)
+    element.entry = view.put_part(c, c.elements, element.entry, element.hash, element.key.data,
+                                  element.key.len, v)
+    element.version = v
+    return v
+
+
+cdef int remove_element(View view, Collection* c, Element* element) except -1:
+    """Remove a field or member that find_element() has found."""
+    cdef Change* change = view.change_of(c)
+    change.sum.length -= 1
+    c.meta.length -= 1
+    view.put_part(c, c.elements, element.entry, element.hash, element.key.data, element.key.len,
+                  view.tip.new_version(0))
+    element.version = NULL
+    return 0
+
+
+# -- all elements -------------------------------------------------------------------------------
+
+cdef bint need_all(View view, Collection* c) except -1:
+    """Whether the command must be parked until all elements are in memory: they are asked for."""
+    if c.elements.resident:
+        return False
+    view.missing_loads.add(c.id)
+    return True
+
+
+cdef void walk_all(View view, Collection* c, Walk* walk) noexcept:
+    """Begin a walk over all elements, which need_all() has made sure of."""
+    walk.table = c.elements
+    walk.at = 0
+    walk.done = False
+    walk.next = NULL
+
+
+cdef Entry* next_of(View view, Walk* walk) noexcept:
+    """Return the next element, or NULL at the end."""
+    cdef Segment* segment
+    cdef Entry* e
+    while True:
+        while walk.next != NULL:
+            e = walk.next
+            walk.next = e.next
+            if is_live(view, e.newest):
+                return e
+        if walk.done:
+            return NULL
+        segment = walk.table.directory[
+            0 if walk.table.depth == 0 else walk.at >> (64 - walk.table.depth)]
+        walk.next = segment.buckets[bucket_of(segment, walk.at)]
+        if not next_bucket(segment, &walk.at):
+            walk.done = True
+
+
+cdef Entry* random_element(View view, Collection* c) except? NULL:
+    """Return an element; all are equally likely. REQUIRES: not empty, need_all() false.
+
+    A bucket is drawn by a random hash, then a place in its chain; what is not there is drawn anew.
+    Wide buckets are drawn more often, and refused in the same proportion.
+    """
+    cdef Table* table = c.elements
+    cdef Segment* segment
+    cdef Walk walk
+    cdef Entry* e
+    cdef uint64_t hash
+    cdef uint64_t place
+    cdef uint32_t bits
+    cdef int i
+    for i in range(RANDOM_TRIES):
+        hash = view.draw()
+        segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+        bits = table.depth - segment.depth
+        place = view.draw()
+        if bits and place >> (64 - bits):
+            continue
+        place %= CHAIN_ENTRIES
+        e = segment.buckets[bucket_of(segment, hash)]
+        while e != NULL and place > 0:
+            e = e.next
+            place -= 1
+        if e != NULL and is_live(view, e.newest):
+            return e
+    walk_all(view, c, &walk)
+    return next_of(view, &walk)
+
+
+# -- lists --------------------------------------------------------------------------------------
+
+cdef int change_list(View view, Collection* c, int64_t length, int64_t head, int64_t tail,
+                     int64_t holes) except -1:
+    """Add to the metadata of a list."""
+    cdef Change* change = view.change_of(c)
+    change.sum.length += length
+    change.sum.head += head
+    change.sum.tail += tail
+    change.sum.holes += holes
+    c.meta.length += length
+    c.meta.head += head
+    c.meta.tail += tail
+    c.meta.holes += holes
+    return 0
+
+
+cdef int find_item(View view, Collection* c, int64_t position, Element* element) except -1:
+    """Find the item at a position: FOUND, ABSENT (a hole), or MISS (noted as missing)."""
+    cdef char key[8]
+    cdef Entry* e
+    put_position(key, position)
+    element.hash = position_hash(key)
+    element.version = NULL
+    e = view.tip.find(c.elements, element.hash, key, POSITION_BYTES)
+    element.entry = e
+    if e == NULL:
+        if c.elements.resident:
+            return ABSENT
+        view.miss(K_ITEM, c.elements, element.hash, key, POSITION_BYTES)
+        return MISS
+    e.flags |= E_USED
+    if e.newest.type == T_NONE:
+        return ABSENT
+    element.version = e.newest
+    return FOUND
+
+
+cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1:
+    """Set the item at a position, present, absent or not known; metadata are the caller's."""
+    cdef char key[8]
+    cdef uint64_t hash
+    cdef Version* v = view.tip.new_version(n)
+    put_position(key, position)
+    hash = position_hash(key)
+    v.type = T_RAW
+    memcpy(v.data, data, n)
+    view.put_part(c, c.elements, view.tip.find(c.elements, hash, key, POSITION_BYTES), hash, key,
+                  POSITION_BYTES, v)
+    if position < c.low:
+        c.low = position
+    if position >= c.high:
+        c.high = position + 1
+    return 0
+
+
+cdef int remove_item(View view, Collection* c, Element* element) except -1:
+    """Remove an item in the middle of a list that find_item() has found; metadata are the caller's."""
+    view.put_part(c, c.elements, element.entry, element.hash, element.entry.key, POSITION_BYTES,
+                  view.tip.new_version(0))
+    element.version = NULL
+    return 0

@@ -1,0 +1,442 @@
+# The collections of the tip: what of them is in memory, how their metadata follow from deltas, how
+# they are attached to their heads, flushed, evicted and swept. Included by tip.pyx.
+
+cdef enum:
+    SWEPT_ITEMS_PER_FLUSH = 512     # positions that one flush of a list's head may sweep
+    WHOLE_SHARE = 8                 # a collection under 1/8 of the cache leaves memory as a whole
+    PREFIX_OF_PLACED = 9            # PLACED_PREFIX_BYTES, for array bounds
+
+
+# -- in memory ----------------------------------------------------------------------------------
+
+cdef int free_collections(Tip tip) except -1:
+    """The tip ends."""
+    while tip.clock_collection != NULL:
+        tip.free_collection(tip.clock_collection)
+    return 0
+
+
+cdef int free_parts(Tip tip, Table* table) noexcept:
+    if table != NULL:
+        tip.bytes -= table.bytes
+        free_table(table)
+    return 0
+
+
+cdef uint8_t kind_of_parts(uint8_t type) noexcept nogil:
+    """The RecordKind of a collection's elements."""
+    if type == T_LIST:
+        return K_ITEM
+    return K_FIELD if type == T_HASH else K_MEMBER
+
+
+cdef Table* part_table(Collection* c, uint8_t kind, bint resident) except NULL:
+    cdef Table* table = new_table(kind, c.id, resident)
+    table.owner = c
+    return table
+
+
+cdef int set_type(Collection* c, uint8_t type, bint resident) except -1:
+    """The type of a collection is known now."""
+    c.type = type
+    if c.elements == NULL:
+        c.elements = part_table(c, kind_of_parts(type), resident)
+    return 0
+
+
+cdef Table* claims_of(Tip tip, Collection* c) except NULL:
+    """Return the table of a list's claims."""
+    if c.claims == NULL:
+        c.claims = part_table(c, K_CLAIM, c.elements.resident)
+    return c.claims
+
+
+cdef int locate_part(Tip tip, const char* key, size_t n, Table** table, Slice* rest,
+                     uint64_t* hash) except -1:
+    """locate() for an element or a claim."""
+    cdef size_t prefix = record_prefix(key[0])
+    cdef Collection* c
+    if n < prefix or (prefix == PLACED_PREFIX_BYTES and n != prefix + POSITION_BYTES):
+        raise CorruptionError(f"record key of {n} bytes")
+    rest.data = key + prefix
+    rest.len = n - prefix
+    hash[0] = position_hash(rest.data) if prefix == PLACED_PREFIX_BYTES else get_be64(key + 9)
+    table[0] = NULL
+    c = tip.collection(get_be64(key + 1))
+    if c != NULL:
+        table[0] = c.claims if key[0] == K_CLAIM else c.elements
+        if table[0] != NULL and table[0].kind != key[0]:
+            raise CorruptionError(f"collection {c.id} has elements of two kinds")
+    return 0
+
+
+cdef bint is_fresh(Tip tip, uint64_t id) noexcept nogil:
+    """Whether all of a collection is in the replayed log."""
+    return tip.fresh_id != 0 and id >= tip.fresh_id
+
+
+cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
+    """Make room for a replayed element or claim of a collection that is not in memory."""
+    cdef uint64_t id = get_be64(key + 1)
+    cdef Collection* c = tip.collection(id)
+    if c == NULL:
+        c = tip.new_collection(id, T_NONE, False)
+    if key[0] == K_ITEM or key[0] == K_CLAIM:
+        set_type(c, T_LIST, is_fresh(tip, id))
+        return claims_of(tip, c) if key[0] == K_CLAIM else c.elements
+    if c.elements == NULL:
+        c.elements = part_table(c, key[0], is_fresh(tip, id))
+    if key[0] == K_FIELD:
+        c.type = T_HASH
+    return c.elements
+
+
+# -- metadata -----------------------------------------------------------------------------------
+
+cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil:
+    """Return the metadata of a ready collection as of `commit_ts`."""
+    cdef Meta m = c.meta
+    deltas_undo(&c.deltas, commit_ts, &m)
+    return m
+
+
+cdef uint64_t oldest_reader(Tip tip) noexcept nogil:
+    """Return the lowest commit_ts that anybody may read from now on."""
+    if tip.pins.size() and tip.pins[0] < tip.durable:
+        return tip.pins[0]
+    return tip.durable
+
+
+cdef int fold(Tip tip, Collection* c) except -1:
+    """Forget the deltas of a ready collection that nobody needs; bound what remains."""
+    deltas_fold(&c.deltas, oldest_reader(tip))
+    if c.deltas.count > DELTAS_MAX:
+        deltas_merge(&c.deltas, tip.pins.data(), tip.pins.size(), tip.durable)
+    return 0
+
+
+cdef int widen(Collection* c, int64_t low, int64_t high) noexcept nogil:
+    if low < c.low:
+        c.low = low
+    if high > c.high:
+        c.high = high
+    return 0
+
+
+cdef int make_ready(Tip tip, Collection* c) except -1:
+    """Sum up the metadata of a collection whose head is in memory: base plus later deltas."""
+    cdef HeadData* d = head_data(c.head.newest)
+    cdef uint32_t i
+    cdef Meta none
+    memset(&none, 0, sizeof(Meta))
+    c.meta = d.base
+    deltas_sum(&c.deltas, d.folded, <uint64_t>-1, &c.meta)
+    c.changed = c.head.newest.commit_ts
+    for i in range(c.deltas.count):
+        deltas_push(&c.stored_deltas, c.deltas.items[i].commit_ts, &none)
+    if c.deltas.count:
+        c.changed = max(c.changed, c.deltas.items[c.deltas.count - 1].commit_ts)
+        tip.mark_dirty(c.head)      # its base is written again, without them
+    deltas_fold(&c.deltas, d.folded)
+    widen(c, min(d.low, c.meta.head), max(d.high, c.meta.tail))
+    c.ready = True
+    return 0
+
+
+cdef int attach(Tip tip, Entry* e) except -1:
+    """A head that names a collection is in memory: its metadata are known from here on."""
+    cdef HeadData* d = head_data(e.newest)
+    cdef Collection* c = tip.collection(d.id)
+    if c == NULL:
+        c = tip.new_collection(d.id, e.newest.type, is_fresh(tip, d.id))
+    set_type(c, e.newest.type, is_fresh(tip, d.id))
+    c.head = e
+    if not c.ready:
+        make_ready(tip, c)
+    return 0
+
+
+cdef int attach_committed(Tip tip, Entry* e) except -1:
+    """The same for a head that an entry wrote: its base counts."""
+    cdef HeadData* d = head_data(e.newest)
+    cdef Collection* c = tip.collection(d.id)
+    cdef Meta change
+    if c != NULL and c.ready:
+        change = d.base
+        meta_subtract(&change, &c.meta)
+        if d.folded == e.newest.commit_ts and not meta_is_zero(&change):
+            deltas_push(&c.deltas, d.folded, &change)
+            c.meta = d.base
+            c.changed = d.folded
+        if d.folded == e.newest.commit_ts:
+            widen(c, d.base.head, d.base.tail)
+    return attach(tip, e)
+
+
+cdef int note_part(Tip tip, Entry* e) except -1:
+    """An entry wrote an element."""
+    cdef Collection* c = e.table.owner
+    cdef int64_t position
+    if e.table.kind == K_ITEM:
+        position = get_position(e.key)
+        widen(c, position, position + 1)
+    return 0
+
+
+cdef int insert_delta(Deltas* deltas, uint64_t commit_ts, const Meta* sum) except -1:
+    """Put a delta into its place; False if it is there already."""
+    cdef uint32_t i = deltas.count
+    while i > 0 and deltas.items[i - 1].commit_ts > commit_ts:
+        i -= 1
+    if i > 0 and deltas.items[i - 1].commit_ts == commit_ts:
+        return False
+    deltas_push(deltas, deltas.items[deltas.count - 1].commit_ts + 1 if i < deltas.count
+                else commit_ts, sum)
+    for k in range(<uint32_t>(deltas.count - 1), i, -1):
+        deltas.items[k] = deltas.items[k - 1]
+    deltas.items[i].commit_ts = commit_ts
+    deltas.items[i].sum = sum[0]
+    return True
+
+
+cdef int read_delta(const char* value, size_t n, uint64_t* generation, Meta* sum,
+                    Slice* name) except -1:
+    """Read the value of a delta record: generation u64, the sum, the user key."""
+    cdef size_t used = get_meta(value + 8, n - 8, sum) if n > 8 else 0
+    if used == 0:
+        raise CorruptionError(f"delta of {n} bytes")
+    generation[0] = get_be64(value)
+    name.data = value + 8 + used
+    name.len = n - 8 - used
+    return 0
+
+
+cdef bint delta_is_folded(Tip tip, Entry* e) noexcept:
+    """Whether a delta that waits to be flushed is in the base of its collection's head already."""
+    cdef Collection* c = tip.collection(get_be64(e.key))
+    if c == NULL or not c.ready:
+        return False
+    return head_data(c.head.newest).folded >= get_be64(e.key + 8)
+
+
+cdef bint has_newer_delta(Tip tip, Entry* e) noexcept:
+    """Whether the collection of a head has changes that are not durable yet."""
+    cdef Collection* c
+    if not is_collection(e.newest.type):
+        return False
+    c = tip.collection(head_data(e.newest).id)
+    return c != NULL and c.deltas.count > 0 \
+        and c.deltas.items[c.deltas.count - 1].commit_ts > tip.durable
+
+
+# -- flush --------------------------------------------------------------------------------------
+
+cdef bint is_dead(Tip tip, Collection* c) noexcept nogil:
+    """Whether the death of a collection is durable."""
+    return c.died != 0 and c.died <= tip.durable
+
+
+cdef bint flush_head(Tip tip, Entry* e, Version* v, list rows, size_t* written) except -1:
+    """Bring the base in a head's version up to the durable state, and sweep what lies outside.
+
+    False: there is more to sweep. REQUIRES: v is the version at `tip.durable`.
+    """
+    cdef HeadData* d = head_data(v)
+    cdef Collection* c = tip.collection(d.id)
+    cdef char key[DELTA_KEY_BYTES]
+    cdef uint32_t i
+    cdef bint done = True
+    if c == NULL or not c.ready:
+        return True
+    fold(tip, c)
+    d.base = meta_at(c, tip.durable)
+    d.folded = tip.durable
+    if c.type == T_LIST and c.died == 0:
+        done = sweep_items(tip, c, SWEPT_ITEMS_PER_FLUSH, rows)
+    d.low = c.low
+    d.high = c.high
+    for i in range(c.stored_deltas.count):
+        put_delta_key(key, c.id, c.stored_deltas.items[i].commit_ts)
+        rows.append((PyBytes_FromStringAndSize(key, DELTA_KEY_BYTES), None))
+    written[0] += c.stored_deltas.count * DELTA_KEY_BYTES
+    deltas_free(&c.stored_deltas)
+    return done
+
+
+cdef int live_span(Tip tip, Collection* c, int64_t* low, int64_t* high) noexcept nogil:
+    """The positions of a list that somebody may read: of the tip and of every older reader."""
+    cdef uint64_t oldest = oldest_reader(tip)
+    cdef uint32_t i = c.deltas.count
+    cdef Meta m = c.meta
+    low[0] = m.head
+    high[0] = m.tail
+    while i > 0 and c.deltas.items[i - 1].commit_ts > oldest:
+        i -= 1
+        meta_subtract(&m, &c.deltas.items[i].sum)
+        if m.head < low[0]:
+            low[0] = m.head
+        if m.tail > high[0]:
+            high[0] = m.tail
+    return 0
+
+
+cdef bint sweep_items(Tip tip, Collection* c, int steps, list rows) except -1:
+    """Free popped items that nobody may read any more, at both ends; False: there are more.
+
+    rows: takes the deletions for LevelDB; None: stop at the first item that it may have.
+    """
+    cdef int64_t low
+    cdef int64_t high
+    cdef int64_t position
+    live_span(tip, c, &low, &high)
+    while c.low < low or c.high > high:
+        if steps == 0:
+            return False
+        steps -= 1
+        position = c.low if c.low < low else c.high - 1
+        if not sweep_item(tip, c, position, rows):
+            return False
+        if c.low < low:
+            c.low += 1
+        else:
+            c.high -= 1
+    return True
+
+
+cdef bint sweep_item(Tip tip, Collection* c, int64_t position, list rows) except -1:
+    cdef char key[PREFIX_OF_PLACED + 8]
+    cdef Entry* e
+    cdef bint stored
+    put_position(key + PLACED_PREFIX_BYTES, position)
+    e = tip.find(c.elements, position_hash(key + PLACED_PREFIX_BYTES), key + PLACED_PREFIX_BYTES,
+                 POSITION_BYTES)
+    stored = e.flags & E_STORED != 0 if e != NULL else not c.elements.resident
+    if e != NULL and e.flags & E_FLUSHING:
+        return False
+    if stored and rows is None:
+        return False
+    if e != NULL:
+        tip.free_entry(e)
+    if stored:
+        put_placed_prefix(key, K_ITEM, c.id)
+        rows.append((PyBytes_FromStringAndSize(key, PLACED_PREFIX_BYTES + POSITION_BYTES), None))
+    return True
+
+
+# -- eviction -----------------------------------------------------------------------------------
+
+cdef bint release_head(Tip tip, Entry* e) except -1:
+    """Whether a clean head may leave memory; what is left of its collection goes with it."""
+    cdef Version* v = e.newest.older
+    cdef Collection* c
+    while v != NULL:
+        if is_collection(v.type):
+            return False        # a pin may ask for its past, of which LevelDB knows nothing
+        v = v.older
+    if not is_collection(e.newest.type):
+        return True
+    c = tip.collection(head_data(e.newest).id)
+    if c == NULL or c.head != e:
+        return True
+    fold(tip, c)
+    if c.deltas.count or c.stored_deltas.count or c.loading or c.died or c.elements.entries \
+            or (c.claims != NULL and c.claims.entries):
+        return False
+    tip.free_collection(c)
+    return True
+
+
+cdef int drop_order(Collection* c) noexcept:
+    """The elements are not complete in memory any more: what needs all of them goes."""
+    c.loaded = 0
+    return 0
+
+
+cdef int note_part_evicted(Table* table) noexcept:
+    table.resident = False
+    if table.kind != K_CLAIM:
+        drop_order(table.owner)
+    return 0
+
+
+cdef int complete_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,
+                        bint done) except -1:
+    """All elements with a hash in [from_hash, next_hash) are in memory."""
+    c.loaded = next_hash
+    if done:
+        c.elements.resident = True
+    return 0
+
+
+# -- death --------------------------------------------------------------------------------------
+
+cdef int note_trash(Tip tip, Entry* entry) except -1:
+    """A trash record was written or taken away: its collection is dead."""
+    cdef Version* v = entry.newest
+    cdef Collection* c = tip.collection(get_be64(entry.key + 1))
+    if c == NULL or c.died or (v.type != T_NONE and v.data[0] != TRASH_COLLECTION):
+        return 0
+    c.died = v.commit_ts
+    tip.dying.push_back(c)
+    return 0
+
+
+cdef bint free_elements(Tip tip, Table* table, size_t* steps) except -1:
+    """Free about steps[0] elements of a dead collection; False: there are more."""
+    cdef Segment* segment
+    cdef Entry* e
+    if table == NULL:
+        return True
+    while table.entries > 0:
+        if steps[0] == 0:
+            return False
+        steps[0] -= 1
+        segment = table.directory[
+            0 if table.depth == 0 else table.freed_hash >> (64 - table.depth)]
+        while True:
+            e = segment.buckets[bucket_of(segment, table.freed_hash)]
+            if e == NULL:
+                break
+            if e.flags & E_FLUSHING:
+                return False
+            tip.free_entry(e)
+            steps[0] -= 1 if steps[0] else 0
+        next_bucket(segment, &table.freed_hash)
+    return True
+
+
+cdef int sweep_dying(Tip tip, size_t steps) except -1:
+    """Free memory of collections that are dead for everybody; True when there is more to free.
+
+    Of one that never reached LevelDB nothing remains, not even its trash record.
+    """
+    cdef Collection* c
+    cdef uint64_t id
+    cdef bint stored
+    while not tip.dying.empty():
+        c = tip.dying.front()
+        if c.died > oldest_reader(tip):
+            return False
+        if steps == 0 or not free_elements(tip, c.elements, &steps) \
+                or not free_elements(tip, c.claims, &steps):
+            return steps == 0
+        tip.dying.pop_front()
+        id = c.id
+        stored = c.stored
+        tip.free_collection(c)
+        if not stored:
+            forget_trash(tip, id)
+    return False
+
+
+cdef int forget_trash(Tip tip, uint64_t id) except -1:
+    """Take back the trash record of a collection that only memory knew, if only memory has it."""
+    cdef char key[9]
+    cdef Entry* e
+    key[0] = K_TRASH
+    put_be64(key + 1, id)
+    e = tip.find(tip.meta, tip.hash_key(key, 9), key, 9)
+    if e != NULL and e.flags & (E_STORED | E_FLUSHING) == 0 and e.newest.older == NULL \
+            and e.newest.commit_ts <= tip.durable:
+        tip.free_entry(e)
+    return 0

@@ -1,0 +1,121 @@
+# cython: boundscheck=False, wraparound=False
+"""Set commands on one set: SADD, SREM, SISMEMBER, SMEMBERS and their kin."""
+
+from libc.stdint cimport int64_t
+from kvnode._core.arguments cimport event, refuse
+from kvnode._core.collection cimport (
+    WRONG, Element, Walk, close_collection, create, elements_missing, find_element, need_all,
+    next_of, open_collection, put_element, remove_element, walk_all)
+from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_integer, reply_set
+from kvnode._core.tip cimport T_SET, Collection, Entry
+from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_SET, Head, View
+
+
+cdef int cmd_sadd(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef Element element
+    cdef int64_t added = 0
+    cdef int i
+    cdef int found = open_collection(view, &args.v[1], T_SET, 0, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        c = create(view, &head, T_SET)
+    elif elements_missing(view, c, args, 2, 1):
+        return PARK
+    for i in range(2, args.n):
+        if find_element(view, c, args.v[i].data, args.v[i].len, &element) == ABSENT:
+            put_element(view, c, &element, NULL, 0, 0)
+            added += 1
+    if added:
+        event(view, N_SET, b"sadd", &args.v[1])
+    return reply_integer(reply, added)
+
+
+cdef int cmd_srem(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef Element element
+    cdef int64_t removed = 0
+    cdef int i
+    cdef int found = open_collection(view, &args.v[1], T_SET, 0, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        return reply_integer(reply, 0)
+    if elements_missing(view, c, args, 2, 1):
+        return PARK
+    for i in range(2, args.n):
+        if find_element(view, c, args.v[i].data, args.v[i].len, &element) == FOUND:
+            remove_element(view, c, &element)
+            removed += 1
+    if removed:
+        event(view, N_SET, b"srem", &args.v[1])
+        close_collection(view, &head, c, &args.v[1])
+    return reply_integer(reply, removed)
+
+
+cdef int cmd_scard(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    return reply_integer(reply, c.meta.length if found == FOUND else 0)
+
+
+cdef int cmd_sismember(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef Element element
+    cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == FOUND:
+        found = find_element(view, c, args.v[2].data, args.v[2].len, &element)
+        if found == MISS:
+            return PARK
+    return reply_integer(reply, 1 if found == FOUND else 0)
+
+
+cdef int cmd_smembers(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef Walk walk
+    cdef Entry* e
+    cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        return reply_set(reply, 0)
+    if need_all(view, c):
+        return PARK
+    reply_set(reply, c.meta.length)
+    walk_all(view, c, &walk)
+    while True:
+        e = next_of(view, &walk)
+        if e == NULL:
+            return DONE
+        reply_bulk(reply, e.key, e.key_len)
+
+
+HANDLERS = {
+    "sadd": native(cmd_sadd),
+    "srem": native(cmd_srem),
+    "scard": native(cmd_scard),
+    "sismember": native(cmd_sismember),
+    "smembers": native(cmd_smembers),
+}
