@@ -115,22 +115,42 @@ inline bool parse_terminated(const char* text, size_t n, T* value) {
     return !(range && (std::isinf(*value) || *value == 0));     // a denormal is a number
 }
 
-// Parse all of `p`. False for spaces, rests, nan and what is out of range; hexadecimal forms and
-// "inf" are numbers, as in Redis.
-inline bool parse_double(const char* p, size_t n, double* value) {
+// As the end of a range of scores is read: all that strtod takes, up to a NUL.
+inline bool parse_terminated_freely(const char* text, size_t, double* value) {
+    char* end;
+    int before = errno;
+    *value = strtod(text, &end);
+    errno = before;
+    return *end == 0 && !std::isnan(*value);
+}
+
+// Call `parse` with a copy of `p` that ends with a NUL. False too when memory is out.
+template <bool (*parse)(const char*, size_t, double*)>
+inline bool with_terminator(const char* p, size_t n, double* value) {
     char text[256];
     if (n < sizeof(text)) {
         memcpy(text, p, n);
         text[n] = 0;
-        return parse_terminated<double, strtod>(text, n, value);
+        return parse(text, n, value);
     }
     char* copy = (char*)malloc(n + 1);
     if (copy == nullptr) return false;
     memcpy(copy, p, n);
     copy[n] = 0;
-    bool valid = parse_terminated<double, strtod>(copy, n, value);
+    bool valid = parse(copy, n, value);
     free(copy);
     return valid;
+}
+
+// Parse all of `p`. False for spaces, rests, nan and what is out of range; hexadecimal forms and
+// "inf" are numbers, as in Redis.
+inline bool parse_double(const char* p, size_t n, double* value) {
+    return with_terminator<parse_terminated<double, strtod>>(p, n, value);
+}
+
+// The same, where spaces before it, nothing (zero) and out of range (infinite, zero) are allowed.
+inline bool parse_lenient_double(const char* p, size_t n, double* value) {
+    return with_terminator<parse_terminated_freely>(p, n, value);
 }
 
 // The same for a long double; a text of more than LONG_DOUBLE_INPUT_BYTES_MAX is refused.

@@ -7,4 +7,5 @@ cdef extern from "numbers.hpp" namespace "kvnode" nogil:
     size_t format_double(char* out, double value) noexcept
     size_t format_long_double(char* out, long double value) noexcept
     bint parse_double(const char* p, size_t n, double* value) noexcept
+    bint parse_lenient_double(const char* p, size_t n, double* value) noexcept
     bint parse_long_double(const char* p, size_t n, long double* value) noexcept
