@@ -3,12 +3,12 @@
 python -m ci.tables
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from kvnode.commands import syntax
 from kvnode.commands.row import Row
-from kvnode.commands.table import ROWS
+from kvnode.commands.table import built_rows
+from kvnode.server.local import native_handlers
 from kvnode.server.parameters import (
     FIXED,
     MEANINGFUL,
@@ -19,21 +19,24 @@ from kvnode.server.parameters import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
-GROUPS = ("string", "hash", "set", "generic", "transactions", "connection", "server", "cluster")
+GROUPS = (
+    "string",
+    "list",
+    "hash",
+    "set",
+    "sorted-set",
+    "generic",
+    "transactions",
+    "connection",
+    "server",
+    "cluster",
+)
 GENERATED = "<!-- Made by `python -m ci.tables` from {source}: do not edit. -->\n"
 
 
 def cell(text: str) -> str:
     """Return `text` so that it stays within a table's cell."""
     return text.replace("|", "\\|")
-
-
-def leaves(rows: tuple[Row, ...]) -> Iterator[Row]:
-    """Yield the rows that can be called."""
-    for row in rows:
-        if row.handler is not None or row.native is not None:
-            yield row
-        yield from leaves(row.subcommands)
 
 
 def command_line(row: Row) -> str:
@@ -48,7 +51,7 @@ def command_line(row: Row) -> str:
 
 def commands() -> str:
     """Return docs/COMMANDS.md."""
-    rows = list(leaves(ROWS))
+    rows = [row for row in built_rows(native_handlers()) if row.handler or row.native]
     parts = [
         "# Commands\n",
         "\n",
@@ -59,8 +62,10 @@ def commands() -> str:
         "the same to a client.\n",
     ]
     for group in GROUPS:
+        if not any(row.group == group for row in rows):
+            continue
         parts += [
-            f"\n## {group.capitalize()}\n",
+            f"\n## {group.replace('-', ' ').capitalize()}\n",
             "\n",
             "| Command | | Cost | Since |\n",
             "|---|---|---|---|\n",

@@ -20,6 +20,7 @@ from kvnode.commands import (
     server,
     sets,
     slowlog,
+    sorted_sets,
     strings,
     transactions,
 )
@@ -31,6 +32,7 @@ ROWS: tuple[Row, ...] = tuple(
             *strings.ROWS,
             *hashes.ROWS,
             *sets.ROWS,
+            *sorted_sets.ROWS,
             *generic.ROWS,
             *transactions.ROWS,
             *connection.ROWS,
@@ -62,6 +64,15 @@ def build(native_handlers: Mapping[str, NativeHandler]) -> list[Command]:
     if len(names) != len(commands):
         raise InvariantError("two rows of the command table have one name")
     return commands
+
+
+def built_rows(native_handlers: Mapping[str, NativeHandler]) -> list[Row]:
+    """Return the rows of what `build` returns, each followed by those of its subcommands."""
+    rows = []
+    for command in build(native_handlers):
+        rows.append(command.row)
+        rows += [subcommand.row for subcommand in (command.subcommands or {}).values()]
+    return rows
 
 
 def _command(row: Row, native_handlers: Mapping[str, NativeHandler]) -> Command | None:

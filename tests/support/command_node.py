@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from kvnode._core.dispatch import Command
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError
 from kvnode.commands.context import Statistics
@@ -20,9 +21,11 @@ MEMORY_BYTES = 1 << 31  # of the machine it believes to run on
 class CommandNode(LocalNode):
     """Implements commands.context.NodeContext. What is asked of it is noted in `asked`."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(
+        self, config: Config | None = None, *, commands: Iterable[Command] | None = None
+    ) -> None:
         self.config = config or Config(MEMORY_BYTES)
-        super().__init__()
+        super().__init__(commands=commands)
         self.view.node = self
         self.commands = self.dispatch.commands
         self.errors = self.dispatch.errors
