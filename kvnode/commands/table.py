@@ -69,9 +69,9 @@ def build(native_handlers: Mapping[str, NativeHandler]) -> list[Command]:
 def built_rows(native_handlers: Mapping[str, NativeHandler]) -> list[Row]:
     """Return the rows of what `build` returns, each followed by those of its subcommands."""
     rows = []
-    for command in build(native_handlers):
-        rows.append(command.row)
-        rows += [subcommand.row for subcommand in (command.subcommands or {}).values()]
+    for built in build(native_handlers):
+        rows.append(built.row)
+        rows += [subcommand.row for subcommand in (built.subcommands or {}).values()]
     return rows
 
 

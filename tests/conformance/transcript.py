@@ -30,11 +30,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conformance.quoting import escape_line, unescape_line
+from tests.conformance.quoting import escape_line, split_arguments, unescape_line
 
 DIRECTORY = Path(__file__).parent / "transcripts"
 DEFAULT_CONNECTION = "a"
 NIL_REPLIES = frozenset((b"$-1\r\n", b"*-1\r\n", b"_\r\n"))
+UNKNOWN = "-ERR unknown command"
 COMMAND = re.compile(r"(\w*)> (.+)")
 FLAGS = {"unordered", "type", "raw", "inline", "closes", "eventually"}
 WITH_VALUE = {"approx", "match", "since", "differs", "replies", "save"}
@@ -79,6 +80,13 @@ class Section:
     comments: list[str]
     steps: list[Step]
     trailer: list[str] = field(default_factory=list)
+
+    def commands(self) -> set[str]:
+        """Return the lower-case names of the commands that a server must know to answer so."""
+        framed = [step for step in self.steps if not {"raw", "inline"} & step.directives.keys()]
+        answered = [step for step in framed if step.lines]
+        known = [step for step in answered if not step.lines[0].startswith(UNKNOWN)]
+        return {split_arguments(step.command)[0].decode().lower() for step in known}
 
 
 def recorded_lines(raw: bytes, directives: dict[str, str] | None = None) -> list[str]:

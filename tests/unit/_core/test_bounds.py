@@ -36,7 +36,7 @@ def test_score_bounds(text, bound):
 
 @pytest.mark.parametrize(
     "text",
-    [b"x", b"1x", b"1 ", b"nan", b"(nan", b"((1", b"[1", b"+", b"-", b"(+", b"1)", b"0" * 300 + b"x"],
+    [b"x", b"1x", b"1 ", b"nan", b"(nan", b"((1", b"[1", b"+", b"-", b"(+", b"0" * 300 + b"x"],
 )
 def test_what_is_no_score_bound(text):
     assert score_bound(text) is None
