@@ -50,7 +50,25 @@ def fits(expected: bytes, actual: bytes, directives: dict[str, str]) -> bool:
 
 
 DEADLINE_TOLERANCE = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
-UNORDERED = {b"keys", b"scan"}
+UNORDERED = {b"keys", b"scan", b"zscan"}
+
+
+def is_same_number(expected: Reply, actual: Reply) -> bool:
+    """Return whether both have one shape and differ only in how a number is written.
+
+    Redis 7.0 writes 0.1 as 0.10000000000000001, later versions and kvnode as 0.1.
+    """
+    if type(expected) is not type(actual):
+        return False
+    if isinstance(expected, list) and isinstance(actual, list):
+        pairs = zip(expected, actual, strict=False)
+        return len(expected) == len(actual) and all(is_same_number(e, a) for e, a in pairs)
+    if expected == actual or not isinstance(expected, bytes) or not isinstance(actual, bytes):
+        return expected == actual
+    try:
+        return float(expected) == float(actual)
+    except ValueError:
+        return False
 
 
 def same_answer(command: Sequence[bytes], expected: bytes, actual: bytes) -> bool:
@@ -64,6 +82,8 @@ def same_answer(command: Sequence[bytes], expected: bytes, actual: bytes) -> boo
     if expected[:1] != actual[:1] or {expected, actual} & NIL_REPLIES:
         return False
     name = command[0].lower()
+    if name.startswith((b"z", b"bz")) and is_same_number(decode(expected), decode(actual)):
+        return True
     if name == b"randomkey":
         return expected[:1] != b"-"
     if name in UNORDERED:

@@ -30,6 +30,15 @@ class Server(Protocol):
         """Return a new connection."""
 
 
+def _looks(key: bytes, script: Script) -> tuple[Command, ...]:
+    """Return the commands that show all of a key; of sorted sets only if the script makes any."""
+    looks = (b"GET", key), (b"PEXPIRETIME", key)
+    verbs = {command[0].lower() for burst in script.bursts for command in burst.commands}
+    if any(verb.startswith(b"z") for verb in verbs):
+        looks += ((b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),)
+    return looks
+
+
 class Difference(AssertionError):
     """Two servers answered one command differently; the message holds the script so far."""
 
@@ -142,7 +151,7 @@ class Pair:
             pairs = self._exchange("reader", heads)
             if self._is_listed:
                 names = sorted(decode(pairs[-1][0]))
-            looks = tuple(look for key in names for look in ((b"GET", key), (b"PEXPIRETIME", key)))
+            looks = tuple(look for key in names for look in _looks(key, script))
             if looks:
                 pairs += self._exchange("reader", looks)
             for command, (expected, actual) in zip((*heads, *looks), pairs, strict=True):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 
 from tests.conformance.differential import Pair
 from tests.conformance.generators import MODEL_GROUPS, Script, commands, scripts
+from tests.conformance.generators_zset import ZSET_GROUPS
 from tests.conformance.model_server import ModelServer
 from tests.conformance.shrink import run_and_shrink
 from tests.conformance.test_differential import BRIEF, EXAMPLES, SETTINGS
@@ -19,5 +20,13 @@ MODEL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 3)
 @MODEL_SETTINGS
 @given(script=scripts(commands(*MODEL_GROUPS)))
 def test_model_answers_as_redis(redis_server: ServerProcess, script: Script) -> None:
+    model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
+    run_and_shrink(Pair(redis_server, model).run, script)
+
+
+@BRIEF
+@MODEL_SETTINGS
+@given(script=scripts(commands(*MODEL_GROUPS[1:], *ZSET_GROUPS)))
+def test_model_answers_as_redis_of_sorted_sets(redis_server: ServerProcess, script: Script) -> None:
     model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
     run_and_shrink(Pair(redis_server, model).run, script)

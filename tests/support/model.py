@@ -1,4 +1,4 @@
-"""A plain model of strings, deadlines, databases and transactions, with an injected clock.
+"""A plain model of strings, sorted sets, deadlines, databases and transactions; its clock is given.
 
 It is slow and obvious: one dict for each database, one function for each command. It knows no
 bytes on the wire, no encodings and no log; `Model.call` takes arguments and returns what a client
@@ -8,7 +8,7 @@ would read, as `tests.support.resp` parses it.
 import re
 from collections.abc import Callable
 
-from tests.support.model_keyspace import DATABASES_COUNT, KEEP, Client, Keyspace
+from tests.support.model_keyspace import DATABASES_COUNT, KEEP, Client
 from tests.support.model_parsing import (
     LLONG_MAX,
     LLONG_MIN,
@@ -22,6 +22,8 @@ from tests.support.model_parsing import (
     to_deadline_ms,
     unknown_command,
 )
+from tests.support.model_types import TypedKeyspace
+from tests.support.model_zset import ZSET_COMMANDS
 from tests.support.resp import ErrorReply, Reply, Status
 
 STRING_BYTES_MAX = 512 * 1024 * 1024
@@ -30,7 +32,7 @@ QUEUED = Status(b"QUEUED")
 CONTROL = frozenset((b"multi", b"exec", b"discard", b"watch"))  # run at once inside MULTI
 
 
-class Model(Keyspace):
+class Model(TypedKeyspace):
     """A server: `call` runs a command of a client."""
 
     def call(self, client: Client, *arguments: bytes) -> Reply:
@@ -73,15 +75,15 @@ Function = Callable[..., Reply]
 
 
 def get(model: Model, client: Client, key: bytes) -> Reply:
-    value = model.lookup(client, key)
+    value = model.string(client, key)
     return value.data if value else None
 
 
 def set_(model: Model, client: Client, key: bytes, data: bytes, *words: bytes) -> Reply:
     options = parse_set_options(words)
     deadline = options.deadline_ms(model.now_ms(), "set")
-    old = get(model, client, key)
-    exists = old is not None
+    old = get(model, client, key) if options.is_get else None
+    exists = model.lookup(client, key) is not None
     if (options.is_nx and exists) or (options.is_xx and not exists):
         return old if options.is_get else None
     if options.is_keepttl:
@@ -120,7 +122,7 @@ def getdel(model: Model, client: Client, key: bytes) -> Reply:
 
 def getex(model: Model, client: Client, key: bytes, *words: bytes) -> Reply:
     options = parse_getex_options(words)
-    value = model.lookup(client, key)
+    value = model.string(client, key)
     if value is None:
         return None
     deadline = options.deadline_ms(model.now_ms(), "getex")
@@ -130,7 +132,8 @@ def getex(model: Model, client: Client, key: bytes, *words: bytes) -> Reply:
 
 
 def mget(model: Model, client: Client, *keys: bytes) -> Reply:
-    return [get(model, client, key) for key in keys]
+    values = [model.lookup(client, key) for key in keys]
+    return [value.data if value and isinstance(value.data, bytes) else None for value in values]
 
 
 def _pairs(words: tuple[bytes, ...], name: str) -> list[tuple[bytes, bytes]]:
@@ -189,7 +192,7 @@ def setrange(model: Model, client: Client, key: bytes, offset: bytes, data: byte
 
 
 def _add(model: Model, client: Client, key: bytes, amount: int) -> Reply:
-    value = model.lookup(client, key)
+    value = model.string(client, key)
     result = (parse_integer(value.data) if value else 0) + amount
     if not LLONG_MIN <= result <= LLONG_MAX:
         raise CommandFailure("ERR increment or decrement would overflow")
@@ -220,7 +223,10 @@ def exists(model: Model, client: Client, *keys: bytes) -> Reply:
 
 
 def type_(model: Model, client: Client, key: bytes) -> Reply:
-    return Status(b"string" if model.lookup(client, key) else b"none")
+    value = model.lookup(client, key)
+    if value is None:
+        return Status(b"none")
+    return Status(b"string" if isinstance(value.data, bytes) else b"zset")
 
 
 def _rename(model: Model, client: Client, source: bytes, target: bytes, *, is_nx: bool) -> Reply:
@@ -503,4 +509,5 @@ COMMANDS: dict[bytes, tuple[Function, int]] = {
     b"unlink": (delete, -2),
     b"unwatch": (unwatch, 1),
     b"watch": (watch, -2),
+    **ZSET_COMMANDS,
 }

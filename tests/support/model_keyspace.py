@@ -12,9 +12,12 @@ KEEP = object()  # in place of a deadline: the one that the key has
 
 @dataclass
 class Value:
-    """What a key holds. deadline_ms: Unix time, None without one."""
+    """What a key holds: a string's bytes, or a sorted set's scores by member.
 
-    data: bytes
+    Neither is changed in place.   deadline_ms: Unix time, None without one.
+    """
+
+    data: bytes | dict[bytes, float]
     deadline_ms: int | None = None
 
 
@@ -59,12 +62,13 @@ class Keyspace:
         self._touch_watchers(database, [key])
         return None
 
-    def data(self, client: Client, key: bytes) -> bytes:
-        """Return the bytes of `key`, none when it is absent."""
-        value = self.lookup(client, key)
-        return value.data if value else b""
-
-    def store(self, client: Client, key: bytes, data: bytes, deadline_ms: object = KEEP) -> None:
+    def store(
+        self,
+        client: Client,
+        key: bytes,
+        data: bytes | dict[bytes, float],
+        deadline_ms: object = KEEP,
+    ) -> None:
         """Write `key`. deadline_ms: KEEP leaves the deadline that it has."""
         old = self.lookup(client, key)
         if deadline_ms is KEEP:

@@ -10,6 +10,8 @@ from tests.support.resp import ErrorReply
 LLONG_MAX = 2**63 - 1
 LLONG_MIN = -(2**63)
 INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
+SYNTAX_ERROR = "ERR syntax error"
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 QUOTED_BYTES_MAX = 128  # of an unknown command's name, and of its arguments together
 

