@@ -93,6 +93,10 @@ def write_key_spec(reply: ReplyWriter, key: Key) -> None:
         reply.bulk(key.notes.encode())
     reply.bulk(b"flags")
     write_statuses(reply, key.ordered_flags())
+    if key.find is not None:
+        write_step(reply, b"begin_search", b"unknown", ())
+        write_step(reply, b"find_keys", b"unknown", ())
+        return
     write_step(reply, b"begin_search", b"index", ((b"index", key.index),))
     if key.counted:
         places = ((b"keynumidx", 0), (b"firstkey", 1), (b"keystep", key.step))

@@ -25,4 +25,5 @@ def keys_and_flags(row: Row, args: Sequence[bytes]) -> list[tuple[bytes, list[st
 
 def _found(row: Row, args: Sequence[bytes]) -> list[tuple[Key, range]]:
     found = [(key, key.positions(args)) for key in row.keys]
-    return found if all(positions for _, positions in found) else []
+    is_valid = all(positions or key.find is not None for key, positions in found)
+    return found if is_valid else []

@@ -110,7 +110,9 @@ class Key:
 
     flags: words of KEY_FLAGS.   index: of the first key.   last: of the last key, relative to
     `index`, or negative to count from the end.   counted: the argument at `index` says how many
-    keys follow it ("numkeys"); `last` means nothing then.   variable: flags of a given call.
+    keys follow it ("numkeys"); `last` means nothing then.   find: returns the positions in the
+    arguments, where only the command itself knows; the others mean nothing then.
+    variable: flags of a given call.
     """
 
     flags: str
@@ -120,12 +122,15 @@ class Key:
     notes: str = ""
     variable: Callable[[Sequence[bytes]], str] | None = None
     counted: bool = False
+    find: Callable[[Sequence[bytes]], range] | None = None
 
     def positions(self, args: Sequence[bytes]) -> range:
         """Return the positions of the keys in `args`, the command's name included.
 
         None of them when the call states a wrong number of keys.
         """
+        if self.find is not None:
+            return self.find(args)
         if self.counted:
             return self._counted_positions(args)
         last = len(args) + self.last if self.last < 0 else self.index + self.last
@@ -139,6 +144,11 @@ class Key:
         if not COUNT.fullmatch(text) or len(text) > len(str(room)) or int(text) > room:
             return range(0)
         return range(first, first + int(text) * self.step, self.step)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether the positions depend on the arguments, and not on their number alone."""
+        return self.counted or self.find is not None
 
     def ordered_flags(self) -> list[str]:
         """Return the flags in the order of COMMAND INFO."""
@@ -180,7 +190,7 @@ class Row:
     def flag_words(self) -> list[str]:
         """Flags in the order of COMMAND INFO."""
         words = self.flags.split()
-        if any(key.counted for key in self.keys):
+        if any(key.is_movable for key in self.keys):
             words.append("movablekeys")
         return sorted(words, key=FLAGS.index)
 
@@ -214,9 +224,9 @@ class Row:
     def key_range(self) -> tuple[int, int, int]:
         """First key, last key and step, the older and coarser form of `keys`.
 
-        It knows nothing of keys that are counted by an argument.
+        It knows nothing of keys whose positions depend on arguments.
         """
-        keys = [key for key in self.keys if not key.counted]
+        keys = [key for key in self.keys if not key.is_movable]
         if not keys:
             return 0, 0, 0
         lasts = [key.last if key.last < 0 else key.index + key.last for key in keys]

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -119,6 +120,7 @@ def running(name: str) -> Iterator[ServerProcess]:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=REPOSITORY,
+                env={**os.environ, "LC_ALL": "C"},  # redis-server sorts words as the locale does
             )
         server = ServerProcess(name, port, process, log)
         try:
