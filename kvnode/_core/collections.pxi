@@ -3,6 +3,7 @@
 
 cdef enum:
     SWEPT_ITEMS_PER_FLUSH = 512     # positions that one flush of a list's head may sweep
+    ORDERED_AT_ONCE = 4096          # members looked at by one scan
     WHOLE_SHARE = 8                 # a collection under 1/8 of the cache leaves memory as a whole
     PREFIX_OF_PLACED = 9            # PLACED_PREFIX_BYTES, for array bounds
 
@@ -41,6 +42,8 @@ cdef int set_type(Collection* c, uint8_t type, bint resident) except -1:
     c.type = type
     if c.elements == NULL:
         c.elements = part_table(c, kind_of_parts(type), resident)
+    if type == T_ZSET and c.elements.resident and c.elements.entries == 0 and c.order == NULL:
+        c.order = new OrderTree[Entry]()
     return 0
 
 
@@ -177,6 +180,8 @@ cdef int note_part(Tip tip, Entry* e) except -1:
     """An entry wrote an element."""
     cdef Collection* c = e.table.owner
     cdef int64_t position
+    if c.order != NULL:
+        reorder(c, e, e.newest.older, e.newest)
     if e.table.kind == K_ITEM:
         position = get_position(e.key)
         widen(c, position, position + 1)
@@ -349,6 +354,8 @@ cdef bint release_head(Tip tip, Entry* e) except -1:
 cdef int drop_order(Collection* c) noexcept:
     """The elements are not complete in memory any more: what needs all of them goes."""
     c.loaded = 0
+    del c.order
+    c.order = NULL
     return 0
 
 
@@ -361,10 +368,45 @@ cdef int note_part_evicted(Table* table) noexcept:
 
 cdef int complete_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,
                         bint done) except -1:
-    """All elements with a hash in [from_hash, next_hash) are in memory."""
+    """All elements with an order in [from_hash, next_hash) are in memory; done: to the end."""
+    if c.type == T_ZSET:
+        order_range(tip, c, from_hash, next_hash, done)
     c.loaded = next_hash
     if done:
         c.elements.resident = True
+    return 0
+
+
+# -- members by score ---------------------------------------------------------------------------
+
+cdef int order_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,
+                     bint done) except -1:
+    """Put the members of a range of hashes into the order."""
+    cdef vector[Entry*] entries
+    cdef uint64_t at = from_hash
+    cdef bint end = False
+    cdef Entry* e
+    if c.order == NULL:
+        c.order = new OrderTree[Entry]()
+    while not end and (done or at < next_hash):
+        entries.clear()
+        tip.scan_next(c.elements, at, &entries, ORDERED_AT_ONCE, &at, &end)
+        for e in entries:
+            if e.newest.type != T_NONE and (done or e.hash < next_hash):
+                c.order.insert(score_order(e.newest), e)
+    return 0
+
+
+cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1:
+    """A member's newest version changes from `old` to `new`, NULL or a tombstone: absent."""
+    if c.order == NULL or not (c.elements.resident or e.hash < c.loaded):
+        return 0
+    if old != NULL and old.type != T_NONE:
+        if new != NULL and new.type != T_NONE and score_order(old) == score_order(new):
+            return 0
+        c.order.erase(score_order(old), e.key, e.key_len)
+    if new != NULL and new.type != T_NONE:
+        c.order.insert(score_order(new), e)
     return 0
 
 
@@ -379,6 +421,18 @@ cdef int note_trash(Tip tip, Entry* entry) except -1:
     c.died = v.commit_ts
     tip.dying.push_back(c)
     return 0
+
+
+cdef bint free_order(Collection* c, size_t* steps) noexcept:
+    """Free about steps[0] nodes of the order; False: there are more."""
+    if c.order == NULL:
+        return True
+    if not c.order.free_some(steps[0]):
+        steps[0] = 0
+        return False
+    del c.order
+    c.order = NULL
+    return True
 
 
 cdef bint free_elements(Tip tip, Table* table, size_t* steps) except -1:
@@ -417,7 +471,8 @@ cdef int sweep_dying(Tip tip, size_t steps) except -1:
         c = tip.dying.front()
         if c.died > oldest_reader(tip):
             return False
-        if steps == 0 or not free_elements(tip, c.elements, &steps) \
+        if steps == 0 or not free_order(c, &steps) \
+                or not free_elements(tip, c.elements, &steps) \
                 or not free_elements(tip, c.claims, &steps):
             return steps == 0
         tip.dying.pop_front()

@@ -18,10 +18,11 @@ from libcpp cimport bool as cbool
 from libcpp.deque cimport deque
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
-from kvnode._core.bytes cimport Slice
+from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
+from kvnode._core.order_tree cimport OrderTree
 
 
 cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
@@ -139,7 +140,7 @@ cdef struct Collection:
     int64_t low, high       # of a list: all items ever put, and not yet swept, lie in [low, high)
     Table* elements         # fields, members or items
     Table* claims           # of a list: NULL while it has none
-    void* order             # of a sorted set: its members by score; NULL while not complete
+    OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
     Collection* next        # ring of the eviction clock
     Collection* previous
 
@@ -271,6 +272,11 @@ cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
     return following != 0
 
 
+cdef inline uint64_t score_order(const Version* v) noexcept nogil:
+    """The score of a sorted set's member, as a number that sorts like it."""
+    return get_be64(v.data)
+
+
 cdef inline bint is_collection(uint8_t type) noexcept nogil:
     """Whether a head of this type names a collection."""
     return T_LIST <= type <= T_ZSET
@@ -290,6 +296,7 @@ cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n
 
 cdef void free_table(Table* table) noexcept
 cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL
+cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1
 cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil
 cdef int make_ready(Tip tip, Collection* c) except -1
 cdef uint64_t oldest_reader(Tip tip) noexcept nogil

@@ -618,6 +618,7 @@ cdef class Tip:
         self.collections.erase(c.id)
         free_parts(self, c.elements)
         free_parts(self, c.claims)
+        del c.order
         deltas_free(&c.deltas)
         deltas_free(&c.stored_deltas)
         self.bytes -= COLLECTION_BYTES
@@ -762,6 +763,10 @@ cdef class Tip:
         for e in entries:
             if e.key[0] == K_TRASH and e.key_len == 9 and e.newest.type != T_NONE:
                 note_trash(self, e)
+        for pair in self.collections:
+            if pair.second.type == T_ZSET and pair.second.order == NULL \
+                    and pair.second.elements.resident:
+                order_range(self, pair.second, 0, 0, True)
         self.fresh_id = 0
 
     # -- expiry ---------------------------------------------------------------------------------

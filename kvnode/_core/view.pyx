@@ -15,7 +15,7 @@ from kvnode._core.keys cimport (
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData, fold,
     head_data, is_collection, put_record_key, put_record_value, record_value_bytes,
-    surely_absent, sweep_items)
+    reorder, surely_absent, sweep_items)
 
 from kvnode.base.errors import InvariantError, RecordMissing
 
@@ -361,6 +361,8 @@ cdef class View:
         """
         if entry == NULL:
             entry = self.tip.insert(table, hash, key, n)
+        if c.order != NULL:
+            reorder(c, entry, entry.newest, v)
         self.push_write(entry, v)
         return entry
 
@@ -621,6 +623,8 @@ cdef class View:
                 if self.session is not None:
                     self.table = self.tip.databases[self.session.db]
             return 0
+        if table.owner != NULL and table.owner.order != NULL:
+            reorder(table.owner, e, dropped, now)
         if table.kind != K_HEAD:
             return 0
         if present and is_collection(now.type):
