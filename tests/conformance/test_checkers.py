@@ -238,3 +238,33 @@ def test_every_step_is_recorded() -> None:
     for topic, section in load_all():
         for step in section.steps:
             assert step.lines is not None, f"{topic}:{step.number} {step.command}"
+
+
+SORTED = Script(
+    (2, 3),
+    (
+        Burst("a", ((b"ZADD", b"z", b"1.5", b"a", b"2", b"b"),)),
+        Burst("b", ((b"ZSCORE", b"z", b"a"), (b"ZRANGE", b"z", b"0", b"-1"), (b"ZCARD", b"z"))),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(on(b"ZSCORE", lambda truth: truth + 1e-9), id="a score that is off"),
+        pytest.param(on(b"ZSCORE", lambda truth: None), id="a score that is missing"),
+        pytest.param(on(b"ZRANGE", lambda truth: truth[::-1]), id="a wrong order"),
+        pytest.param(on(b"ZRANGE", lambda truth: truth[1:]), id="a missing member"),
+        pytest.param(lose(b"ZADD", 2), id="a sorted set that is lost"),
+    ],
+)
+def test_pair_notices_of_sorted_sets(fault: Fault) -> None:
+    with pytest.raises(Difference):
+        Pair(ModelServer(lambda: NOW_MS), ModelServer(lambda: NOW_MS, fault)).run(SORTED)
+
+
+def test_pair_takes_other_texts_of_one_score() -> None:
+    seventeen_digits = on(b"ZSCORE", lambda truth: b"1.5000")
+    script = Script((2, 2), SORTED.bursts)
+    Pair(ModelServer(lambda: NOW_MS), ModelServer(lambda: NOW_MS, seventeen_digits)).run(script)
