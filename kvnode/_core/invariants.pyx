@@ -11,9 +11,10 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
 from kvnode._core.keys cimport K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
 from kvnode._core.tip cimport (
-    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED, SEGMENT_BUCKET_BITS_MAX, T_FIELD,
-    T_LIST, T_NONE, T_RAW, Collection, Entry, Segment, Table, Tip, Version, entry_bytes, head_data,
-    is_collection, put_record_key, table_hash, version_bytes)
+    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED,
+    SEGMENT_BUCKET_BITS_MAX, T_FIELD, T_LIST, T_NONE, T_RAW, Collection, Entry, Segment, Table,
+    Tip, Version, entry_bytes, head_data, is_collection, put_record_key, put_record_value,
+    record_value_bytes, table_hash, version_bytes)
 
 from kvnode.base.errors import InvariantError
 
@@ -327,19 +328,25 @@ cdef int check_timestamps(Tip tip) except -1:
 def dump(Tip tip not None):
     """Return the state of the tip: all that commands can change, nothing that reading does.
 
-    {"databases": [generation id or None], "tables": {(kind, id): {"resident", "dead", "keys",
+    {"collections": {id: (length, head, tail, holes)}, "databases": [generation id or None], "tables": {(kind, id): {"resident", "dead", "keys",
     "volatile_keys", "entries": {record key: (flags, versions)}}}}; versions: newest first,
     (commit_ts, type, flags, expire_at, data), type 0 = a tombstone.
     """
     cdef size_t i
     cdef dict tables = {}
+    cdef dict metas = {}
     cdef Table* table
     for table in all_tables(tip):
         tables[table.kind, table.id] = {
             "resident": bool(table.resident), "dead": bool(table.dead), "keys": table.keys,
             "volatile_keys": table.volatile_keys, "entries": dump_entries(tip, table),
         }
+    for pair in tip.collections:
+        if pair.second.ready:
+            metas[pair.first] = (pair.second.meta.length, pair.second.meta.head,
+                                 pair.second.meta.tail, pair.second.meta.holes)
     return {
+        "collections": metas,
         "databases": [tip.databases[i].id if tip.databases[i] != NULL else None
                       for i in range(DATABASES_MAX)],
         "tables": tables,
@@ -359,11 +366,21 @@ cdef dict dump_entries(Tip tip, Table* table):
         versions = []
         v = e.newest
         while v != NULL:
-            versions.append((v.commit_ts, v.type, v.flags, v.expire_at,
-                             PyBytes_FromStringAndSize(v.data, v.length)))
+            versions.append((v.commit_ts, v.type, v.flags, v.expire_at, version_data(v)))
             v = v.older
         found[record_key(e)] = (e.flags & ~(E_USED | E_STORED), versions)
     return found
+
+
+cdef bytes version_data(Version* v):
+    """The data of a version; of a collection's head what it says in the log."""
+    cdef bytes data
+    cdef size_t n
+    if not is_collection(v.type):
+        return PyBytes_FromStringAndSize(v.data, v.length)
+    data = PyBytes_FromStringAndSize(NULL, record_value_bytes(v))
+    n = put_record_value(v, PyBytes_AS_STRING(data))
+    return data[10 if v.expire_at else 2:n]
 
 
 # -- planted faults -----------------------------------------------------------------------------

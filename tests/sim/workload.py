@@ -1,8 +1,9 @@
-"""Random commands on a few keys: every kind of write that strings, keys and databases know."""
+"""Random commands on a few keys: every kind of write that strings, sets, keys and databases know."""
 
 import random
 
 KEYS = [b"k%d" % i for i in range(8)]
+SETS = [b"s%d" % i for i in range(3)]
 SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
 OFFSETS = [0, 3, 16_384, 30_000, 40_000]
 
@@ -27,6 +28,12 @@ class Workload:
     def key(self) -> bytes:
         return self.rng.choice(KEYS)
 
+    def set_key(self) -> bytes:
+        return self.rng.choice(SETS)
+
+    def members(self) -> list[bytes]:
+        return [b"m%d" % self.rng.randrange(12) for _ in range(self.rng.randint(1, 6))]
+
     def value(self) -> bytes:
         size = self.rng.choice(SIZES)
         return (b"%d" % self.rng.randrange(1000)) if size < 5 else self.rng.randbytes(1) * size
@@ -49,6 +56,15 @@ class Workload:
             lambda: ("APPEND", key(), self.value()),
             lambda: ("SETRANGE", key(), b"%d" % rng.choice(OFFSETS), self.value()),
             lambda: ("GETRANGE", key(), b"%d" % rng.choice(OFFSETS), b"-1"),
+            lambda: ("SADD", self.set_key(), *self.members()),
+            lambda: ("SADD", self.set_key(), *self.members()),
+            lambda: ("SREM", self.set_key(), *self.members()),
+            lambda: ("SMEMBERS", self.set_key()),
+            lambda: ("SET", self.set_key(), b"no set any more"),
+            lambda: ("RENAME", self.set_key(), self.set_key()),
+            lambda: ("PEXPIRE", self.set_key(), self.ms()),
+            lambda: ("DEL", self.set_key()),
+            lambda: ("MOVE", self.set_key(), b"%d" % rng.randrange(3)),
             lambda: ("DEL", key(), key()),
             lambda: ("EXISTS", key(), key()),
             lambda: ("RENAME", key(), key()),

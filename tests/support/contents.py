@@ -6,18 +6,22 @@ from kvnode._core import invariants, upkeep
 from kvnode._core.tip import Tip
 from kvnode.storage.engine import Engine
 
-HEAD, CHUNK = ord("H"), ord("C")
-T_NONE, T_STRING, T_CHUNKED, T_RAW = 0, 1, 2, 15
+HEAD, CHUNK, FIELD = ord("H"), ord("C"), ord("F")
+T_NONE, T_STRING, T_CHUNKED, T_LIST, T_HASH, T_SET, T_ZSET, T_RAW = 0, 1, 2, 3, 4, 5, 6, 15
+PART_KINDS = {T_LIST: b"I", T_HASH: b"F", T_SET: b"M", T_ZSET: b"M"}
 HAS_DEADLINE = 0x80
 CHUNK_BYTES = 16 * 1024
 PUT, DELETE = 1, 2
 
+Meta = tuple[int, ...]  # length, head, tail, holes
+Elements = tuple[tuple[bytes, int, bytes], ...]  # name or position, deadline, value
+
 
 @dataclass(frozen=True)
 class Value:
-    """A string. expire_at: ms, 0 = never."""
+    """A string, or a collection by its type and elements. expire_at: ms, 0 = never."""
 
-    data: bytes
+    data: bytes | tuple[int, Elements]
     flags: int
     expire_at: int
 
@@ -34,11 +38,15 @@ Record = tuple[int, int, int, bytes]  # type, flags, expire_at, data
 
 
 def contents(tip: Tip, engine: Engine | None = None) -> Contents:
-    """Return the newest state, committed or not."""
+    """Return the newest state, committed or not.
+
+    Raises AssertionError when the metadata of a collection are not those of its elements.
+    """
     state = invariants.dump(tip)
     records = {}
     if engine is not None:
-        records |= {key: _decode(key, row) for key, row in engine.scan(b"C", b"I", 1 << 30)}
+        for lo, hi in ((b"C", b"D"), (b"E", b"G"), (b"H", b"J"), (b"K", b"L"), (b"M", b"N")):
+            records |= {key: _decode(key, row) for key, row in engine.scan(lo, hi, 1 << 30)}
     for table in state["tables"].values():
         for key, (_, versions) in table["entries"].items():
             records[key] = versions[0][1:]
@@ -49,7 +57,7 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
         counts[db] = table["keys"], table["volatile_keys"]
         prefix = bytes([HEAD]) + generation.to_bytes(8)
         databases[db] = {
-            key[17:]: _value(record, records)
+            key[17:]: _value(record, records, state["collections"])
             for key, record in records.items()
             if key.startswith(prefix) and record[0] != T_NONE
         }
@@ -58,7 +66,7 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
 
 def _decode(key: bytes, envelope: bytes) -> Record:
     value = upkeep.stored_value(envelope)
-    if key[0] != HEAD:
+    if key[0] not in (HEAD, FIELD):
         return T_RAW, 0, 0, value
     type_, flags = value[0], value[1]
     if flags & HAS_DEADLINE:
@@ -66,8 +74,11 @@ def _decode(key: bytes, envelope: bytes) -> Record:
     return type_, flags, 0, value[2:]
 
 
-def _value(record: Record, records: dict[bytes, Record]) -> Value:
+def _value(record: Record, records: dict[bytes, Record], metas: dict[int, Meta]) -> Value:
     type_, flags, expire_at, data = record
+    if type_ in PART_KINDS:
+        meta = metas.get(int.from_bytes(data[:8])) or stored_meta(data, records)
+        return Value((type_, _elements(type_, data[:8], meta, records)), flags, expire_at)
     if type_ == T_CHUNKED:
         value_id, length = data[:8], int.from_bytes(data[8:])
         parts = []
@@ -81,12 +92,48 @@ def _value(record: Record, records: dict[bytes, Record]) -> Value:
     return Value(data, flags, expire_at)
 
 
+def stored_meta(data: bytes, records: dict[bytes, Record]) -> Meta:
+    """Return the metadata of a collection from its stored base and the deltas after it."""
+    folded = int.from_bytes(data[8:16])
+    meta = _read_meta(data, 16)
+    for key, (type_, _, _, delta) in records.items():
+        if key[:9] == b"E" + data[:8] and type_ != T_NONE and int.from_bytes(key[9:]) > folded:
+            meta = tuple(a + b for a, b in zip(meta, _read_meta(delta, 8), strict=True))
+    return meta
+
+
+def _read_meta(data: bytes, at: int) -> Meta:
+    numbers = []
+    for _ in range(4):
+        value, at = _varint(data, at)
+        numbers.append(value >> 1 if not value & 1 else -(value >> 1) - 1)
+    return tuple(numbers)
+
+
+def _elements(type_: int, id_: bytes, meta: Meta, records: dict[bytes, Record]) -> Elements:
+    prefix = PART_KINDS[type_] + id_
+    skip = 9 if type_ == T_LIST else 17
+    length, head, tail, holes = meta
+    found = []
+    for key, (kind, _, expire_at, data) in records.items():
+        if not key.startswith(prefix) or kind == T_NONE:
+            continue
+        if type_ == T_LIST and not head <= int.from_bytes(key[9:]) - (1 << 63) < tail:
+            continue
+        found.append((key[skip:], expire_at, data))
+    assert len(found) == length, f"{len(found)} elements, length {length}"
+    assert type_ != T_LIST or tail - head - holes == length
+    return tuple(sorted(found))
+
+
 def replay(entries: list[tuple[int, bytes]], hash_key: bytes) -> Tip:
     """Return a new tip to which the entries (commit_ts, payload) were applied."""
     tip = Tip(hash_key, True)
+    tip.fresh_id = 1
     for commit_ts, payload in entries:
         tip.replay(payload, commit_ts)
         tip.durable = commit_ts
+    tip.finish_replay()
     return tip
 
 
@@ -105,11 +152,16 @@ def operations(payload: bytes) -> list[tuple[int, bytes, bytes | None]]:
 
 
 def _counted(payload: bytes, at: int) -> tuple[bytes, int]:
-    length = shift = 0
+    length, at = _varint(payload, at)
+    return payload[at : at + length], at + length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
     while True:
-        byte = payload[at]
+        byte = data[at]
         at += 1
-        length |= (byte & 0x7F) << shift
+        value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
-            return payload[at : at + length], at + length
+            return value, at
