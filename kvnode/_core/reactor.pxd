@@ -81,6 +81,7 @@ cdef class Reactor:
     cdef int bound_memory(self) except -1
     cdef int finish_pass(self, bint may_inline) except -1
     cdef int read(self, Connection connection) except -1
+    cdef bint may_half_close(self, Session session) except -1
     cdef int run(self, Session session) except -1
     cdef int send(self, Connection connection) except -1
     cdef int flush(self) except -1

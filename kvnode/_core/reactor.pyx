@@ -11,7 +11,8 @@ from kvnode._core.buffer cimport Buffer, buffer_free
 from kvnode._core.parser cimport Parser
 from kvnode._core.tip cimport Tip
 from kvnode._core.session cimport (
-    S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_WAITING, Session)
+    S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_STREAMING, S_WAITING, Session)
+from kvnode._core.stream cimport Stream
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int fd, uint64_t* value)
@@ -236,9 +237,8 @@ cdef class Reactor:
         if n <= 0:
             if n < 0 and errno in (EAGAIN, EINTR):
                 return 0
-            if n == 0 and session.output_bytes and session.state != S_CLOSING:
+            if n == 0 and self.may_half_close(session):
                 # half-closed: what it asked for is still sent, once it may leave
-                session.state = S_CLOSING
                 session.close_reason = "client closed the connection"
                 return self.want(connection, EPOLLOUT if session.sendable() else 0)
             return self.drop(connection, "client closed the connection" if n == 0 else "read error")
@@ -249,7 +249,8 @@ cdef class Reactor:
             parser.start = parser.scan = parser.input.len   # nothing more of it is executed
             parser.compact()
             return 0
-        self.run(session)
+        if session.state != S_STREAMING:    # its steps follow from what it sends, see send()
+            self.run(session)
         if connection.closed:
             return 0
         if session.state != S_READY and parser.pending() > STALLED_INPUT_BYTES:
@@ -257,6 +258,19 @@ cdef class Reactor:
         if parser.pending() > self.input_bytes_max and self.input_bytes_max:
             return self.drop(connection, "client-query-buffer-limit")
         return 0
+
+    cdef bint may_half_close(self, Session session) except -1:
+        """A client sends no more: whether it has something to get, after which it is closed."""
+        cdef Stream stream = session.stream
+        if stream is not None:
+            if stream.ends_session:
+                return False            # it was told before: now it takes nothing either
+            stream.ends_session = True
+            return True
+        if session.output_bytes == 0 or session.state == S_CLOSING:
+            return False
+        session.state = S_CLOSING
+        return True
 
     cdef int run(self, Session session) except -1:
         cdef Connection connection
@@ -328,6 +342,8 @@ cdef class Reactor:
                 done = 0
             session.sent(done)
             self.bytes_out += done
+            if session.state == S_STREAMING:
+                self.sequencer.streams.refill(session, self.sequencer.ready)
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
                 if self.output_bytes_max \

@@ -13,6 +13,7 @@ from kvnode._core.dispatch cimport Dispatch
 from kvnode._core.logwriter cimport LogSink
 from kvnode._core.parser cimport Args
 from kvnode._core.session cimport Session
+from kvnode._core.stream cimport Streams
 from kvnode._core.tip cimport Tip
 from kvnode._core.view cimport View
 
@@ -65,6 +66,7 @@ cdef class Sequencer:
     cdef list flushable            # sessions whose output may leave now
     cdef list parked               # sessions parked in this pass
     cdef list jobs                 # (session, Command, args) past the step budget
+    cdef Streams streams           # replies that leave in steps
     cdef list ready                # sessions to run in the next pass though nothing arrived
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable
@@ -79,6 +81,7 @@ cdef class Sequencer:
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
     cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
+    cdef bint go_on(self, Session session) except -1
     cdef bint stage(self, Session session, Args* args) except -1
     cdef int unstage(self, Session session) except -1
     cdef int abandon(self, Session session) except -1

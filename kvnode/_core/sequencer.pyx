@@ -12,7 +12,8 @@ from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseRe
 from kvnode._core.reply cimport Reply, reply_error
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
-    S_WAITING)
+    S_STREAMING, S_WAITING)
+from kvnode._core.stream cimport Streams
 from kvnode._core.strvalue cimport CHUNK_BYTES
 from kvnode._core.tip cimport Table, sweep_dying
 from kvnode._core.view cimport Head, Staged
@@ -50,6 +51,7 @@ cdef class Sequencer:
         self.flushable = []
         self.parked = []
         self.jobs = []
+        self.streams = Streams()
         self.ready = []
 
     def __dealloc__(self):
@@ -67,6 +69,7 @@ cdef class Sequencer:
         """Begin a pass at `now_ms`; the batch opens with the first command."""
         self.passes += 1
         self.now_ms = now_ms
+        self.streams.open_pass()
         return 0
 
     cdef int open_batch(self) except -1:
@@ -160,19 +163,22 @@ cdef class Sequencer:
             session.in_pass = True
             session.observed = 0
             self.ran.append(session)
+        if session.observed <= self.tip.watermark:
+            session.open_output()
         return self.view.enter(session)
 
     cdef int run(self, Session session) except -1:
         """Execute what the session's parser holds, within the budget of one pass."""
         cdef Parser parser = session.parser
         cdef size_t start
-        cdef size_t output = session.reply.out.len
+        cdef size_t output
         cdef int left = RUN_COMMANDS_MAX
         cdef int near = 1           # the first command: nothing to overlap its waits with
         cdef ParseResult result
-        if session.state != S_READY:
+        if session.state != S_READY and not self.go_on(session):
             return 0
         self.join_pass(session)
+        output = session.reply.out.len
         while True:
             if left == 0 or session.reply.out.len - output > RUN_OUTPUT_BYTES_MAX:
                 self.ready.append(session)
@@ -237,6 +243,11 @@ cdef class Sequencer:
                 self.unstage(session)
         if session.building is not None and outcome not in (PARK, HELD, AGAIN):
             self.abandon(session)
+        if session.stream is not None:
+            if outcome == DONE and session.reply_mode == REPLY_ON:
+                self.streams.begin(session, self.ready)
+            else:
+                self.streams.end(self.view, session)
         if outcome == DONE:
             self.commands += 1
             session.commands += 1
@@ -274,6 +285,20 @@ cdef class Sequencer:
             session.reply_mode = REPLY_ON
         session.reply.out.len = before
         return 0
+
+    cdef bint go_on(self, Session session) except -1:
+        """Take a step of a reply that leaves in steps; True when it was the last: commands may run."""
+        cdef int outcome
+        if session.state != S_STREAMING or not self.streams.may_step(session, self.ready):
+            return False
+        self.join_pass(session)
+        session.active_ms = self.now_ms
+        outcome = self.streams.step(self.view, session, self.ready)
+        session.observed = max(session.observed, self.view.observed)
+        if outcome == PARK:
+            session.state = S_PARKED
+            self.parked.append(session)
+        return session.state == S_READY
 
     cdef bint stage(self, Session session, Args* args) except -1:
         """Write the large arguments of a command as chunks, a batch's worth a pass; True: not yet.
@@ -338,6 +363,8 @@ cdef class Sequencer:
             self.abandon(session)
         if session.staged is not None:
             self.unstage(session)
+        if session.stream is not None:
+            self.streams.end(self.view, session)
 
     cdef int look_ahead(self, Session session) except -1:
         """Note what the commands behind a parked one will miss too: one fetch for all of them."""
@@ -518,7 +545,11 @@ cdef class Sequencer:
         if session.state in (S_PARKED, S_WAITING):
             session.state = S_READY
             session.waiting = None
-            self.ready.append(session)
+            if session.stream is not None:
+                session.state = S_STREAMING
+                self.streams.refill(session, self.ready)
+            else:
+                self.ready.append(session)
 
     def answer(self, Session session not None, write):
         """Finish a waiting command: `write(reply)` writes its reply. In a pass."""
@@ -563,11 +594,15 @@ cdef class Sequencer:
     def take_ready(self):
         """Return sessions that want to run without new input."""
         cdef list sessions = self.ready
+        self.streams.refill_all(sessions)
         self.ready = []
         return sessions
 
     def fail_held(self, bytes line not None):
-        """Replace all output that waits by one error line; the sessions close after it."""
+        """Replace all output that waits by one error line; the sessions close after it.
+
+        Those whose reply is half sent close without one: its client is in the middle of a string.
+        """
         cdef Session session
         cdef size_t i
         cdef size_t k
@@ -581,6 +616,7 @@ cdef class Sequencer:
                     self.flushable.append(session)
             self.holders[i].clear()
         self.held = 0
+        self.flushable += self.streams.fail(self.view)
 
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""

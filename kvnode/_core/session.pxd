@@ -18,6 +18,7 @@ cdef enum SessionState:
     S_WAITING = 2       # its command waits: blocked, paused, or running as a job
     S_CLOSING = 3       # executes nothing more; closed once its output has left
     S_CLOSED = 4
+    S_STREAMING = 5     # its last command's reply leaves in steps: see stream
 
 
 cdef enum ReplyMode:
@@ -59,6 +60,7 @@ cdef class Session:
     cdef public object waiting          # what it waits for in S_WAITING; None otherwise
     cdef public list staged             # [argument, value id, bytes done] of its next command
     cdef public object building         # the value that its next command writes in parts: strvalue
+    cdef readonly object stream         # the reply that leaves in steps, or None
     cdef public bint close_asap         # after its present command: CLIENT KILL of itself
     cdef public object close_reason
     cdef public uint64_t commands       # executed, ever
@@ -70,7 +72,7 @@ cdef class Session:
     cdef deque[Mark] marks
     cdef uint64_t out_base              # stream offset of reply.out.data[0]
     cdef size_t out_head                # bytes of reply.out that have left already
-    cdef uint64_t released              # stream offset up to which output may leave
+    cdef uint64_t released              # stream offset up to which output waits for nothing
     cdef uint64_t observed              # newest commit_ts that its run wrote or saw
     cdef bint in_pass                   # is in the sequencer's list of this pass
 
@@ -78,6 +80,8 @@ cdef class Session:
     cdef void reset_multi(self) noexcept
     cdef size_t sendable(self) noexcept     # bytes from reply.out.data + out_head on
     cdef void sent(self, size_t n) noexcept
+    cdef size_t unsent(self) noexcept
+    cdef void open_output(self) noexcept
     cdef int hold(self, uint64_t term, uint64_t index) except -1
     cdef bint release(self, uint64_t index) noexcept
     cdef size_t drop_held(self) noexcept

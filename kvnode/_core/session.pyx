@@ -84,14 +84,25 @@ cdef class Session:
             self.out_base += self.out_head
             self.out_head = 0
 
+    cdef size_t unsent(self) noexcept:
+        return self.reply.out.len - self.out_head
+
+    cdef void open_output(self) noexcept:
+        """What is written from here on may be held; what is there already waits for nothing new.
+
+        A hold therefore begins with a whole reply, and drop_held() cuts none in two.
+        """
+        if self.marks.empty():
+            self.released = self.out_base + self.reply.out.len
+
     cdef int hold(self, uint64_t term, uint64_t index) except -1:
-        """All output so far waits for the entry (term, index); 1 when the hold is new."""
+        """The output since open_output() waits for the entry (term, index); 1: the hold is new."""
         cdef Mark mark
         cdef uint64_t end = self.out_base + self.reply.out.len
         if not self.marks.empty() and self.marks.back().index == index:
             self.marks.back().end = end
             return 0
-        if self.marks.empty():
+        if self.marks.empty() and self.released < self.out_base + self.out_head:
             self.released = self.out_base + self.out_head
         mark.end = end
         mark.term = term
@@ -131,8 +142,8 @@ cdef class Session:
 
     @property
     def output_bytes(self):
-        """Output not yet sent."""
-        return self.reply.out.len - self.out_head
+        """Output not yet sent, and what is kept for the reply that leaves in steps."""
+        return self.unsent() + (self.stream.kept_bytes if self.stream is not None else 0)
 
     @property
     def multi_bytes(self):

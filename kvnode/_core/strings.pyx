@@ -268,10 +268,12 @@ cdef int set_with_options(View view, Args* args, Reply reply) except -1:
     if found == FOUND and options.flags & (SET_GET | SET_IFEQ | SET_IFNE):
         if not is_string(head.version):
             return refuse(reply, WRONGTYPE)
-        if need_chunks(view, head.version, 0, string_length(head.version)):
+        if options.flags & (SET_IFEQ | SET_IFNE) \
+                and options.expected.len == string_length(head.version) \
+                and need_chunks(view, head.version, 0, options.expected.len):
             return PARK
-    if options.flags & SET_GET:
-        reply_found(view, found, &head, reply)
+    if options.flags & SET_GET and reply_found(view, found, &head, reply) == PARK:
+        return PARK
     if not condition_holds(view, &options, head.version):
         return DONE if options.flags & SET_GET else reply_null(reply)
     if options.flags & SET_KEEPTTL and found == FOUND:

@@ -8,6 +8,7 @@ from kvnode._core.bytes cimport ASSERT, DECIMAL_BYTES_MAX, parse_i64
 from kvnode._core.dispatch cimport AGAIN, DONE, PARK
 from kvnode._core.reply cimport reply_prefix
 from kvnode._core.session cimport Session
+from kvnode._core.stream cimport is_streamed, keep_chunks, open_part
 from kvnode._core.tip cimport V_RAW_ENCODING, V_TEXT_ENCODING
 from kvnode._core.view cimport FOUND, MISS
 
@@ -66,10 +67,15 @@ cdef int read_span(View view, const Version* v, uint64_t start, uint64_t n, char
 
 
 cdef int reply_span(View view, const Version* v, uint64_t start, uint64_t n, Reply reply) except -1:
-    """Answer bytes [start, start + n) of a value; DONE, or PARK when chunks must be fetched."""
+    """Answer bytes [start, start + n) of a value; DONE, or PARK when chunks must be fetched.
+
+    Of a large one only the beginning is written, and the rest in steps: see stream.
+    """
     if v.type == T_STRING:
         reply_bulk(reply, v.data + start, n)
         return DONE
+    if is_streamed(view, n, reply):
+        return open_part(view, v, start, n, reply)
     if need_chunks(view, v, start, start + n):
         return PARK
     buffer_reserve(&reply.out, n + DECIMAL_BYTES_MAX + 5)
@@ -160,6 +166,7 @@ cdef int overwrite_chunks(View view, Head* head, uint64_t offset, const char* da
         if need_chunks(view, old, offset, offset + n):
             return PARK
         id = get_be64(old.data)
+        keep_chunks(view, id, first, (offset + n + CHUNK_BYTES - 1) // CHUNK_BYTES)
     else:
         id = view.new_id()
         while number * CHUNK_BYTES < length:

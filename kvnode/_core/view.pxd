@@ -104,6 +104,8 @@ cdef class View:
     cdef public uint64_t hits, misses, expired
     cdef vector[Staged] staged          # arguments of the running command
     cdef public set staging             # value ids whose chunks are being written by a waiting command
+    cdef public object readers          # dict: value id -> parts of replies that need its chunks: stream
+    cdef public uint64_t kept_bytes_max     # of overwritten chunks kept for one reply; 0 = no limit
     cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX
     cdef public uint64_t string_bytes_max   # proto-max-bulk-len: longest string
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE

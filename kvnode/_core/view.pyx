@@ -46,6 +46,7 @@ cdef class View:
         self.missing_loads = set()
         self.ranges = {}
         self.staging = set()
+        self.readers = {}
         self.events = []
         self.switches = []
         self.expiry_active = True

@@ -131,6 +131,7 @@ class Node:
         reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
         reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
+        self.view.kept_bytes_max = reactor.output_bytes_max
         reactor.input_bytes_max = config["client-query-buffer-limit"]
         clients.maxclients = raise_file_limit(config["maxclients"])
         clients.keepalive_s = config["tcp-keepalive"]

@@ -87,6 +87,7 @@ class TrashSweeper:
     writer: the executor through which all writes to the engine go, in order.
     orphans: generations that nothing names, left by a log that was replayed behind their end.
     is_staged: whether a value is being written by a command that has not published it yet.
+    is_read: whether a reply still needs the chunks of a value.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class TrashSweeper:
         *,
         orphans: list[int],
         is_staged: Callable[[int], bool],
+        is_read: Callable[[int], bool],
     ) -> None:
         self._tip = tip
         self._engine = engine
@@ -106,6 +108,7 @@ class TrashSweeper:
         self._checkpointer = checkpointer
         self._high_water = high_water
         self._is_staged = is_staged
+        self._is_read = is_read
         self._known: set[int] = set()  # ids that wait or are worked on below
         self._values: deque[_Chunks] = deque()
         self._collections: deque[_Parts] = deque()
@@ -131,7 +134,7 @@ class TrashSweeper:
         if not self._slot.is_free:
             return False
         if self._has_rows or not self._generations:
-            return self._has_rows
+            return bool(self._collections) or self._may_delete()
         first = self._generations[0]
         return first.stage is not Stage.CHECKPOINT or (first.barrier <= self._checkpointer.finished)
 
@@ -151,7 +154,8 @@ class TrashSweeper:
             if self._collections:
                 self._delete_parts(self._collections[0], durable_index)
             elif self._has_rows:
-                self._delete_rows(durable_index)
+                if self._may_delete():
+                    self._delete_rows(durable_index)
             elif self._generations:
                 self._sweep_generation(self._generations[0])
         gone = []
@@ -170,7 +174,7 @@ class TrashSweeper:
         found, looked_at = trash(self._tip, self._looked_at, SWEEP_META_PER_STEP)
         self._looked_at = looked_at or 0
         for dead, kind, length in found:
-            if dead in self._known or self._is_staged(dead):
+            if dead in self._known or self._is_staged(dead) or self._is_read(dead):
                 continue
             if kind == GENERATION:
                 self._add_generation(dead)
@@ -224,11 +228,19 @@ class TrashSweeper:
 
     # -- values -----------------------------------------------------------------------------------
 
+    def _may_delete(self) -> bool:
+        """Bring a value that no reply reads to the front; whether there is something to delete."""
+        for _ in range(len(self._values)):
+            if not self._is_read(self._values[0].id):
+                return True
+            self._values.rotate(-1)
+        return not self._values and bool(self._heads)
+
     def _delete_rows(self, durable_index: int) -> None:
         """Write one batch of deletions: chunks first, the heads that led to them in the last."""
         keys: list[bytes] = []
         left = SWEEP_ROWS_PER_STEP
-        while self._values and left > 0:
+        while self._values and left > 0 and not self._is_read(self._values[0].id):
             value = self._values[0]
             count = min(left, value.count - value.at)
             keys += kill_chunks(self._tip, value.id, value.at, count)

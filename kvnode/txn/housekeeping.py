@@ -44,6 +44,7 @@ class Housekeeping:
             recovered.high_water,
             orphans=recovered.orphans,
             is_staged=staging.__contains__,
+            is_read=sequencer.view.readers.__contains__,
         )
         self.history = HistorySweeper(tip, engine, writer)
 

@@ -64,6 +64,7 @@ class ServerProcess:
     def __init__(self, name: str, port: int, process: subprocess.Popen, log: Path) -> None:
         self.name = name
         self.port = port
+        self.pid = process.pid
         self._process = process
         self._log = log
 

@@ -178,6 +178,7 @@ class Rig:
             recovered.high_water,
             orphans=recovered.orphans,
             is_staged=lambda _: False,
+            is_read=lambda _: False,
         )
         self.expiry = ExpirySweeper(self.tip, self.engine, self.reader, self.writer)
         self.history = HistorySweeper(self.tip, self.engine, self.writer)
