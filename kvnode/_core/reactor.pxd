@@ -7,6 +7,7 @@ is ready, executes it in one or more passes of the sequencer, and sends what may
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.buffer cimport Buffer
+from kvnode._core.pace cimport Pace
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.session cimport Session
 
@@ -25,6 +26,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef enum:
     EVENTS_MAX = 512                # of one epoll_wait
+    SLOWED_EVENTS_MAX = 16          # while clients are slowed down: passes of a few ms of writes
     ROUNDS_MAX = 1024               # passes of one poll()
     LINGER_MS = 1                   # that poll() waits for more before it returns
     POLL_MICROS_MAX = 5000          # after which poll() returns to the host
@@ -60,7 +62,9 @@ cdef class Reactor:
     cdef public object on_close     # on_close(session, reason)
     cdef public object on_wake      # on_wake(): completions of other threads, in a pass
     cdef public object after_pass   # after_pass(): parked sessions or jobs exist
+    cdef readonly Pace pace         # slows clients down before dirty_bytes_max stops them
     cdef readonly bint paused       # clients are not read: node-wide limits
+    cdef readonly bint slowed       # because of `pace`: time alone ends it
     cdef public uint64_t dirty_bytes_max        # of records not yet in LevelDB
     cdef public uint64_t unsynced_bytes_max     # of entries not yet synced
     cdef public uint64_t cache_bytes            # the tip evicts clean records above it

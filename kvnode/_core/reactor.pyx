@@ -8,6 +8,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
+from kvnode._core.pace cimport Pace
 from kvnode._core.parser cimport Parser
 from kvnode._core.tip cimport Tip
 from kvnode._core.session cimport (
@@ -39,6 +40,7 @@ cdef class Reactor:
 
     def __cinit__(self, Sequencer sequencer not None, uint64_t floor_ms, int wake_fd):
         self.sequencer = sequencer
+        self.pace = Pace()
         self.connections = {}
         self.listeners = {}
         self.closed = []
@@ -107,9 +109,11 @@ cdef class Reactor:
         cdef uint64_t started = monotonic_micros()
         self.polls += 1
         for round in range(ROUNDS_MAX):
+            if self.slowed:
+                self.bound_memory()
             epoll = self.quiet_epoll if self.paused else self.epoll
             idle = self.paused or not self.sequencer.ready
-            n = epoll_wait(epoll, events, EVENTS_MAX, 0)
+            n = epoll_wait(epoll, events, SLOWED_EVENTS_MAX if self.pace.slowing else EVENTS_MAX, 0)
             if n == 0 and idle:
                 # Linger before going back to the host: its wake costs more than a short request.
                 with nogil:
@@ -118,9 +122,10 @@ cdef class Reactor:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, "epoll_wait")
-            if n == 0 and idle:
+            if n == 0 and idle and not self.slowed:
                 return False
-            self.one_pass(events, n)
+            if n or not idle:
+                self.one_pass(events, n)
             if monotonic_micros() - started > POLL_MICROS_MAX:
                 break
         return True
@@ -208,13 +213,13 @@ cdef class Reactor:
     cdef int bound_memory(self) except -1:
         """Stop or start reading clients at the node-wide limits, and keep the cache in bounds."""
         cdef Tip tip = self.sequencer.tip
-        cdef uint64_t unsynced = self.sequencer.unsynced_bytes
+        cdef uint64_t unsynced_max = self.unsynced_bytes_max // (2 if self.paused else 1)
         cdef uint64_t steps
-        if self.paused:
-            self.paused = (unsynced > self.unsynced_bytes_max // 2
-                           or tip.dirty_bytes > self.dirty_bytes_max // 8 * 7)
-        else:
-            self.paused = unsynced > self.unsynced_bytes_max or tip.dirty_bytes > self.dirty_bytes_max
+        cdef bint full = self.sequencer.unsynced_bytes > unsynced_max \
+            or tip.dirty_bytes > self.dirty_bytes_max
+        self.slowed = self.pace.update(monotonic_micros(), tip.dirty_bytes, tip.flushed_bytes) \
+            and not full
+        self.paused = full or self.slowed
         if tip.bytes > self.cache_bytes:
             steps = EVICT_STEPS_MIN + (tip.bytes - self.cache_bytes) // RECORD_BYTES
             tip.evict(self.cache_bytes, steps if steps < EVICT_STEPS_MAX else EVICT_STEPS_MAX)

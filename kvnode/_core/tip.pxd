@@ -194,6 +194,7 @@ cdef class Tip:
     cdef Deadlines deadlines
     cdef public uint64_t bytes      # memory of all entries and versions
     cdef public uint64_t dirty_bytes
+    cdef readonly uint64_t flushed_bytes    # that ceased to be dirty because a slice took them
     cdef public uint64_t watermark  # commit_ts of the newest committed batch
     cdef public uint64_t durable    # commit_ts of the newest batch committed and synced here
     cdef uint32_t fetch_epoch       # grows when a fetch begins

@@ -819,6 +819,7 @@ cdef class Tip:
         cdef Version* v
         cdef size_t written = 0
         cdef size_t looks = FLUSH_LOOKS_PER_RECORD * records
+        cdef uint64_t dirty_bytes = self.dirty_bytes
         ASSERT(self.in_flight.empty())
         while self.flush_at < self.flushing.size() and looks > 0:
             if <size_t>len(rows) >= records or written >= bytes_max:
@@ -846,6 +847,7 @@ cdef class Tip:
                 self.mark_dirty(e)
                 if e.table.kind == K_HEAD and e.row_at:
                     self.deadlines.push(e.row_at, e.table.id, e.hash)
+        self.flushed_bytes += dirty_bytes - self.dirty_bytes
         return rows
 
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0:

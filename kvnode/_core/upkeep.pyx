@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_TRASH, put_chunk_key,
+    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_HEAD, K_TRASH, put_chunk_key,
     put_expiry_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
@@ -19,6 +19,13 @@ from kvnode._core.tip cimport (
     kind_of_parts, next_bucket, open_envelope, put_record_value, record_value_bytes, version_at)
 
 from kvnode.base.errors import CorruptionError
+
+cdef extern from "flush_order.hpp" namespace "kvnode" nogil:
+    cdef struct FlushKey:
+        uint64_t table
+        uint64_t hash
+        void* entry
+    void sort_for_flush(vector[FlushKey]& keys) except +
 
 cdef enum:
     TRASH_KEY_BYTES = 9
@@ -467,3 +474,35 @@ cdef int status_at(Entry* e, uint64_t commit_ts, Version** version) noexcept:
     if v == NULL or (v.commit_ts == 0 and commit_ts != 0xFFFFFFFFFFFFFFFF):
         return 0
     return 1 if v.type == T_NONE else 2
+
+
+# -- the order of a checkpoint ------------------------------------------------------------------
+
+def sort_flush(Tip tip not None):
+    """Order the running checkpoint's list by key; on any thread, before its first slice.
+
+    Nothing else changes the list then, nor what is read here of the entries in it.
+    """
+    cdef vector[FlushKey] keys
+    cdef vector[Entry*] ordered
+    cdef FlushKey key
+    cdef size_t i
+    ASSERT(tip.flush_at == 0)
+    with nogil:
+        keys.reserve(tip.flushing.size())
+        for i in range(tip.flushing.size()):
+            flush_key(tip.flushing[i], &key)
+            keys.push_back(key)
+        sort_for_flush(keys)
+        ordered.reserve(keys.size())
+        for i in range(keys.size()):
+            ordered.push_back(<Entry*>keys[i].entry)
+    tip.flushing.swap(ordered)
+
+
+cdef void flush_key(Entry* entry, FlushKey* key) noexcept nogil:
+    """Say where the record key of `entry` stands among all of them, as far as 16 bytes tell."""
+    key.entry = entry
+    key.table = (<uint64_t>entry.table.kind << 56) | entry.table.id
+    key.hash = entry.hash if entry.table.kind == K_HEAD or entry.key_len < 8 \
+        else get_be64(entry.key)

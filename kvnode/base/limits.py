@@ -19,7 +19,8 @@ CHUNK_BYTES = 16 * KIB  # part of a large string
 INLINE_BYTES_MAX = 32 * KIB  # a longer string lives in chunks
 
 # -- LevelDB ------------------------------------------------------------------------------------
-ENGINE_WRITE_BUFFER_BYTES = 32 * MIB  # of each of LevelDB's two memtables
+# of each of LevelDB's two memtables; with 12 files of this size on level 0, writes wait
+ENGINE_WRITE_BUFFER_BYTES = 8 * MIB
 ENGINE_BLOCK_BYTES = 4 * KIB
 ENGINE_CACHE_BYTES = 32 * MIB  # uncompressed blocks, unless maxmemory says otherwise
 ENGINE_CACHE_BYTES_MIN = 4 * MIB
@@ -69,7 +70,8 @@ HISTORY_ROWS_PER_STEP = 200  # rows of older versions judged by one step
 # -- checkpoints and memory ---------------------------------------------------------------------
 CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay
 CHECKPOINT_DIRTY_SHARE = 0.25  # of the cache; more dirty records begin a checkpoint
-DIRTY_SHARE_MAX = 0.5  # of the cache; with more, clients wait
+DIRTY_SHARE_SOFT = 0.25  # of the cache; with more, clients write at the checkpoint's rate
+DIRTY_SHARE_MAX = 0.6  # of the cache; with more, clients wait
 UNSYNCED_BYTES_MAX = 64 * MIB  # entries on their way to the disk; with more, clients wait
 
 # -- the node -----------------------------------------------------------------------------------

@@ -129,6 +129,8 @@ class Node:
         config, reactor, clients = self.config, self.reactor, self.clients
         reactor.cache_bytes = self.replica.cache_bytes = config["maxmemory"]
         reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
+        reactor.pace.soft_bytes = self.replica.dirty_bytes_soft()
+        reactor.pace.hard_bytes = reactor.dirty_bytes_max
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
         reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
         self.view.kept_bytes_max = reactor.output_bytes_max

@@ -1,5 +1,8 @@
 """Checkpoints: dirty records go to LevelDB in slices, then the log before A may go.
 
+They go in the order of their keys: LevelDB's level-0 files then cover narrow ranges, and each of
+its compactions rewrites little. A thread sorts, since a checkpoint may hold millions of records.
+
 Why the order is what it is (hard cases 2 and 3):
 
   1. A is committed and synced in the own log, or a restart would skip entries that others replaced
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from kvnode._core.tip import Tip
+from kvnode._core.upkeep import sort_flush
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
 from kvnode.storage.engine import Engine
@@ -27,6 +31,7 @@ class Phase(Enum):
     """What the running checkpoint does now."""
 
     IDLE = auto()
+    SORT = auto()
     SLICES = auto()
     COMPACT = auto()
     RECORD = auto()
@@ -73,8 +78,10 @@ class Checkpointer:
         if at.index < self.last.at.index or at.commit_ts > self._tip.durable:
             raise InvariantError(f"checkpoint at {at} after {self.last.at}")
         self._record = CheckpointRecord(at, next_id)
-        self._tip.begin_checkpoint()
-        self._phase = Phase.SLICES
+        self._phase = Phase.SORT
+        if self._tip.begin_checkpoint() <= CHECKPOINT_SLICE_RECORDS:
+            sort_flush(self._tip)  # quicker than to ask a thread for it
+            self._phase = Phase.SLICES
         self.begun += 1
 
     def step(self, durable_index: int) -> CheckpointRecord | None:
@@ -86,6 +93,9 @@ class Checkpointer:
         if not self._slot.is_free:
             return None
         match self._phase:
+            case Phase.SORT:
+                self._phase = Phase.SLICES
+                self._slot.submit(lambda: sort_flush(self._tip))
             case Phase.SLICES if self._tip.flush_left():
                 self._write_slice(durable_index)
             case Phase.SLICES:

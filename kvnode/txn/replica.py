@@ -14,6 +14,7 @@ from kvnode.base.limits import (
     CHECKPOINT_DIRTY_SHARE,
     CHECKPOINT_LOG_BYTES,
     DIRTY_SHARE_MAX,
+    DIRTY_SHARE_SOFT,
 )
 from kvnode.raft.core import RaftCore, Ready, Role
 from kvnode.storage.checkpoint import Checkpointer
@@ -209,6 +210,10 @@ class Replica:
         self._checkpoint_began_ms = self._now_ms
         self.checkpointer.begin(at, self.view.first_unused_id)
         self.checkpointer.step(sequencer.durable_index)
+
+    def dirty_bytes_soft(self) -> int:
+        """Dirty records above which clients are slowed down."""
+        return int(self.cache_bytes * DIRTY_SHARE_SOFT)
 
     def dirty_bytes_max(self) -> int:
         """Dirty records above which clients are not read."""

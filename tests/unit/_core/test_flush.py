@@ -348,3 +348,35 @@ def test_key_counts(node):
     assert keys(client) == []
     assert client.call("EXISTS", "k0", "k3", "k4") == 0
     assert node.visible().counts[0] == (0, 0)
+
+
+# -- order --------------------------------------------------------------------------------------
+
+
+def test_a_sorted_checkpoint_writes_in_the_order_of_the_keys(node):
+    client = node.client()
+    client.call("SET", "large", b"v" * 100_000)
+    for i in range(200):
+        client.call("SET", f"k{i}", "1")
+    client.call("SELECT", 1)
+    for i in range(50):
+        client.call("SET", f"k{i}", "1")
+    node.tip.begin_checkpoint()
+    assert node.tip.flush_left() > 250
+    upkeep.sort_flush(node.tip)
+    node.check()
+    written = []
+    while node.tip.flush_left():
+        written += [key for key, _ in node.flush_slice(20)]
+    node.tip.end_checkpoint()
+    for kind in (HEAD, b"C"):
+        keys = [key for key in written if key.startswith(kind)]
+        assert len(keys) > 6
+        assert keys == sorted(keys)
+
+
+def test_sorting_an_empty_checkpoint_is_nothing(node):
+    node.checkpoint()
+    node.tip.begin_checkpoint()
+    upkeep.sort_flush(node.tip)
+    assert node.tip.flush_left() == 0

@@ -1,0 +1,149 @@
+"""The reactor on real sockets: when clients are read and when not."""
+
+import os
+import select
+import socket
+import time
+
+import pytest
+
+from kvnode._core.reactor import Reactor
+from tests.support.local import LocalNode
+from tests.support.resp import encode
+
+POLLS_MAX = 1000
+SECOND = 1_000_000  # micros
+NO_BOUND = (1 << 64) - 1
+
+
+class Rig:
+    """A reactor with one client."""
+
+    def __init__(self) -> None:
+        self.node = LocalNode()
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.reactor = Reactor(self.node.sequencer, 0, self.wake_fd)
+        self.reactor.on_accept = lambda fd, listener: self.node.session()
+        self.reactor.on_wake = lambda: None
+        self.reactor.after_pass = lambda: None
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.reactor.listen(self.listener.fileno(), self.listener)
+        self.client = socket.create_connection(self.listener.getsockname())
+        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # arrive at once
+        self.write("first")
+        self.commit()
+
+    def write(self, key: str) -> None:
+        """Send a SET and poll once it has arrived; it is executed unless clients are not read."""
+        self.client.sendall(encode("SET", key, "x" * 100))
+        for _ in range(POLLS_MAX):
+            before = self.reactor.reads
+            self.reactor.poll()
+            if self.reactor.reads > before or self.reactor.paused:
+                return
+        raise AssertionError("nothing arrived")
+
+    def commit(self) -> None:
+        self.node.log.complete()
+        self.reactor.run_pass()
+
+    def replies(self) -> bytes:
+        """What the client received."""
+        if not select.select([self.client], [], [], 0)[0]:
+            return b""
+        return self.client.recv(1 << 16)
+
+    def is_readable(self) -> bool:
+        """Whether the host would poll at once."""
+        return bool(select.select([self.reactor.wait_fd], [], [], 0)[0])
+
+    def slow_down(self) -> None:
+        """Leave room for so little that one more write takes seconds to be allowed."""
+        pace, dirty = self.reactor.pace, self.node.tip.dirty_bytes
+        pace.soft_bytes, pace.hard_bytes = dirty - 1, dirty + 1000
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        pace.must_wait(now - 2 * SECOND, dirty, 0)
+        pace.must_wait(now, dirty, 0)  # nothing was flushed meanwhile
+
+    def close(self) -> None:
+        self.client.close()
+        self.listener.close()
+        os.close(self.wake_fd)
+
+
+@pytest.fixture
+def rig():
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+def test_a_client_is_served(rig):
+    assert rig.replies() == b"+OK\r\n"
+
+
+def test_at_the_bound_of_dirty_bytes_clients_are_not_read(rig):
+    rig.reactor.dirty_bytes_max = rig.node.tip.dirty_bytes
+    rig.write("over it")
+    assert rig.reactor.paused
+    assert not rig.reactor.slowed
+    reads = rig.reactor.reads
+    rig.write("later")
+    assert not rig.reactor.poll(), "the host may sleep until something is reported"
+    assert not rig.is_readable()
+    assert rig.reactor.reads == reads
+    rig.node.checkpoint()
+    rig.reactor.run_pass()
+    assert not rig.reactor.paused
+    assert rig.is_readable()
+    rig.reactor.poll()
+    assert rig.reactor.reads == reads + 1
+
+
+def test_at_the_bound_of_unsynced_bytes_clients_wait_until_half_of_them_are_synced(rig):
+    rig.reactor.unsynced_bytes_max = 200
+    rig.write("a")
+    assert not rig.reactor.paused
+    rig.write("b")
+    assert rig.reactor.paused
+    assert not rig.reactor.slowed
+    rig.commit()
+    assert not rig.reactor.paused
+
+
+def test_a_wake_is_served_while_clients_are_not_read(rig):
+    woken = []
+    rig.reactor.on_wake = lambda: woken.append(1)
+    rig.reactor.dirty_bytes_max = 1
+    rig.write("over it")
+    os.eventfd_write(rig.wake_fd, 1)
+    assert rig.is_readable()
+    rig.reactor.poll()
+    assert woken == [1]
+
+
+def test_slowed_down_the_host_polls_again_by_itself(rig):
+    rig.slow_down()
+    rig.write("a")
+    assert rig.reactor.slowed
+    assert rig.reactor.paused
+    reads = rig.reactor.reads
+    rig.write("b")
+    assert rig.reactor.poll(), "time alone will end it: nothing would wake the host"
+    assert rig.reactor.reads == reads
+    rig.reactor.pace.soft_bytes = NO_BOUND  # as if the time had come
+    rig.reactor.poll()
+    assert not rig.reactor.paused
+    assert rig.reactor.reads == reads + 1
+
+
+def test_slowed_down_a_wake_is_served(rig):
+    woken = []
+    rig.reactor.on_wake = lambda: woken.append(1)
+    rig.slow_down()
+    rig.write("a")
+    os.eventfd_write(rig.wake_fd, 1)
+    rig.reactor.poll()
+    assert woken == [1]
+    assert rig.reactor.slowed
