@@ -4,8 +4,16 @@ import time
 
 from hypothesis import given, settings
 
+from tests.conformance import generators_hash, generators_set
 from tests.conformance.differential import Pair
-from tests.conformance.generators import MODEL_GROUPS, Script, commands, scripts
+from tests.conformance.generators import (
+    GENERIC,
+    MODEL_GROUPS,
+    TRANSACTION,
+    Script,
+    commands,
+    scripts,
+)
 from tests.conformance.generators_zset import ZSET_GROUPS
 from tests.conformance.model_server import ModelServer
 from tests.conformance.shrink import run_and_shrink
@@ -14,6 +22,8 @@ from tests.support.process import ServerProcess
 
 MILLISECOND_NS = 1_000_000
 MODEL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 3)
+# Around the commands of one type: its keys are renamed, expire and are watched.
+AROUND = ((2, GENERIC), (1, TRANSACTION))
 
 
 @BRIEF
@@ -28,5 +38,29 @@ def test_model_answers_as_redis(redis_server: ServerProcess, script: Script) -> 
 @MODEL_SETTINGS
 @given(script=scripts(commands(*MODEL_GROUPS[1:], *ZSET_GROUPS)))
 def test_model_answers_as_redis_of_sorted_sets(redis_server: ServerProcess, script: Script) -> None:
+    model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
+    run_and_shrink(Pair(redis_server, model).run, script)
+
+
+@BRIEF
+@MODEL_SETTINGS
+@given(script=scripts(commands(*AROUND, *generators_hash.GROUPS)))
+def test_model_answers_as_redis_of_hashes(redis_server: ServerProcess, script: Script) -> None:
+    model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
+    run_and_shrink(Pair(redis_server, model).run, script)
+
+
+@BRIEF
+@MODEL_SETTINGS
+@given(script=scripts(commands(*AROUND, *generators_set.GROUPS)))
+def test_model_answers_as_redis_of_sets(redis_server: ServerProcess, script: Script) -> None:
+    model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
+    run_and_shrink(Pair(redis_server, model).run, script)
+
+
+@BRIEF
+@MODEL_SETTINGS
+@given(script=scripts(commands(*MODEL_GROUPS, *generators_hash.GROUPS, *generators_set.GROUPS)))
+def test_model_answers_as_redis_of_all_types(redis_server: ServerProcess, script: Script) -> None:
     model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
     run_and_shrink(Pair(redis_server, model).run, script)

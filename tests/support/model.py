@@ -1,19 +1,20 @@
-"""A plain model of strings, sorted sets, deadlines, databases and transactions; its clock is given.
+"""A plain model of values, deadlines, databases and transactions; its clock is given.
 
 It is slow and obvious: one dict for each database, one function for each command. It knows no
 bytes on the wire, no encodings and no log; `Model.call` takes arguments and returns what a client
-would read, as `tests.support.resp` parses it.
+would read, as `tests.support.resp` parses it. Each type of collection has a module of its own.
 """
 
-import re
 from collections.abc import Callable
 
+from tests.support import model_hash, model_set
 from tests.support.model_keyspace import DATABASES_COUNT, KEEP, Client
 from tests.support.model_parsing import (
     LLONG_MAX,
     LLONG_MIN,
     CommandFailure,
     ExpireFlags,
+    glob_expression,
     parse_database,
     parse_expire_flags,
     parse_getex_options,
@@ -29,6 +30,7 @@ from tests.support.resp import ErrorReply, Reply, Status
 STRING_BYTES_MAX = 512 * 1024 * 1024
 OK = Status(b"OK")
 QUEUED = Status(b"QUEUED")
+TYPES = {bytes: b"string", model_hash.Hash: b"hash", model_set.Set: b"set", dict: b"zset"}
 CONTROL = frozenset((b"multi", b"exec", b"discard", b"watch"))  # run at once inside MULTI
 
 
@@ -226,7 +228,7 @@ def type_(model: Model, client: Client, key: bytes) -> Reply:
     value = model.lookup(client, key)
     if value is None:
         return Status(b"none")
-    return Status(b"string" if isinstance(value.data, bytes) else b"zset")
+    return Status(TYPES[type(value.data)])
 
 
 def _rename(model: Model, client: Client, source: bytes, target: bytes, *, is_nx: bool) -> Reply:
@@ -322,19 +324,6 @@ def persist(model: Model, client: Client, key: bytes) -> Reply:
 def keys(model: Model, client: Client, pattern: bytes) -> Reply:
     expression = glob_expression(pattern)
     return [key for key in model.keys(client.database) if expression.fullmatch(key)]
-
-
-def glob_expression(pattern: bytes) -> re.Pattern[bytes]:
-    """Translate a glob whose classes are closed and whose escapes are complete."""
-    parts = []
-    for token in re.findall(rb"\\.|\[[^\]]*\]|.", pattern, re.DOTALL):
-        if token in (b"*", b"?"):
-            parts.append(b".*" if token == b"*" else b".")
-        elif token[:1] == b"[" and len(token) > 1:
-            parts.append(token)
-        else:
-            parts.append(re.escape(token[-1:]))
-    return re.compile(b"".join(parts), re.DOTALL)
 
 
 # Databases
@@ -509,5 +498,7 @@ COMMANDS: dict[bytes, tuple[Function, int]] = {
     b"unlink": (delete, -2),
     b"unwatch": (unwatch, 1),
     b"watch": (watch, -2),
+    **model_hash.COMMANDS,
+    **model_set.COMMANDS,
     **ZSET_COMMANDS,
 }

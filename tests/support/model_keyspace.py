@@ -12,13 +12,21 @@ KEEP = object()  # in place of a deadline: the one that the key has
 
 @dataclass
 class Value:
-    """What a key holds: a string's bytes, or a sorted set's scores by member.
+    """What a key holds: a string's bytes, or a collection, see model.TYPES.
 
-    Neither is changed in place.   deadline_ms: Unix time, None without one.
+    Data is never changed in place.   deadline_ms: Unix time, None without one.
     """
 
-    data: bytes | dict[bytes, float]
+    data: object
     deadline_ms: int | None = None
+
+
+class Mortal:
+    """A collection whose parts have deadlines of their own."""
+
+    def live(self, now_ms: int) -> "Mortal":
+        """Return the collection without the parts that are past their deadline."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -56,19 +64,31 @@ class Keyspace:
 
     def _lookup(self, database: int, key: bytes) -> Value | None:
         value = self.databases[database].get(key)
-        if value is None or value.deadline_ms is None or value.deadline_ms >= self._now_ms:
-            return value
-        del self.databases[database][key]
-        self._touch_watchers(database, [key])
+        if value is None:
+            return None
+        if value.deadline_ms is None or value.deadline_ms >= self._now_ms:
+            return self._live(database, key, value)
+        self._delete(database, key)
         return None
 
-    def store(
-        self,
-        client: Client,
-        key: bytes,
-        data: bytes | dict[bytes, float],
-        deadline_ms: object = KEEP,
-    ) -> None:
+    def _live(self, database: int, key: bytes, value: Value) -> Value | None:
+        """Return a value without its parts that are past their deadline, None without parts."""
+        if not isinstance(value.data, Mortal):
+            return value
+        data = value.data.live(self._now_ms)
+        if data == value.data:
+            return value
+        if not data:
+            self._delete(database, key)
+            return None
+        self._put(database, key, Value(data, value.deadline_ms))
+        return self.databases[database][key]
+
+    def _delete(self, database: int, key: bytes) -> None:
+        del self.databases[database][key]
+        self._touch_watchers(database, [key])
+
+    def store(self, client: Client, key: bytes, data: object, deadline_ms: object = KEEP) -> None:
         """Write `key`. deadline_ms: KEEP leaves the deadline that it has."""
         old = self.lookup(client, key)
         if deadline_ms is KEEP:
@@ -83,8 +103,7 @@ class Keyspace:
         """Delete `key` and return whether it was there."""
         if self.lookup(client, key) is None:
             return False
-        del self.databases[client.database][key]
-        self._touch_watchers(client.database, [key])
+        self._delete(client.database, key)
         return True
 
     def set_deadline(self, client: Client, key: bytes, deadline_ms: int | None) -> None:

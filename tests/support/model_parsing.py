@@ -16,6 +16,9 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 QUOTED_BYTES_MAX = 128  # of an unknown command's name, and of its arguments together
 
 
+NOT_IN_RANGE = f"ERR value is out of range, value must between {-LLONG_MAX} and {LLONG_MAX}"
+
+
 class CommandFailure(Exception):
     """A command that answers with an error line."""
 
@@ -60,11 +63,49 @@ class Options:
         return to_deadline_ms(amount, unit_ms, 0 if word.endswith(b"at") else now_ms, command)
 
 
+@dataclass
+class Scan:
+    """Options of SCAN and its kin."""
+
+    pattern: bytes = b"*"
+    is_novalues: bool = False
+
+
 def parse_integer(data: bytes, text: str = NOT_AN_INTEGER) -> int:
     """Return a signed 64-bit integer in its only spelling. Raises CommandFailure(text)."""
     if not INTEGER.fullmatch(data) or not LLONG_MIN <= int(data) <= LLONG_MAX:
         raise CommandFailure(text)
     return int(data)
+
+
+def parse_random_count(data: bytes) -> int:
+    """Return how many random elements are wanted; the smallest number of all is refused."""
+    number = parse_integer(data)
+    if number == LLONG_MIN:
+        raise CommandFailure(NOT_IN_RANGE)
+    return number
+
+
+def parse_scan(words: Sequence[bytes], *, is_absent: bool, has_novalues: bool = False) -> Scan:
+    """Return the options behind the cursor, which is 0. An absent key reads none of them."""
+    scan = Scan()
+    if not re.fullmatch(rb"[0-9]{1,19}", words[0]):
+        raise CommandFailure("ERR invalid cursor")
+    rest = [] if is_absent else [*words[1:]]
+    while rest:
+        word = rest.pop(0).lower()
+        if word == b"match" and rest:
+            scan.pattern = rest.pop(0)
+        elif word == b"count" and rest:
+            if parse_integer(rest.pop(0)) < 1:
+                raise CommandFailure("ERR syntax error")
+        elif word == b"novalues":
+            if not has_novalues:
+                raise CommandFailure("ERR NOVALUES option can only be used in HSCAN")
+            scan.is_novalues = True
+        else:
+            raise CommandFailure("ERR syntax error")
+    return scan
 
 
 def parse_database(data: bytes) -> int:
@@ -151,3 +192,16 @@ def unknown_command(arguments: Sequence[bytes]) -> str:
     name = arguments[0].split(b"\0")[0][:QUOTED_BYTES_MAX]
     text = b"ERR unknown command '%s', with args beginning with: %s" % (name, quoted)
     return text.replace(b"\r", b" ").replace(b"\n", b" ").decode("latin-1")
+
+
+def glob_expression(pattern: bytes) -> re.Pattern[bytes]:
+    """Translate a glob whose classes are closed and whose escapes are complete."""
+    parts = []
+    for token in re.findall(rb"\\.|\[[^\]]*\]|.", pattern, re.DOTALL):
+        if token in (b"*", b"?"):
+            parts.append(b".*" if token == b"*" else b".")
+        elif token[:1] == b"[" and len(token) > 1:
+            parts.append(token)
+        else:
+            parts.append(re.escape(token[-1:]))
+    return re.compile(b"".join(parts), re.DOTALL)

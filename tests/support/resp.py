@@ -49,8 +49,12 @@ class NullArray(list):
     """An absent array, which RESP2 tells apart from an absent string."""
 
 
-class ScoredPairs(list):
-    """(member, score) pairs: one flat array in RESP2, an array of pairs in RESP3."""
+class ReplyPairs(list):
+    """Pairs: one flat array in RESP2, an array of arrays in RESP3."""
+
+
+class ScoredPairs(ReplyPairs):
+    """(member, score) pairs."""
 
 
 def encode(*arguments: bytes | str | int) -> bytes:
@@ -244,12 +248,18 @@ def encode_reply(value: Reply, protocol: int = 2) -> bytes:
         return encode_reply(text) if protocol == 2 else b",%s\r\n" % text
     if isinstance(value, NullArray):
         return b"*-1\r\n" if protocol == 2 else b"_\r\n"
-    if isinstance(value, ScoredPairs):
+    if isinstance(value, ReplyPairs):
         value = [list(pair) for pair in value]
         if protocol == 2:
             value = [item for pair in value for item in pair]
+    if isinstance(value, dict):
+        flat = b"".join(encode_reply(x, protocol) for pair in value.items() for x in pair)
+        return (b"*%d\r\n" % (2 * len(value)) if protocol == 2 else b"%%%d\r\n" % len(value)) + flat
     assert isinstance(value, list), f"no reply: {value!r}"
-    return b"*%d\r\n" % len(value) + b"".join(encode_reply(item, protocol) for item in value)
+    kind = b"~" if protocol == 3 and isinstance(value, ReplySet) else b"*"
+    return b"%s%d\r\n" % (kind, len(value)) + b"".join(
+        encode_reply(item, protocol) for item in value
+    )
 
 
 SCALARS: dict[bytes, Callable[[bytes], Reply]] = {
