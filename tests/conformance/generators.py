@@ -23,7 +23,7 @@ DATABASES = (0, 1, 2)  # of the sixteen
 STRETCHES_MAX = 8
 KEYS = (b"a", b"b", b"c", b"", b"k\x00\xff\r\n")
 PATTERNS = (b"*", b"?", b"a*", b"[ab]", b"[^a]", b"b", b"", b"\\a", b"[a-b]?*", b"*\n")
-TYPES = (b"string", b"STRING", b"list", b"nosuch")
+TYPES = (b"string", b"STRING", b"hash", b"set", b"list", b"nosuch")
 INTEGERS = (0, 1, -1, 2, 10, -5, 100, 2**31, -(2**31), 2**32, 2**53, LLONG_MAX, LLONG_MIN)
 NEAR_OVERFLOW = (LLONG_MAX - 1, LLONG_MIN + 1, LLONG_MAX // 2 + 1, LLONG_MIN // 2 - 1)
 NOT_INTEGERS = (b"", b"abc", b"1.5", b" 1", b"1 ", b"+1", b"01", b"-0", b"1\x00", b"0x10", b"1e3")
@@ -206,6 +206,23 @@ GENERIC = (
     _command(b"EXPIRETIME", keys),
     _command(b"PEXPIRETIME", keys),
 )
+
+
+def around(names: st.SearchStrategy[bytes]) -> tuple[st.SearchStrategy[Command], ...]:
+    """Return what happens to keys whatever their type, for the keys of one type."""
+    return (
+        _command(b"DEL", names),
+        _command(b"RENAME", names, names),
+        _command(b"COPY", names, names, _words(b"", b"REPLACE")),
+        _command(b"EXPIRE", names, st.just(b"5000")),
+        _command(b"EXPIRE", names, durations_s, nx_xx),
+        _command(b"TTL", names),
+        _command(b"PERSIST", names),
+        _command(b"TYPE", names),
+        _command(b"WATCH", _some(names)),
+    )
+
+
 SCANS = (
     _command(b"SCAN", st.just((b"0", b"COUNT", b"1000"))),
     _command(b"SCAN", st.just((b"0", b"COUNT", b"1000", b"MATCH")), st.sampled_from(PATTERNS)),
@@ -262,10 +279,15 @@ def _weighted(*groups: tuple[int, tuple]) -> st.SearchStrategy[Command]:
     return st.sampled_from(choices).flatmap(lambda choice: choice)
 
 
+# Without their last argument these answer at random, and one of them removes what it picked.
+PICKS = frozenset((b"HRANDFIELD", b"SPOP", b"SRANDMEMBER", b"ZRANDMEMBER"))
+
+
 def _spoiled(command: Command) -> st.SearchStrategy[Command]:
     """Return the command with an argument less or more, or in other letters."""
     longer = command if command[0] in LONGER_SINCE_72 else (*command, b"x")
-    return st.sampled_from((command[:-1] or longer, longer, (command[0].lower(), *command[1:])))
+    shorter = longer if command[0] in PICKS else command[:-1] or longer
+    return st.sampled_from((shorter, longer, (command[0].lower(), *command[1:])))
 
 
 def commands(*groups: tuple[int, tuple]) -> st.SearchStrategy[Command]:

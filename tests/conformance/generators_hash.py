@@ -17,6 +17,7 @@ from tests.conformance.generators import (
     _join,
     _some,
     _words,
+    around,
     comparisons,
     integers,
     short_ms,
@@ -120,5 +121,5 @@ SHORT_LIVED_FIELDS = (
     _command(b"HLEN", keys),
 )
 
-GROUPS = ((8, HASHES),)
+GROUPS = ((8, HASHES), (3, around(keys)))
 TIMED_GROUPS = (*GROUPS, (4, FIELD_EXPIRY), (2, SHORT_LIVED_FIELDS))

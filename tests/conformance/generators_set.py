@@ -14,6 +14,7 @@ from tests.conformance.generators import (
     _join,
     _some,
     _words,
+    around,
     integers,
 )
 
@@ -60,4 +61,4 @@ SETS = (
     _command(b"SDIFFSTORE", keys, _some(keys)),
 )
 
-GROUPS = ((8, SETS),)
+GROUPS = ((8, SETS), (3, around(keys)))
