@@ -316,7 +316,7 @@ cdef bint sweep_item(Tip tip, Collection* c, int64_t position, list rows) except
     e = tip.find(c.elements, position_hash(key + PLACED_PREFIX_BYTES), key + PLACED_PREFIX_BYTES,
                  POSITION_BYTES)
     stored = e.flags & E_STORED != 0 if e != NULL else not c.elements.resident
-    if e != NULL and e.flags & E_FLUSHING:
+    if e != NULL and tip.is_held(e):
         return False
     if stored and rows is None:
         return False
@@ -451,7 +451,7 @@ cdef bint free_elements(Tip tip, Table* table, size_t* steps) except -1:
             e = segment.buckets[bucket_of(segment, table.freed_hash)]
             if e == NULL:
                 break
-            if e.flags & E_FLUSHING:
+            if tip.is_held(e):
                 return False
             tip.free_entry(e)
             steps[0] -= 1 if steps[0] else 0
@@ -491,7 +491,7 @@ cdef int forget_trash(Tip tip, uint64_t id) except -1:
     key[0] = K_TRASH
     put_be64(key + 1, id)
     e = tip.find(tip.meta, tip.hash_key(key, 9), key, 9)
-    if e != NULL and e.flags & (E_STORED | E_FLUSHING) == 0 and e.newest.older == NULL \
+    if e != NULL and e.flags & E_STORED == 0 and not tip.is_held(e) and e.newest.older == NULL \
             and e.newest.commit_ts <= tip.durable:
         tip.free_entry(e)
     return 0

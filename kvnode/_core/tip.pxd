@@ -188,6 +188,7 @@ cdef class Tip:
     cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
     cdef vector[Entry*] dirty       # written since the running checkpoint took its list; or NULL
     cdef vector[Entry*] flushing    # the running checkpoint's list
+    cdef public bint sorting        # `flushing` is being sorted on another thread
     cdef size_t flush_at            # next of `flushing` to write
     cdef vector[Entry*] in_flight   # handed to LevelDB, write not yet reported
     cdef vector[uint64_t] pins      # commit_ts of pinned snapshots, ascending
@@ -235,6 +236,7 @@ cdef class Tip:
     cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
                      uint64_t commit_ts) except -1
     cdef int forget_dirty(self, Entry* entry) except -1
+    cdef bint is_held(self, Entry* entry) noexcept
     cdef int free_entry(self, Entry* entry) except -1
     cdef int put_delta(self, const char* key, size_t n, const char* value, size_t m,
                        uint64_t commit_ts) except -1

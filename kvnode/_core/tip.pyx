@@ -343,9 +343,17 @@ cdef class Tip:
         entry.clean_since = self.fetch_epoch
         return 0
 
+    cdef bint is_held(self, Entry* entry) noexcept:
+        """Whether an entry cannot be freed just now: LevelDB or another thread is busy with it."""
+        if entry.flags & E_FLUSHING:
+            return True
+        return self.sorting and entry.flags & E_DIRTY != 0 \
+            and not (entry.clean_since < self.dirty.size()
+                     and self.dirty[entry.clean_since] == entry)
+
     cdef int free_entry(self, Entry* entry) except -1:
-        """Drop an entry, dirty or not, that nobody can ask for any more."""
-        ASSERT(entry.flags & E_FLUSHING == 0)
+        """Drop an entry, dirty or not, that nobody can ask for any more; not one that is_held()."""
+        ASSERT(not self.is_held(entry))
         self.forget_dirty(entry)
         return self.remove(entry)
 

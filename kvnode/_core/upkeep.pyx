@@ -12,7 +12,7 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_HEAD, K_TRASH, put_chunk_key,
-    put_expiry_prefix, put_head_prefix)
+    put_expiry_prefix, put_head_prefix, record_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
@@ -481,7 +481,8 @@ cdef int status_at(Entry* e, uint64_t commit_ts, Version** version) noexcept:
 def sort_flush(Tip tip not None):
     """Order the running checkpoint's list by key; on any thread, before its first slice.
 
-    Nothing else changes the list then, nor what is read here of the entries in it.
+    Nothing else changes the list then, nor what is read here of the entries in it: tip.sorting says
+    so to who would free some of them.
     """
     cdef vector[FlushKey] keys
     cdef vector[Entry*] ordered
@@ -491,12 +492,14 @@ def sort_flush(Tip tip not None):
     with nogil:
         keys.reserve(tip.flushing.size())
         for i in range(tip.flushing.size()):
-            flush_key(tip.flushing[i], &key)
-            keys.push_back(key)
+            if tip.flushing[i] != NULL:
+                flush_key(tip.flushing[i], &key)
+                keys.push_back(key)
         sort_for_flush(keys)
         ordered.reserve(keys.size())
         for i in range(keys.size()):
             ordered.push_back(<Entry*>keys[i].entry)
+            ordered[i].clean_since = <uint32_t>i
     tip.flushing.swap(ordered)
 
 
@@ -504,5 +507,6 @@ cdef void flush_key(Entry* entry, FlushKey* key) noexcept nogil:
     """Say where the record key of `entry` stands among all of them, as far as 16 bytes tell."""
     key.entry = entry
     key.table = (<uint64_t>entry.table.kind << 56) | entry.table.id
-    key.hash = entry.hash if entry.table.kind == K_HEAD or entry.key_len < 8 \
-        else get_be64(entry.key)
+    key.hash = 0 if entry.key_len < 8 else get_be64(entry.key)
+    if entry.key_len < 8 or record_prefix(entry.table.kind) == HEAD_PREFIX_BYTES:
+        key.hash = entry.hash

@@ -52,7 +52,8 @@ cdef struct Change:
     # What the open batch did to the metadata of a collection.
     Collection* collection
     Meta sum
-    uint64_t changed_before
+    uint64_t changed_before     # what a rollback gives back
+    uint32_t slot_before
 
 
 cdef struct Staged:

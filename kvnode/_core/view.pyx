@@ -348,6 +348,7 @@ cdef class View:
         memset(&change, 0, sizeof(Change))
         change.collection = c
         change.changed_before = c.changed
+        change.slot_before = c.slot
         c.slot = <uint32_t>self.changes.size()
         c.changed = self.commit_ts
         c.used = True
@@ -600,6 +601,7 @@ cdef class View:
             change = &self.changes.back()
             meta_subtract(&change.collection.meta, &change.sum)
             change.collection.changed = change.changed_before
+            change.collection.slot = change.slot_before
             self.changes.pop_back()
         while self.killed.size() > mark.killed:
             self.killed.back().died = 0

@@ -95,7 +95,8 @@ class Checkpointer:
         match self._phase:
             case Phase.SORT:
                 self._phase = Phase.SLICES
-                self._slot.submit(lambda: sort_flush(self._tip))
+                self._tip.sorting = True
+                self._slot.submit(lambda: sort_flush(self._tip), self._sorted)
             case Phase.SLICES if self._tip.flush_left():
                 self._write_slice(durable_index)
             case Phase.SLICES:
@@ -107,6 +108,9 @@ class Checkpointer:
             case Phase.RECORD:
                 return self._finish()
         return None
+
+    def _sorted(self, _: None) -> None:
+        self._tip.sorting = False
 
     def _write_slice(self, durable_index: int) -> None:
         rows = self._tip.flush_slice(CHECKPOINT_SLICE_RECORDS, CHECKPOINT_SLICE_BYTES)

@@ -1,4 +1,4 @@
-"""Random commands on a few keys: every kind of write that strings, sets, keys and databases know."""
+"""Random commands on a few keys: every kind of write that strings, sets and keys know."""
 
 import random
 
