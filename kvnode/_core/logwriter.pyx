@@ -196,7 +196,9 @@ cdef class LogWriter(LogSink):
 
     cdef int try_submit_inline(self, uint64_t term, uint64_t index, uint64_t commit_ts,
                                const char* payload, size_t n) except -1:
-        return self.require_open().submit_inline(term, index, commit_ts, payload, n)
+        cdef NativeLogWriter* native = self.require_open()
+        with nogil:
+            return native.submit_inline(term, index, commit_ts, payload, n)
 
     cdef void report(self, LogReport* out) noexcept nogil:
         cdef LogStatistics s

@@ -39,6 +39,7 @@ cdef enum:
     EVICT_STEPS_MIN = 256           # buckets looked at in one pass
     EVICT_STEPS_MAX = 16384
     RECORD_BYTES = 256              # of a record, as a guess
+    WRITE_PASSES = 32               # passes of single writes only before these wait for each other
     LONE_PASSES = 32                # passes with the same lone session before syncs run inline
 
 
@@ -76,6 +77,7 @@ cdef class Reactor:
     cdef uint64_t floor_mono_ms
     cdef void* lone                 # the only session of the last passes
     cdef uint32_t lone_passes
+    cdef readonly uint32_t write_passes     # the last passes in which each session ran one write
     cdef public uint64_t reads, writes, rounds, polls, bytes_in, bytes_out
 
     cdef uint64_t now_ms(self) noexcept

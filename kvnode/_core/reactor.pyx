@@ -113,6 +113,12 @@ cdef class Reactor:
                 self.bound_memory()
             epoll = self.quiet_epoll if self.paused else self.epoll
             idle = self.paused or not self.sequencer.ready
+            if self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
+                    and self.sequencer.synced < self.sequencer.last_index:
+                # Their replies wait for the sync under way all the same: let writes gather, so that
+                # the next sync serves more of them. Its report ends this.
+                with nogil:
+                    epoll_wait(self.quiet_epoll, events, EVENTS_MAX, LINGER_MS)
             n = epoll_wait(epoll, events, SLOWED_EVENTS_MAX if self.pace.slowing else EVENTS_MAX, 0)
             if n == 0 and idle:
                 # Linger before going back to the host: its wake costs more than a short request.
@@ -194,12 +200,16 @@ cdef class Reactor:
 
     cdef int finish_pass(self, bint may_inline) except -1:
         cdef list ran = self.sequencer.ran
+        cdef bint has_run = len(ran) > 0
         if len(ran) == 1 and <void*>ran[0] == self.lone:
             self.lone_passes += 1
-        elif ran:
+        elif has_run:
             self.lone_passes = 0
             self.lone = <void*>ran[0]
-        self.sequencer.close_pass(may_inline and self.lone_passes > LONE_PASSES)
+        self.sequencer.close_pass(may_inline and (
+            self.lone_passes > LONE_PASSES or self.write_passes > WRITE_PASSES))
+        if has_run:
+            self.write_passes = self.write_passes + 1 if self.sequencer.single_writes else 0
         self.sequencer.advance()
         self.flush()
         if self.closed:

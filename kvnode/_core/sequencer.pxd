@@ -63,6 +63,8 @@ cdef class Sequencer:
     cdef deque[vector[Holder]] holders      # of each batch: sessions whose output waits for it
     cdef size_t held                        # holders of all batches
     cdef list ran                           # sessions with output of this pass
+    cdef bint single_writes        # the last pass ran one command per session, each a write
+    cdef uint64_t commands_before  # `commands` when the pass began
     cdef list flushable            # sessions whose output may leave now
     cdef list parked               # sessions parked in this pass
     cdef list jobs                 # (session, Command, args) past the step budget

@@ -68,6 +68,7 @@ cdef class Sequencer:
     cdef int open_pass(self, uint64_t now_ms) except -1:
         """Begin a pass at `now_ms`; the batch opens with the first command."""
         self.passes += 1
+        self.commands_before = self.commands
         self.now_ms = now_ms
         self.streams.open_pass()
         return 0
@@ -124,8 +125,11 @@ cdef class Sequencer:
         self.dispatch.end_run()
         if self.batch_open:
             self.close_batch(may_inline)
+        self.single_writes = self.commands - self.commands_before == <uint64_t>len(self.ran)
         for session in self.ran:
             session.in_pass = False
+            if session.observed != self.view.commit_ts:
+                self.single_writes = False
             self.hold_output(session)
             if session.sendable() or session.state == S_CLOSING:
                 self.flushable.append(session)

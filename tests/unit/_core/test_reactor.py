@@ -29,14 +29,22 @@ class Rig:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.reactor.listen(self.listener.fileno(), self.listener)
-        self.client = socket.create_connection(self.listener.getsockname())
-        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # arrive at once
+        self.client = self.connect()
         self.write("first")
         self.commit()
 
+    def connect(self) -> socket.socket:
+        client = socket.create_connection(self.listener.getsockname())
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent arrives at once
+        return client
+
     def write(self, key: str) -> None:
-        """Send a SET and poll once it has arrived; it is executed unless clients are not read."""
-        self.client.sendall(encode("SET", key, "x" * 100))
+        """Send a SET and poll until it was read, unless clients are not."""
+        self.send(encode("SET", key, "x" * 100))
+
+    def send(self, data: bytes) -> None:
+        """Send `data` and poll until it was read, unless clients are not."""
+        self.client.sendall(data)
         for _ in range(POLLS_MAX):
             before = self.reactor.reads
             self.reactor.poll()
@@ -147,3 +155,44 @@ def test_slowed_down_a_wake_is_served(rig):
     rig.reactor.poll()
     assert woken == [1]
     assert rig.reactor.slowed
+
+
+# -- writes of many clients share syncs ---------------------------------------------------------
+
+
+def only_writes(rig):
+    """Run so many passes of one write that the reactor counts on more of them."""
+    for _ in range(40):
+        rig.write("a")
+        rig.commit()
+    assert rig.reactor.write_passes >= 40
+
+
+@pytest.mark.parametrize(
+    "data",
+    [encode("GET", "nothing"), encode("SET", "a", "1") * 2, encode("PING")],
+    ids=["read", "pipeline", "no key"],
+)
+def test_what_is_not_a_single_write_ends_a_run_of_them(rig, data):
+    only_writes(rig)
+    rig.send(data)
+    assert rig.reactor.write_passes == 0
+
+
+def test_writes_that_gather_are_executed_though_the_sync_never_ends(rig):
+    only_writes(rig)
+    rig.write("in flight")
+    reads = rig.reactor.reads
+    with rig.connect() as other:
+        rig.reactor.poll()
+        rig.client.sendall(encode("SET", "b", "1"))
+        other.sendall(encode("SET", "c", "1"))
+        for _ in range(POLLS_MAX):
+            rig.reactor.poll()
+            if rig.reactor.reads == reads + 2:
+                break
+    assert rig.reactor.reads == reads + 2
+    rig.client.setblocking(False)
+    rig.client.recv(1 << 16)
+    rig.commit()
+    assert rig.replies() == b"+OK\r\n" * 2
