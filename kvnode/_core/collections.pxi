@@ -351,6 +351,22 @@ cdef bint release_head(Tip tip, Entry* e) except -1:
     return True
 
 
+cdef bint release_stub(Tip tip, Collection* c) except -1:
+    """Forget a collection whose head is not in memory, if LevelDB has all that was known of it."""
+    cdef char key[DELTA_KEY_BYTES]
+    cdef uint32_t i
+    if c.head != NULL or c.died or tip.fetch_oldest != NO_FETCH or (c.elements != NULL and c.elements.entries) \
+            or (c.claims != NULL and c.claims.entries):
+        return False
+    for i in range(c.deltas.count):
+        put_delta_key(key, c.id, c.deltas.items[i].commit_ts)
+        if tip.find(tip.delta_rows, tip.hash_key(key + 1, DELTA_KEY_BYTES - 1), key + 1,
+                    DELTA_KEY_BYTES - 1) != NULL:
+            return False
+    tip.free_collection(c)
+    return True
+
+
 cdef int drop_order(Collection* c) noexcept:
     """The elements are not complete in memory any more: what needs all of them goes."""
     c.loaded = 0

@@ -185,6 +185,7 @@ cdef class Tip:
     cdef deque[Collection*] dying       # killed, in the order of `died`
     cdef Table* delta_rows              # deltas of collections whose head is not in memory
     cdef public bint has_delta_rows     # LevelDB may hold deltas
+    cdef readonly uint64_t delta_rows_written
     cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
     cdef vector[Entry*] dirty       # written since the running checkpoint took its list; or NULL
     cdef vector[Entry*] flushing    # the running checkpoint's list
@@ -309,6 +310,8 @@ cdef int sweep_dying(Tip tip, size_t steps) except -1
 cdef bint sweep_items(Tip tip, Collection* c, int steps, list rows) except -1
 cdef uint8_t kind_of_parts(uint8_t type) noexcept nogil
 cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil
+cdef int read_delta(const char* value, size_t n, uint64_t* generation, Meta* sum,
+                    Slice* name) except -1
 cdef Table* claims_of(Tip tip, Collection* c) except NULL
 cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil

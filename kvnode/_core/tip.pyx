@@ -753,8 +753,12 @@ cdef class Tip:
         cdef Entry* e
         cdef char prefix[HEAD_PREFIX_BYTES]
         cdef list heads = []
+        cdef Collection* c
         self.scan_next(self.delta_rows, 0, &entries, limit, &next_hash, &done)
         for e in entries:
+            c = self.collection(get_be64(e.key))
+            if c == NULL or c.ready:
+                continue
             read_delta(e.newest.data, e.newest.length, &generation, &sum, &name)
             put_head_prefix(prefix, generation, self.hash_key(name.data, name.len))
             heads.append(PyBytes_FromStringAndSize(prefix, HEAD_PREFIX_BYTES)
@@ -890,6 +894,7 @@ cdef class Tip:
             e.table.owner.stored = True
         elif e.table == self.delta_rows:
             self.has_delta_rows = True
+            self.delta_rows_written += 1
         if v.expire_at and e.table.kind == K_HEAD:
             self.file_deadline(e, v.expire_at)  # a version after it may have moved the row out
             row = expiry_row(e)
@@ -950,6 +955,7 @@ cdef class Tip:
         A large one that is in use loses what of it is not.
         """
         cdef Collection* c
+        cdef Collection* following
         cdef Table* table
         cdef Segment* segment
         cdef size_t dropped = 0
@@ -964,14 +970,18 @@ cdef class Tip:
                     table = c.claims
             whole = table != NULL and table.bytes < target_bytes // WHOLE_SHARE
             if table == NULL or table.entries == 0 or (whole and c.used and self.clock_hash == 0):
-                if c != NULL:
-                    c.used = False
                 self.clock_hash = 0
-                if c == NULL or c.next == self.clock_start:
-                    self.clock_collection = self.clock_start
+                if c == NULL:
                     self.clock_table = 0
                     break
-                self.clock_collection = c.next
+                c.used = False
+                following = c.next
+                if following == self.clock_start:
+                    self.clock_table = 0
+                release_stub(self, c)
+                self.clock_collection = following if not self.collections.empty() else NULL
+                if self.clock_table == 0:
+                    break
                 continue
             segment = table.directory[
                 0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]

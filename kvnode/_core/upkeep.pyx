@@ -10,13 +10,15 @@ from typing import NamedTuple
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
+from kvnode._core.deltas cimport Meta
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_HEAD, K_TRASH, put_chunk_key,
     put_expiry_prefix, put_head_prefix, record_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
-    kind_of_parts, next_bucket, open_envelope, put_record_value, record_value_bytes, version_at)
+    kind_of_parts, next_bucket, open_envelope, put_record_value, read_delta, record_value_bytes,
+    version_at)
 
 from kvnode.base.errors import CorruptionError
 
@@ -406,6 +408,23 @@ def dead_heads(list rows not None):
         if collection is not None:
             collections.append(collection.id)
     return keys, values, collections
+
+
+def head_of_delta(Tip tip not None, bytes envelope not None):
+    """Return the record key of the head for which a stored delta waits; None: it is in memory.
+
+    Raises CorruptionError.
+    """
+    cdef uint64_t commit_ts
+    cdef uint64_t row_at
+    cdef uint64_t generation
+    cdef Meta sum
+    cdef Slice name
+    cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
+    cdef bytes key
+    read_delta(PyBytes_AS_STRING(envelope) + at, len(envelope) - at, &generation, &sum, &name)
+    key = head_key(tip, generation, PyBytes_FromStringAndSize(name.data, name.len))
+    return None if record_at(tip, key, NEWEST)[0] != UNKNOWN else key
 
 
 # -- reads at a pin -----------------------------------------------------------------------------

@@ -145,7 +145,13 @@ def open_data(
     )
     replica.upkeep.append(
         Housekeeping(
-            sequencer, engine, checkpointer, recovered, writer=writer, reader=readers[-1]
+            sequencer,
+            engine,
+            checkpointer,
+            recovered,
+            replica.fetcher,
+            writer=writer,
+            reader=readers[-1],
         )
     )
     replica.before_log_cut = lambda: failpoints.reached("before_log_cut")

@@ -7,16 +7,18 @@ from kvnode._core.sequencer import Sequencer
 from kvnode._core.upkeep import sweep_collections
 from kvnode.base.limits import SWEEP_ENTRIES_PER_STEP
 from kvnode.storage.checkpoint import Checkpointer
+from kvnode.storage.compact import DeltaCompactor
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.expiry import ExpirySweeper
+from kvnode.storage.fetch import Fetcher
 from kvnode.storage.history import HistorySweeper
 from kvnode.storage.recovery import Recovered
 from kvnode.storage.sweep import TrashSweeper
 
 
 class Housekeeping:
-    """Expired heads, trash and history; an Upkeep of the replica.
+    """Expired heads, trash, history and deltas; an Upkeep of the replica.
 
     writer: the executor of all writes to the engine; reader: one for reads.
     """
@@ -27,6 +29,7 @@ class Housekeeping:
         engine: Engine,
         checkpointer: Checkpointer,
         recovered: Recovered,
+        fetcher: Fetcher,
         *,
         writer: Executor,
         reader: Executor,
@@ -47,6 +50,7 @@ class Housekeeping:
             is_read=sequencer.view.readers.__contains__,
         )
         self.history = HistorySweeper(tip, engine, writer)
+        self.deltas = DeltaCompactor(tip, engine, reader, fetcher)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -68,6 +72,7 @@ class Housekeeping:
         for dead in self.trash.step(sequencer.durable_index):
             sequencer.untrash(dead)
         self.history.step()
+        self.deltas.step(now_ms)
         has_more |= sweep_collections(sequencer.tip, SWEEP_ENTRIES_PER_STEP)
         return has_more or self.trash.has_more
 
@@ -78,4 +83,5 @@ class Housekeeping:
             "expiry_rows_dropped": self.expiry.rows_dropped,
             "expiry_rows_refiled": self.expiry.rows_refiled,
             "history_rows_dropped": self.history.rows_deleted,
+            "heads_read_to_fold": self.deltas.heads_asked,
         }

@@ -182,6 +182,7 @@ class SimNode:
             self.engine,
             self.checkpointer,
             recovered,
+            self.replica.fetcher,
             writer=self.writer,
             reader=self.reader,
         )
