@@ -30,6 +30,7 @@ cdef enum CommandFlag:      # names as in COMMAND INFO
     C_NO_MULTI = 512
     C_ALLOW_BUSY = 1024
     C_NO_QUEUE = 2048       # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
+    C_BLOCKING = 4096       # its session may wait for data: see blocking.pxd
 
 
 ctypedef int (*Handler)(View view, Args* args, Reply reply) except -1

@@ -45,6 +45,7 @@ FLAG_BITS = {
     "no_multi": 512,
     "allow_busy": 1024,
     "no_queue": 2048,
+    "blocking": 4096,
 }
 
 CATEGORIES = (
@@ -74,6 +75,7 @@ CATEGORIES = (
 # The category that a group's commands have of themselves.
 GROUP_CATEGORY = {
     "string": "string",
+    "list": "list",
     "hash": "hash",
     "set": "set",
     "sorted-set": "sortedset",

@@ -9,6 +9,10 @@ SEVEN_FOUR = "came with 7.4"
 EIGHT = "came with 8.0"
 # Where 7.4 differs from the recorded 7.0, or the command is newer.
 DIFFERS = {
+    "blmove": "7.2 allows it in scripts",
+    "blpop": "7.2 allows it in scripts",
+    "brpop": "7.2 allows it in scripts",
+    "brpoplpush": "7.2 allows it in scripts",
     "bzpopmax": "7.2 allows it in scripts",
     "bzpopmin": "7.2 allows it in scripts",
     "client|no-touch": "came with 7.2",
