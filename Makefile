@@ -5,7 +5,7 @@ DATA_DIR ?= ./data
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.hpp) setup.py pyproject.toml
+SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi kvnode/_core/*.hpp) setup.py pyproject.toml
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
 .PHONY: bench-quick perf-gate lint record clean check-tools

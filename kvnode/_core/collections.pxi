@@ -204,18 +204,6 @@ cdef int insert_delta(Deltas* deltas, uint64_t commit_ts, const Meta* sum) excep
     return True
 
 
-cdef int read_delta(const char* value, size_t n, uint64_t* generation, Meta* sum,
-                    Slice* name) except -1:
-    """Read the value of a delta record: generation u64, the sum, the user key."""
-    cdef size_t used = get_meta(value + 8, n - 8, sum) if n > 8 else 0
-    if used == 0:
-        raise CorruptionError(f"delta of {n} bytes")
-    generation[0] = get_be64(value)
-    name.data = value + 8 + used
-    name.len = n - 8 - used
-    return 0
-
-
 cdef bint delta_is_folded(Tip tip, Entry* e) noexcept:
     """Whether a delta that waits to be flushed is in the base of its collection's head already."""
     cdef Collection* c = tip.collection(get_be64(e.key))

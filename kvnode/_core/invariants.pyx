@@ -328,7 +328,8 @@ cdef int check_timestamps(Tip tip) except -1:
 def dump(Tip tip not None):
     """Return the state of the tip: all that commands can change, nothing that reading does.
 
-    {"collections": {id: (length, head, tail, holes)}, "databases": [generation id or None], "tables": {(kind, id): {"resident", "dead", "keys",
+    {"collections": {id: (length, head, tail, holes)}, "databases": [generation id or None],
+    "tables": {(kind, id): {"resident", "dead", "keys",
     "volatile_keys", "entries": {record key: (flags, versions)}}}}; versions: newest first,
     (commit_ts, type, flags, expire_at, data), type 0 = a tombstone.
     """

@@ -21,8 +21,19 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
+from kvnode._core.entries cimport (
+    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Collection, DATABASES_MAX, E_AWAITED, E_DIRTY,
+    E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HeadData, KeyFilter,
+    SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
+    T_NONE, T_RAW, T_SET, T_STREAM, T_STRING, T_ZSET, Table, V_LARGE_ENCODING, V_RAW_ENCODING,
+    V_TEXT_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
+    is_collection, next_bucket, score_order, surely_absent, version_bytes)
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
-from kvnode._core.order_tree cimport OrderTree
+from kvnode._core.records cimport (
+    decode_value, envelope_of, expiry_row, get_head_data, history_key, history_value,
+    open_envelope, put_record_key, put_record_value, read_delta, record_value_bytes)
+from kvnode._core.tables cimport (
+    chain_bytes, free_table, grow_segment, make_version, new_table, sort_by_hash, version_at)
 
 
 cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
@@ -38,140 +49,6 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         size_t size()
         void begin_checkpoint()
         void end_checkpoint()
-
-
-cdef extern from "key_filter.hpp" namespace "kvnode" nogil:
-    cdef cppclass KeyFilter:
-        KeyFilter(uint64_t keys, uint64_t bytes_max) except +
-        void add(uint64_t hash)
-        cbool may_contain(uint64_t hash)
-        uint64_t bytes()
-
-
-cdef enum ValueType:        # on disk: DO NOT CHANGE
-    T_NONE = 0              # a tombstone
-    T_STRING = 1            # head: the bytes of a string
-    T_CHUNKED = 2           # head: a string in chunk records; data = id u64 BE, length u64 BE
-    T_LIST = 3              # head: a collection; data = HeadData
-    T_HASH = 4
-    T_SET = 5
-    T_ZSET = 6
-    T_STREAM = 7
-    T_FIELD = 14            # a field of a hash: data is its value; may have a deadline
-    T_RAW = 15              # any other record that is not a head: data is its value
-
-
-cdef enum VersionFlag:      # on disk: DO NOT CHANGE
-    V_RAW_ENCODING = 1      # OBJECT ENCODING says raw although the value is short
-    V_TEXT_ENCODING = 2     # it never says int: the result of INCRBYFLOAT
-    V_LARGE_ENCODING = 4    # a collection that once was too large for Redis's compact encoding
-
-
-cdef enum:
-    DATABASES_MAX = 16
-    SEGMENT_BUCKET_BITS_MIN = 3
-    SEGMENT_BUCKET_BITS_MAX = 9     # past 512 buckets a segment splits in two
-    ALLOCATION_OVERHEAD_BYTES = 16  # what malloc adds, by estimate
-    COLLECTION_BYTES = 640          # memory of a collection without its elements, about
-    FILTER_GROWTH = 4               # keys that a new filter expects, as a multiple of those in memory
-
-
-cdef struct Version:
-    Version* older
-    uint64_t commit_ts
-    uint64_t expire_at      # ms, 0 = never; heads only
-    uint32_t slot           # index in the open batch's write list
-    uint32_t length         # bytes of data
-    uint8_t type
-    uint8_t flags
-    char data[0]
-
-
-cdef enum EntryFlag:
-    E_DIRTY = 1             # in the dirty list
-    E_USED = 2              # second chance of the eviction clock
-    E_WATCHED = 4           # some session watches it: never evicted
-    E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
-    E_STORED = 16           # LevelDB may have a row of it
-    E_AWAITED = 32          # some session is blocked on the key
-
-
-cdef struct Entry:
-    Entry* next             # chain of the bucket
-    uint64_t hash
-    Version* newest         # never NULL once the entry is in a table
-    Table* table
-    uint64_t row_at         # earliest expiry row filed for this key, ms, 0 = none; heads only
-    uint32_t key_len
-    uint32_t clean_since    # fetch epoch at which it became clean; dirty: its place in a list
-    uint32_t access_s       # seconds, of the last access (OBJECT IDLETIME)
-    uint16_t flags
-    uint16_t frequency      # accesses, saturating (OBJECT FREQ)
-    char key[0]
-
-
-cdef struct Segment:
-    uint32_t depth          # leading hash bits that all its entries share
-    uint32_t bucket_bits
-    uint64_t count
-    Entry* buckets[0]
-
-
-cdef struct Collection:
-    # A list, hash, set or sorted set of which something is in memory.
-    #
-    # Invariant: `ready` means that the head is in memory and `meta` is the truth of the tip.
-    # Invariant: deltas has every change after the oldest commit_ts that a pin, the next flush or
-    # a rollback may read.
-    uint64_t id
-    uint8_t type            # ValueType; T_NONE: only sub-records or deltas are known
-    bint ready
-    bint stored             # LevelDB may have sub-records of it
-    bint used               # since the eviction clock came by
-    bint loading            # its pages are being read: nothing of it may leave
-    uint32_t slot           # its place in the open batch's list of changes
-    Entry* head             # the head that names it at the tip; NULL: not in memory
-    Meta meta
-    Deltas deltas
-    Deltas stored_deltas    # rows of LevelDB that the next flush of the head makes superfluous
-    uint64_t changed        # commit_ts of its newest change
-    uint64_t died           # commit_ts of the entry that killed it; 0: alive
-    uint64_t loaded         # elements below this hash are complete in memory; resident: all are
-    int64_t low, high       # of a list: all items ever put, and not yet swept, lie in [low, high)
-    Table* elements         # fields, members or items
-    Table* claims           # of a list: NULL while it has none
-    OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
-    Collection* next        # ring of the eviction clock
-    Collection* previous
-
-
-cdef struct HeadData:
-    # What the version of a collection's head holds, in memory.
-    uint64_t id
-    uint64_t folded         # `base` holds the changes up to and including this commit_ts
-    Meta base
-    int64_t low, high
-
-
-cdef struct Table:
-    Collection* owner       # of sub-records; NULL otherwise
-    uint8_t kind            # RecordKind of its records
-    bint resident           # complete in memory: absent here is absent
-    bint dead               # its generation was flushed and that is committed
-    uint64_t id             # generation (heads), 0 otherwise
-    int64_t keys            # heads only: DBSIZE at the tip
-    int64_t logged_keys     # heads only: DBSIZE as last written into a batch
-    uint64_t keys_changed   # commit_ts of the batch in which `keys` changed last
-    uint64_t switched       # commit_ts of the batch that made it some database's current one
-    int64_t volatile_keys   # heads with a deadline, at the tip
-    int64_t logged_volatile # as last written into a batch
-    uint64_t entries
-    uint64_t bytes          # memory of its entries and versions
-    KeyFilter* filter       # keys that LevelDB may hold; NULL: unknown, or none while resident
-    uint32_t depth          # log2 of the directory's length
-    Segment** directory
-    uint64_t freed_hash     # dead: where the freeing of its entries goes on
-
 
 cdef class Tip:
     cdef uint64_t k0, k1            # hash key
@@ -248,49 +125,6 @@ cdef class Tip:
     cdef Entry* scan_next(self, Table* table, uint64_t from_hash, vector[Entry*]* out,
                           size_t limit, uint64_t* next_hash, bint* done) except? NULL
 
-
-cdef inline bint surely_absent(Table* table, uint64_t hash) noexcept nogil:
-    """Whether a key without an entry in memory is absent from LevelDB too."""
-    return table.resident or (table.filter != NULL and not table.filter.may_contain(hash))
-
-
-cdef inline size_t version_bytes(size_t length) noexcept nogil:
-    """Memory of a version with `length` bytes of data."""
-    return 34 + length + ALLOCATION_OVERHEAD_BYTES
-
-
-cdef inline size_t entry_bytes(size_t key_len) noexcept nogil:
-    """Memory of an entry without its versions."""
-    return sizeof(Entry) + key_len + ALLOCATION_OVERHEAD_BYTES
-
-
-cdef inline size_t bucket_of(Segment* segment, uint64_t hash) noexcept nogil:
-    return (hash << segment.depth) >> (64 - segment.bucket_bits)
-
-
-cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
-    """Move at[0] to the first hash of the following bucket; False past the last one."""
-    cdef uint64_t width = <uint64_t>1 << (64 - segment.depth - segment.bucket_bits)
-    cdef uint64_t following = (at[0] & ~(width - 1)) + width
-    at[0] = following
-    return following != 0
-
-
-cdef inline uint64_t score_order(const Version* v) noexcept nogil:
-    """The score of a sorted set's member, as a number that sorts like it."""
-    return get_be64(v.data)
-
-
-cdef inline bint is_collection(uint8_t type) noexcept nogil:
-    """Whether a head of this type names a collection."""
-    return T_LIST <= type <= T_ZSET
-
-
-cdef inline HeadData* head_data(Version* v) noexcept nogil:
-    """REQUIRES: is_collection(v.type)."""
-    return <HeadData*>v.data
-
-
 cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n) noexcept nogil:
     """The hash under which a table keeps a key."""
     if table.kind == K_ITEM or table.kind == K_CLAIM:
@@ -298,8 +132,6 @@ cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n
     return tip.hash_key(key, n)
 
 
-cdef void free_table(Table* table) noexcept
-cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL
 cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1
 cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil
 cdef int make_ready(Tip tip, Collection* c) except -1
@@ -309,12 +141,4 @@ cdef int attach(Tip tip, Entry* e) except -1
 cdef int sweep_dying(Tip tip, size_t steps) except -1
 cdef bint sweep_items(Tip tip, Collection* c, int steps, list rows) except -1
 cdef uint8_t kind_of_parts(uint8_t type) noexcept nogil
-cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil
-cdef int read_delta(const char* value, size_t n, uint64_t* generation, Meta* sum,
-                    Slice* name) except -1
 cdef Table* claims_of(Tip tip, Collection* c) except NULL
-cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil
-cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
-cdef size_t put_record_value(Version* v, char* p) noexcept nogil
-cdef size_t record_value_bytes(Version* v) noexcept nogil
-cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0

@@ -6,17 +6,16 @@ from cython.operator cimport dereference
 from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be32, put_be64, put_varint
+from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be64
 from kvnode._core.deltas cimport (
-    DELTAS_MAX, META_BYTES_MAX, Delta, deltas_fold, deltas_free, deltas_merge, deltas_push,
-    deltas_sum, deltas_undo, get_meta, meta_add, meta_is_zero, meta_subtract, put_meta)
+    DELTAS_MAX, deltas_fold, deltas_free, deltas_merge, deltas_push, deltas_sum, deltas_undo,
+    meta_add, meta_is_zero, meta_subtract)
 from kvnode._core.hashing cimport siphash13
+from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, DELTA_KEY_BYTES, EXPIRY_PREFIX_BYTES, HASHED_PREFIX_BYTES, HEAD_PREFIX_BYTES,
-    K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_HISTORY, K_ITEM,
-    K_MEMBER, K_TRASH, PLACED_PREFIX_BYTES, POSITION_BYTES, RECORD_PREFIX_BYTES_MAX, get_position,
-    put_delta_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, put_placed_prefix,
-    put_position, record_prefix)
+    CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA,
+    K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_TRASH, PLACED_PREFIX_BYTES, POSITION_BYTES,
+    get_position, put_delta_key, put_head_prefix, put_placed_prefix, put_position, record_prefix)
 
 from kvnode.base.errors import CorruptionError
 
@@ -25,96 +24,12 @@ cdef extern from *:
 
 cdef enum:
     PREFETCH_KEYS_MAX = 32
-    HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
-    HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
     TRASH_COLLECTION = 75       # first byte of a trash record's value. On disk: DO NOT CHANGE
-    HEAD_DATA_BYTES_MAX = 16 + 2 * 40
-    ENVELOPE_BYTES_MAX = 17     # commit_ts u64, flags u8, row_at u64
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
     FILTER_BYTES_MAX = 64 << 20
     SCAN_BUCKETS_MIN = 1024     # a scan looks at no more buckets, and these for each entry wanted:
     SCAN_BUCKETS_PER_ENTRY = 16 # a table keeps its buckets when its entries go
-
-
-cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil:
-    """Return the newest version with commit_ts <= `commit_ts`, or NULL."""
-    cdef Version* v = entry.newest
-    while v != NULL and v.commit_ts > commit_ts:
-        v = v.older
-    return v
-
-
-cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil:
-    """Write the record key of `entry` at `p` (room for RECORD_PREFIX_BYTES_MAX + key_len)."""
-    cdef size_t n = 0
-    cdef char kind = entry.table.kind
-    if kind == K_HEAD or kind == K_FIELD or kind == K_MEMBER:
-        n = put_hashed_prefix(p, kind, entry.table.id, entry.hash)
-    elif kind == K_ITEM or kind == K_CLAIM:
-        n = put_placed_prefix(p, kind, entry.table.id)
-    elif kind == K_CHUNK or kind == K_DELTA:
-        p[0] = kind
-        n = 1
-    memcpy(p + n, entry.key, entry.key_len)
-    return n + entry.key_len
-
-
-cdef size_t record_value_bytes(Version* v) noexcept nogil:
-    """At least the bytes that put_record_value() writes."""
-    if v.type == T_RAW:
-        return v.length
-    if is_collection(v.type):
-        return 2 + (8 if v.expire_at else 0) + HEAD_DATA_BYTES_MAX
-    return 2 + (8 if v.expire_at else 0) + v.length
-
-
-cdef size_t put_record_value(Version* v, char* p) noexcept nogil:
-    """Write the value of a version that is no tombstone; return its bytes."""
-    cdef size_t n = 0
-    if v.type != T_RAW:
-        p[0] = <char>v.type
-        p[1] = <char>v.flags
-        n = 2
-        if v.expire_at:
-            p[1] = <char>(v.flags | HAS_DEADLINE)
-            put_be64(p + 2, v.expire_at)
-            n = 10
-    if is_collection(v.type):
-        return n + put_head_data(head_data(v), p + n)
-    memcpy(p + n, v.data, v.length)
-    return n + v.length
-
-
-cdef size_t put_head_data(const HeadData* d, char* p) noexcept nogil:
-    """Write what a collection's head says: id u64, folded u64, base, and low and high as a Meta."""
-    cdef Meta span
-    cdef size_t n = 16
-    put_be64(p, d.id)
-    put_be64(p + 8, d.folded)
-    n += put_meta(p + n, &d.base)
-    span.length = span.holes = 0
-    span.head = d.low
-    span.tail = d.high
-    return n + put_meta(p + n, &span)
-
-
-cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil:
-    """Read put_head_data(); False if malformed."""
-    cdef Meta span
-    cdef size_t used
-    cdef size_t more
-    if n < 16:
-        return False
-    d.id = get_be64(p)
-    d.folded = get_be64(p + 8)
-    used = get_meta(p + 16, n - 16, &d.base)
-    if used == 0:
-        return False
-    more = get_meta(p + 16 + used, n - 16 - used, &span)
-    d.low = span.head
-    d.high = span.tail
-    return more != 0 and 16 + used + more == n
 
 
 cdef class Tip:
@@ -289,17 +204,7 @@ cdef class Tip:
 
     cdef Version* new_version(self, size_t length) except NULL:
         """Allocate a version with room for `length` bytes; it counts once `adopt` has run."""
-        cdef Version* v = <Version*>malloc(34 + length if length > 6 else 40)
-        if v == NULL:
-            raise MemoryError(f"version of {length} bytes")
-        v.older = NULL
-        v.commit_ts = 0
-        v.expire_at = 0
-        v.slot = 0
-        v.length = <uint32_t>length
-        v.type = T_NONE
-        v.flags = 0
-        return v
+        return make_version(length)
 
     cdef void adopt(self, Entry* entry, Version* version) noexcept:
         """Count the memory of a version that was put into the chain of `entry`."""
@@ -459,7 +364,7 @@ cdef class Tip:
             return 0
         if e != NULL and e.newest.commit_ts >= commit_ts and commit_ts != 0:
             return 0
-        v = decode_value(self, table, value, m, present)
+        v = decode_value(table, value, m, present)
         v.commit_ts = commit_ts
         if e == NULL:
             e = self.insert(table, hash, rest.data, rest.len)
@@ -568,7 +473,7 @@ cdef class Tip:
             return False
         if envelope is not None:
             at = open_envelope(envelope, &commit_ts, &row_at)
-            v = decode_value(self, table, PyBytes_AS_STRING(envelope) + at, len(envelope) - at, True)
+            v = decode_value(table, PyBytes_AS_STRING(envelope) + at, len(envelope) - at, True)
         else:
             v = self.new_version(0)
         v.commit_ts = commit_ts
@@ -879,7 +784,7 @@ cdef class Tip:
         while old != NULL and e.table != self.meta:     # those are read at the tip only
             if old.type != T_NONE and not is_collection(old.type):
                 # (a collection's head stays in memory while a pin may ask for its past)
-                row = history_value(e, old, until)
+                row = history_value(old, until)
                 rows.append((history_key(e, old.commit_ts), row))
                 written += n + <size_t>PyBytes_GET_SIZE(row)
                 self.history_rows += 1
@@ -1083,232 +988,7 @@ cdef class Tip:
         }
 
 
-# -- tables -------------------------------------------------------------------------------------
-
-cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL:
-    cdef Table* table = <Table*>calloc(1, sizeof(Table))
-    if table == NULL:
-        raise MemoryError("table")
-    table.kind = kind
-    table.id = id
-    table.resident = resident
-    table.directory = <Segment**>malloc(sizeof(Segment*))
-    if table.directory == NULL:
-        free(table)
-        raise MemoryError("table")
-    table.directory[0] = new_segment(0, SEGMENT_BUCKET_BITS_MIN)
-    return table
-
-
-cdef Segment* new_segment(uint32_t depth, uint32_t bucket_bits) except NULL:
-    cdef Segment* segment = <Segment*>calloc(1, sizeof(Segment) + (sizeof(Entry*) << bucket_bits))
-    if segment == NULL:
-        raise MemoryError("segment")
-    segment.depth = depth
-    segment.bucket_bits = bucket_bits
-    return segment
-
-
-cdef void free_table(Table* table) noexcept:
-    cdef uint64_t i = 0
-    cdef uint64_t span
-    cdef Segment* segment
-    cdef Entry* e
-    cdef Entry* following
-    cdef Version* v
-    cdef Version* older
-    cdef size_t b
-    if table == NULL:
-        return
-    while i < (<uint64_t>1 << table.depth):
-        segment = table.directory[i]
-        span = <uint64_t>1 << (table.depth - segment.depth)
-        for b in range(<size_t>1 << segment.bucket_bits):
-            e = segment.buckets[b]
-            while e != NULL:
-                following = e.next
-                v = e.newest
-                while v != NULL:
-                    older = v.older
-                    free(v)
-                    v = older
-                free(e)
-                e = following
-        free(segment)
-        i += span
-    del table.filter
-    free(table.directory)
-    free(table)
-
-
-cdef int grow_segment(Table* table, uint64_t hash) except -1:
-    """Double the buckets of the segment of `hash`, or split it in two: bounded work."""
-    cdef size_t i
-    cdef size_t first
-    cdef size_t span
-    cdef size_t b
-    cdef Segment* old = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
-    cdef Segment* parts[2]
-    cdef Segment* target
-    cdef Entry* e
-    cdef Entry* following
-    cdef bint split = old.bucket_bits >= SEGMENT_BUCKET_BITS_MAX
-    if split and old.depth == table.depth:
-        double_directory(table)
-    if split:
-        parts[0] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
-        parts[1] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
-    else:
-        parts[0] = parts[1] = new_segment(old.depth, old.bucket_bits + 1)
-    span = <size_t>1 << (table.depth - old.depth)
-    first = (0 if table.depth == 0 else hash >> (64 - table.depth)) & ~(span - 1)
-    for i in range(span):
-        table.directory[first + i] = parts[1 if split and i >= span // 2 else 0]
-    for b in range(<size_t>1 << old.bucket_bits):
-        e = old.buckets[b]
-        while e != NULL:
-            following = e.next
-            target = parts[(e.hash << old.depth) >> 63] if split else parts[0]
-            i = bucket_of(target, e.hash)
-            e.next = target.buckets[i]
-            target.buckets[i] = e
-            target.count += 1
-            e = following
-    free(old)
-    return 0
-
-
-cdef int double_directory(Table* table) except -1:
-    cdef size_t n = <size_t>1 << table.depth
-    cdef size_t i
-    cdef Segment** directory = <Segment**>malloc(2 * n * sizeof(Segment*))
-    if directory == NULL:
-        raise MemoryError("directory")
-    for i in range(n):
-        directory[2 * i] = table.directory[i]
-        directory[2 * i + 1] = table.directory[i]
-    free(table.directory)
-    table.directory = directory
-    table.depth += 1
-    return 0
-
-
-cdef void sort_by_hash(vector[Entry*]* entries, size_t first) noexcept:
-    """Insertion sort of the few entries of one bucket."""
-    cdef size_t i
-    cdef size_t j
-    cdef Entry* e
-    for i in range(first + 1, entries.size()):
-        e = entries[0][i]
-        j = i
-        while j > first and entries[0][j - 1].hash > e.hash:
-            entries[0][j] = entries[0][j - 1]
-            j -= 1
-        entries[0][j] = e
-
-
-# -- records ------------------------------------------------------------------------------------
-
-cdef size_t chain_bytes(Entry* entry) noexcept nogil:
-    cdef size_t n = entry_bytes(entry.key_len)
-    cdef Version* v = entry.newest
-    while v != NULL:
-        n += version_bytes(v.length)
-        v = v.older
-    return n
-
-
-cdef Version* decode_value(Tip tip, Table* table, const char* value, size_t n,
-                           bint present) except NULL:
-    """Build a version from the value of a record (see put_record_value)."""
-    cdef Version* v
-    cdef size_t at = 0
-    if not present:
-        return tip.new_version(0)
-    if table.kind == K_HEAD or table.kind == K_FIELD:
-        if n < 2 or (value[1] & HAS_DEADLINE and n < 10):
-            raise CorruptionError(f"head value of {n} bytes")
-        at = 10 if value[1] & HAS_DEADLINE else 2
-    if at and is_collection(<uint8_t>value[0]):
-        v = tip.new_version(sizeof(HeadData))
-        if not get_head_data(value + at, n - at, head_data(v)):
-            free(v)
-            raise CorruptionError(f"head of a collection of {n} bytes")
-    else:
-        v = tip.new_version(n - at)
-        memcpy(v.data, value + at, n - at)
-    v.type = T_RAW
-    if at:
-        v.type = <uint8_t>value[0]
-        v.flags = <uint8_t>value[1] & ~HAS_DEADLINE
-        if at == 10:
-            v.expire_at = get_be64(value + 2)
-    return v
-
-
-cdef bytes envelope_of(Entry* e, Version* v):
-    """The value under which LevelDB keeps a version: commit_ts, flags, [row_at], value."""
-    cdef bint row = v.expire_at != 0
-    cdef size_t head = 17 if row else 9
-    cdef size_t room = head + record_value_bytes(v)
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, room)
-    cdef char* p = PyBytes_AS_STRING(data)
-    cdef size_t n
-    put_be64(p, v.commit_ts)
-    p[8] = HAS_ROW if row else 0
-    if row:
-        put_be64(p + 9, e.row_at)
-    n = head + put_record_value(v, p + head)
-    return data if n == room else PyBytes_FromStringAndSize(p, n)
-
-
-cdef bytes history_value(Entry* e, Version* v, uint64_t until):
-    """The value of a history row: commit_ts of the version that replaced it, then its envelope."""
-    cdef size_t n = record_value_bytes(v)
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, 17 + n)
-    cdef char* p = PyBytes_AS_STRING(data)
-    put_be64(p, until)
-    put_be64(p + 8, v.commit_ts)
-    p[16] = 0
-    put_record_value(v, p + 17)
-    return data
-
-
-cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0:
-    """Read what stands before the value; return where the value begins."""
-    cdef const char* p = PyBytes_AS_STRING(envelope)
-    cdef size_t n = PyBytes_GET_SIZE(envelope)
-    row_at[0] = 0
-    if n < 9 or (p[8] & HAS_ROW and n < 17):
-        raise CorruptionError(f"stored value of {n} bytes")
-    commit_ts[0] = get_be64(p)
-    if p[8] & HAS_ROW:
-        row_at[0] = get_be64(p + 9)
-        return 17
-    return 9
-
-
-cdef bytes expiry_row(Entry* e):
-    cdef bytes row = PyBytes_FromStringAndSize(NULL, EXPIRY_PREFIX_BYTES + e.key_len)
-    cdef char* p = PyBytes_AS_STRING(row)
-    put_expiry_prefix(p, e.row_at, e.table.id)
-    memcpy(p + EXPIRY_PREFIX_BYTES, e.key, e.key_len)
-    return row
-
-
-cdef bytes history_key(Entry* e, uint64_t commit_ts):
-    """K_HISTORY, kind, fixed part, length of the rest u32, the rest, inverted commit_ts."""
-    cdef bytes key = PyBytes_FromStringAndSize(NULL, e.key_len + 17 + 13)
-    cdef char* p = PyBytes_AS_STRING(key)
-    cdef size_t n = 1 + record_prefix(e.table.kind)
-    p[0] = K_HISTORY
-    put_record_key(e, p + 1)
-    put_be32(p + n, e.key_len)
-    memcpy(p + n + 4, e.key, e.key_len)
-    n += 4 + e.key_len
-    put_be64(p + n, ~commit_ts)
-    return PyBytes_FromStringAndSize(p, n + 8)
-
+# -- entries of the log --------------------------------------------------------------------------
 
 cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) except -1:
     """Apply the operations of an entry: see view.encode_batch for their form."""

@@ -1,0 +1,162 @@
+# cython: boundscheck=False, wraparound=False
+"""Tables of entries, grown in bounded steps, and chains of versions."""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from kvnode._core.entries cimport (
+    SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, T_NONE, bucket_of, entry_bytes,
+    version_bytes)
+
+
+cdef Version* make_version(size_t length) except NULL:
+    """Allocate a version with room for `length` bytes of data."""
+    cdef Version* v = <Version*>malloc(34 + length if length > 6 else 40)
+    if v == NULL:
+        raise MemoryError(f"version of {length} bytes")
+    v.older = NULL
+    v.commit_ts = 0
+    v.expire_at = 0
+    v.slot = 0
+    v.length = <uint32_t>length
+    v.type = T_NONE
+    v.flags = 0
+    return v
+
+
+cdef Version* version_at(Entry* entry, uint64_t commit_ts) noexcept nogil:
+    """Return the newest version with commit_ts <= `commit_ts`, or NULL."""
+    cdef Version* v = entry.newest
+    while v != NULL and v.commit_ts > commit_ts:
+        v = v.older
+    return v
+
+
+cdef size_t chain_bytes(Entry* entry) noexcept nogil:
+    cdef size_t n = entry_bytes(entry.key_len)
+    cdef Version* v = entry.newest
+    while v != NULL:
+        n += version_bytes(v.length)
+        v = v.older
+    return n
+
+
+cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL:
+    cdef Table* table = <Table*>calloc(1, sizeof(Table))
+    if table == NULL:
+        raise MemoryError("table")
+    table.kind = kind
+    table.id = id
+    table.resident = resident
+    table.directory = <Segment**>malloc(sizeof(Segment*))
+    if table.directory == NULL:
+        free(table)
+        raise MemoryError("table")
+    table.directory[0] = new_segment(0, SEGMENT_BUCKET_BITS_MIN)
+    return table
+
+
+cdef Segment* new_segment(uint32_t depth, uint32_t bucket_bits) except NULL:
+    cdef Segment* segment = <Segment*>calloc(1, sizeof(Segment) + (sizeof(Entry*) << bucket_bits))
+    if segment == NULL:
+        raise MemoryError("segment")
+    segment.depth = depth
+    segment.bucket_bits = bucket_bits
+    return segment
+
+
+cdef void free_table(Table* table) noexcept:
+    cdef uint64_t i = 0
+    cdef uint64_t span
+    cdef Segment* segment
+    cdef Entry* e
+    cdef Entry* following
+    cdef Version* v
+    cdef Version* older
+    cdef size_t b
+    if table == NULL:
+        return
+    while i < (<uint64_t>1 << table.depth):
+        segment = table.directory[i]
+        span = <uint64_t>1 << (table.depth - segment.depth)
+        for b in range(<size_t>1 << segment.bucket_bits):
+            e = segment.buckets[b]
+            while e != NULL:
+                following = e.next
+                v = e.newest
+                while v != NULL:
+                    older = v.older
+                    free(v)
+                    v = older
+                free(e)
+                e = following
+        free(segment)
+        i += span
+    del table.filter
+    free(table.directory)
+    free(table)
+
+
+cdef int grow_segment(Table* table, uint64_t hash) except -1:
+    """Double the buckets of the segment of `hash`, or split it in two: bounded work."""
+    cdef size_t i
+    cdef size_t first
+    cdef size_t span
+    cdef size_t b
+    cdef Segment* old = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+    cdef Segment* parts[2]
+    cdef Segment* target
+    cdef Entry* e
+    cdef Entry* following
+    cdef bint split = old.bucket_bits >= SEGMENT_BUCKET_BITS_MAX
+    if split and old.depth == table.depth:
+        double_directory(table)
+    if split:
+        parts[0] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
+        parts[1] = new_segment(old.depth + 1, SEGMENT_BUCKET_BITS_MAX)
+    else:
+        parts[0] = parts[1] = new_segment(old.depth, old.bucket_bits + 1)
+    span = <size_t>1 << (table.depth - old.depth)
+    first = (0 if table.depth == 0 else hash >> (64 - table.depth)) & ~(span - 1)
+    for i in range(span):
+        table.directory[first + i] = parts[1 if split and i >= span // 2 else 0]
+    for b in range(<size_t>1 << old.bucket_bits):
+        e = old.buckets[b]
+        while e != NULL:
+            following = e.next
+            target = parts[(e.hash << old.depth) >> 63] if split else parts[0]
+            i = bucket_of(target, e.hash)
+            e.next = target.buckets[i]
+            target.buckets[i] = e
+            target.count += 1
+            e = following
+    free(old)
+    return 0
+
+
+cdef int double_directory(Table* table) except -1:
+    cdef size_t n = <size_t>1 << table.depth
+    cdef size_t i
+    cdef Segment** directory = <Segment**>malloc(2 * n * sizeof(Segment*))
+    if directory == NULL:
+        raise MemoryError("directory")
+    for i in range(n):
+        directory[2 * i] = table.directory[i]
+        directory[2 * i + 1] = table.directory[i]
+    free(table.directory)
+    table.directory = directory
+    table.depth += 1
+    return 0
+
+
+cdef void sort_by_hash(vector[Entry*]* entries, size_t first) noexcept:
+    """Insertion sort of the few entries of one bucket."""
+    cdef size_t i
+    cdef size_t j
+    cdef Entry* e
+    for i in range(first + 1, entries.size()):
+        e = entries[0][i]
+        j = i
+        while j > first and entries[0][j - 1].hash > e.hash:
+            entries[0][j] = entries[0][j - 1]
+            j -= 1
+        entries[0][j] = e
