@@ -115,6 +115,11 @@ cdef struct Collection:
     Collection* previous
 
 
+cdef enum:
+    HEAD_DATA_AT = 6        # in a version's data: there numbers are aligned
+    HEAD_DATA_BYTES = 6 + 64
+
+
 cdef struct HeadData:
     # What the version of a collection's head holds, in memory.
     uint64_t id
@@ -181,4 +186,4 @@ cdef inline bint is_collection(uint8_t type) noexcept nogil:
 
 cdef inline HeadData* head_data(Version* v) noexcept nogil:
     """REQUIRES: is_collection(v.type)."""
-    return <HeadData*>v.data
+    return <HeadData*>(v.data + HEAD_DATA_AT)

@@ -7,7 +7,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 from kvnode._core.bytes cimport get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport get_meta, put_meta
-from kvnode._core.entries cimport T_RAW, head_data, is_collection
+from kvnode._core.entries cimport HEAD_DATA_BYTES, T_RAW, head_data, is_collection
 from kvnode._core.keys cimport (
     EXPIRY_PREFIX_BYTES, K_CHUNK, K_DELTA, K_FIELD, K_HEAD, K_HISTORY, K_ITEM, K_CLAIM, K_MEMBER,
     put_expiry_prefix, put_hashed_prefix, put_placed_prefix, record_prefix)
@@ -104,7 +104,7 @@ cdef Version* decode_value(Table* table, const char* value, size_t n, bint prese
             raise CorruptionError(f"head value of {n} bytes")
         at = 10 if value[1] & HAS_DEADLINE else 2
     if at and is_collection(<uint8_t>value[0]):
-        v = make_version(sizeof(HeadData))
+        v = make_version(HEAD_DATA_BYTES)
         if not get_head_data(value + at, n - at, head_data(v)):
             free(v)
             raise CorruptionError(f"head of a collection of {n} bytes")

@@ -23,7 +23,8 @@ from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.entries cimport (
     ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Collection, DATABASES_MAX, E_AWAITED, E_DIRTY,
-    E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HeadData, KeyFilter,
+    E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
+    HeadData, KeyFilter,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
     T_NONE, T_RAW, T_SET, T_STREAM, T_STRING, T_ZSET, Table, V_LARGE_ENCODING, V_RAW_ENCODING,
     V_TEXT_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
@@ -49,6 +50,7 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         size_t size()
         void begin_checkpoint()
         void end_checkpoint()
+
 
 cdef class Tip:
     cdef uint64_t k0, k1            # hash key

@@ -13,7 +13,8 @@ from kvnode._core.keys cimport (
     K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_delta_key, put_hashed_prefix,
     put_placed_prefix, record_prefix)
 from kvnode._core.tip cimport (
-    DATABASES_MAX, E_USED, E_WATCHED, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData, fold,
+    DATABASES_MAX, E_USED, E_WATCHED, HEAD_DATA_BYTES, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData,
+    fold,
     head_data, is_collection, put_record_key, put_record_value, record_value_bytes,
     reorder, surely_absent, sweep_items)
 
@@ -325,8 +326,8 @@ cdef class View:
         self.created.push_back(c)
         if head.version != NULL:
             self.bury(head.version)
-        v = self.tip.new_version(sizeof(HeadData))
-        memset(v.data, 0, sizeof(HeadData))
+        v = self.tip.new_version(HEAD_DATA_BYTES)
+        memset(v.data, 0, HEAD_DATA_BYTES)
         v.type = type
         head_data(v).id = id
         self.place(head, v)
