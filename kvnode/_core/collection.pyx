@@ -113,7 +113,8 @@ cdef Version* put_element(View view, Collection* c, Element* element, const char
         c.meta.length += 1
     v.type = T_FIELD if c.type == T_HASH else T_RAW
     v.expire_at = expire_at
-    memcpy(v.data, data, n)
+    if n:
+        memcpy(v.data, data, n)
     element.entry = view.put_part(c, c.elements, element.entry, element.hash, element.key.data,
                                   element.key.len, v)
     element.version = v
