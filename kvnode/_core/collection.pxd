@@ -9,11 +9,15 @@ A handler of one key goes like this:
     put_element, remove_element             # the length follows by itself
     close_collection(view, &head, c, &key)  # after removals: an empty collection is gone at once
 
+A field past its deadline is absent, and whoever meets it removes it; so handlers that only read
+hashes end with close_collection() too. Lengths count such a field until then.
+
 Elements are found by name in O(1). What needs all elements, or an order other than that of their
 hashes, asks need_all() first: it says whether the command has to be parked until they are read.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
@@ -38,11 +42,13 @@ cdef struct Walk:
     uint64_t at
     bint done
     Entry* next
+    vector[Entry*]* expired     # takes the fields past their deadline that the walk meets; or NULL
 
 
 cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, Head* head,
                          Collection** c, Reply reply) except -1
 cdef Collection* create(View view, Head* head, uint8_t type) except NULL
+cdef int expire_field(View view, Collection* c, Entry* e) except -1
 cdef int close_collection(View view, Head* head, Collection* c, const Slice* key) except -1
 
 cdef int find_element(View view, Collection* c, const char* key, size_t n, Element* element) except -1
@@ -52,9 +58,12 @@ cdef Version* put_element(View view, Collection* c, Element* element, const char
 cdef int remove_element(View view, Collection* c, Element* element) except -1
 
 cdef bint need_all(View view, Collection* c) except -1
+cdef int drop_expired(View view, Head* head, Collection* c) except -1
+cdef Element element_of(Entry* e) noexcept
 cdef void walk_all(View view, Collection* c, Walk* walk) noexcept
 cdef Entry* next_of(View view, Walk* walk) noexcept
 cdef Entry* random_element(View view, Collection* c) except? NULL
+cdef int copy_collection(View view, Head* source, Head* target) except -1
 
 cdef int change_list(View view, Collection* c, int64_t length, int64_t head, int64_t tail,
                      int64_t holes) except -1

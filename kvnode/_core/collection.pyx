@@ -3,15 +3,17 @@
 
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
+from libcpp.vector cimport vector
 from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
 from kvnode._core.bytes cimport ASSERT
 from kvnode._core.dispatch cimport DONE
 from kvnode._core.keys cimport (
     K_FIELD, K_ITEM, K_MEMBER, PLACED_PREFIX_BYTES, POSITION_BYTES, position_hash, put_position)
+from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
-    E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, bucket_of, head_data, is_collection,
+    E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
     next_bucket)
-from kvnode._core.view cimport ABSENT, FOUND, MISS, Change
+from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, Change
 
 cdef enum:
     RANDOM_TRIES = 512          # of random_element; then it takes what comes first
@@ -39,13 +41,15 @@ cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, H
 
 
 cdef Collection* create(View view, Head* head, uint8_t type) except NULL:
-    """Give an absent key an empty collection; elements follow in the same command."""
+    """Give a key, absent or to be overwritten, an empty collection; elements follow at once."""
+    if view.on_event is not None and head.version == NULL:
+        view.notify(N_NEW, b"new", head.key.data, head.key.len)
     return view.create_collection(head, type)
 
 
 cdef int close_collection(View view, Head* head, Collection* c, const Slice* key) except -1:
     """End a removal: an empty collection is gone at once, with its deadline."""
-    if c.meta.length == 0:
+    if c.meta.length == 0 and head.version != NULL:
         view.remove(head)
         event(view, N_GENERIC, b"del", key)
     return 0
@@ -75,8 +79,7 @@ cdef int find_element(View view, Collection* c, const char* key, size_t n, Eleme
     if e.newest.type == T_NONE:
         return ABSENT
     if not is_live(view, e.newest):
-        element.version = e.newest
-        remove_element(view, c, element)
+        expire_field(view, c, e)
         return ABSENT
     element.version = e.newest
     return FOUND
@@ -132,6 +135,25 @@ cdef int remove_element(View view, Collection* c, Element* element) except -1:
     return 0
 
 
+cdef Element element_of(Entry* e) noexcept:
+    """An element that is there, by its entry."""
+    cdef Element element
+    element.entry = e
+    element.version = e.newest
+    element.hash = e.hash
+    element.key.data = e.key
+    element.key.len = e.key_len
+    return element
+
+
+cdef int expire_field(View view, Collection* c, Entry* e) except -1:
+    """Remove a field past its deadline: the leader's decision, through the log."""
+    cdef Element element = element_of(e)
+    remove_element(view, c, &element)
+    view.expired_fields += 1
+    return view.notify_in(c.head.table, N_HASH, b"hexpired", c.head.key, c.head.key_len)
+
+
 # -- all elements -------------------------------------------------------------------------------
 
 cdef bint need_all(View view, Collection* c) except -1:
@@ -142,12 +164,32 @@ cdef bint need_all(View view, Collection* c) except -1:
     return True
 
 
+cdef int drop_expired(View view, Head* head, Collection* c) except -1:
+    """Remove the fields past their deadline. REQUIRES: need_all() was false.
+
+    Afterwards the length is exact. Only hashes that had deadlines take a walk for it.
+    """
+    cdef vector[Entry*] due
+    cdef Walk walk
+    cdef Entry* e
+    if c.type != T_HASH or not head.version.flags & V_WIDER_ENCODING:
+        return 0
+    walk_all(view, c, &walk)
+    walk.expired = &due
+    while next_of(view, &walk) != NULL:
+        pass
+    for e in due:
+        expire_field(view, c, e)
+    return 0
+
+
 cdef void walk_all(View view, Collection* c, Walk* walk) noexcept:
     """Begin a walk over all elements, which need_all() has made sure of."""
     walk.table = c.elements
     walk.at = 0
     walk.done = False
     walk.next = NULL
+    walk.expired = NULL
 
 
 cdef Entry* next_of(View view, Walk* walk) noexcept:
@@ -160,6 +202,8 @@ cdef Entry* next_of(View view, Walk* walk) noexcept:
             walk.next = e.next
             if is_live(view, e.newest):
                 return e
+            if walk.expired != NULL and e.newest.type != T_NONE:
+                walk.expired.push_back(e)
         if walk.done:
             return NULL
         segment = walk.table.directory[
@@ -199,6 +243,70 @@ cdef Entry* random_element(View view, Collection* c) except? NULL:
             return e
     walk_all(view, c, &walk)
     return next_of(view, &walk)
+
+
+# -- copies -------------------------------------------------------------------------------------
+
+cdef int copy_collection(View view, Head* source, Head* target) except -1:
+    """Give `target`, absent or to be replaced, a copy of a collection: FOUND, ABSENT or MISS.
+
+    ABSENT: all that was left of the source were fields past their deadline; it is gone.
+    """
+    cdef Collection* c = view.tip.collection(head_data(source.version).id)
+    cdef Collection* copy
+    cdef Element element
+    cdef Walk walk
+    cdef Entry* e
+    cdef uint64_t expire_at = source.version.expire_at
+    cdef uint8_t flags = source.version.flags
+    if c.type == T_LIST:
+        return copy_list(view, c, source, target)
+    if need_all(view, c):
+        return MISS
+    drop_expired(view, source, c)
+    if c.meta.length == 0:
+        close_collection(view, source, c, &source.key)
+        return ABSENT
+    copy = begin_copy(view, c.type, target, expire_at, flags)
+    walk_all(view, c, &walk)
+    while True:
+        e = next_of(view, &walk)
+        if e == NULL:
+            return FOUND
+        element.entry = NULL
+        element.version = NULL
+        element.hash = e.hash
+        element.key.data = e.key
+        element.key.len = e.key_len
+        put_element(view, copy, &element, e.newest.data, e.newest.length, e.newest.expire_at)
+
+
+cdef Collection* begin_copy(View view, uint8_t type, Head* target, uint64_t expire_at,
+                            uint8_t flags) except NULL:
+    cdef Collection* copy = view.create_collection(target, type)
+    if expire_at:
+        set_deadline(view, target, expire_at)
+    target.version.flags = flags    # made in this command
+    return copy
+
+
+cdef int copy_list(View view, Collection* c, Head* source, Head* target) except -1:
+    """The same for a list; the copy has no holes."""
+    cdef Collection* copy
+    cdef Element element
+    cdef uint64_t expire_at = source.version.expire_at
+    cdef uint8_t flags = source.version.flags
+    cdef int64_t position
+    cdef int64_t at = 0
+    if need_all(view, c):
+        return MISS
+    copy = begin_copy(view, T_LIST, target, expire_at, flags)
+    for position in range(c.meta.head, c.meta.tail):
+        if find_item(view, c, position, &element) == FOUND:
+            put_item(view, copy, at, element.version.data, element.version.length)
+            at += 1
+    change_list(view, copy, at, 0, at, 0)
+    return FOUND
 
 
 # -- lists --------------------------------------------------------------------------------------

@@ -11,12 +11,6 @@ from kvnode._core.reply cimport Reply, reply_integer
 from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
 
-cdef enum ExpireFlag:
-    EXPIRE_NX = 1
-    EXPIRE_XX = 2
-    EXPIRE_GT = 4
-    EXPIRE_LT = 8
-
 cdef enum:
     ERROR_BYTES_MAX = 160
     SHOWN_BYTES_MAX = 100       # of an unknown option, in its error
@@ -48,22 +42,6 @@ cdef bint parse_conditions(const Args* args, int* flags, Reply reply) except -1:
         return False
     if flags[0] & EXPIRE_GT and flags[0] & EXPIRE_LT:
         refuse(reply, b"ERR GT and LT options at the same time are not compatible")
-        return False
-    return True
-
-
-cdef bint condition_holds(int flags, int64_t when, uint64_t deadline) noexcept nogil:
-    """Whether the options allow the deadline `when` in place of `deadline` (0 = none).
-
-    No deadline counts as one that never comes.
-    """
-    if flags & EXPIRE_NX and deadline != 0:
-        return False
-    if flags & EXPIRE_XX and deadline == 0:
-        return False
-    if flags & EXPIRE_GT and (deadline == 0 or when <= <int64_t>deadline):
-        return False
-    if flags & EXPIRE_LT and deadline != 0 and when >= <int64_t>deadline:
         return False
     return True
 

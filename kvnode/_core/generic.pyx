@@ -7,22 +7,28 @@ from kvnode._core.arguments cimport (
     N_GENERIC, N_NEW, NO_SUCH_DB, NO_SUCH_KEY, SAME_OBJECT, SYNTAX, any_missing, event, event_in,
     is_word, refuse, require_i64, require_int, same_bytes)
 from kvnode._core.bytes cimport Slice, parse_i64
+from kvnode._core.collection cimport copy_collection
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.encoding cimport collection_encoding
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_integer, reply_null, reply_ok, reply_simple)
 from kvnode._core.strvalue cimport (
     CHUNK_BYTES, ENCODING_EMBSTR, ENCODING_INT, copy_value, encoding_of, string_length)
 from kvnode._core.tip cimport (
-    DATABASES_MAX, T_CHUNKED, T_STRING, Table, entry_bytes, version_bytes)
+    COLLECTION_BYTES, T_CHUNKED, Collection, Table, Version, entry_bytes, head_data,
+    is_collection, version_bytes)
 from kvnode._core.typenames cimport type_name
 from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
+
+from kvnode.base.errors import RecordMissing
 
 cdef enum:
     SHARED_INTEGERS = 10000             # Redis keeps one object for each smaller integer
     SHARED_REFERENCES = 2147483647      # what it then says of OBJECT REFCOUNT
     TIMESTAMP_COUNTER_BITS = 16         # commit_ts = ms << 16 | counter
     CHUNK_OVERHEAD_BYTES = 100          # of memory that a chunk takes beside its bytes, about
+    ELEMENT_BYTES = 150                 # of a collection's element, while none is in memory
 
 
 # -- whether, and how many ----------------------------------------------------------------------
@@ -161,9 +167,14 @@ cdef int cmd_copy(View view, Args* args, Reply reply) except -1:
         return PARK
     if found != FOUND or (there == FOUND and not replace):
         return reply_integer(reply, 0)
-    outcome = copy_value(view, &source, &target)
-    if outcome != DONE:
-        return outcome
+    if is_collection(source.version.type):
+        outcome = copy_collection(view, &source, &target)
+        if outcome != FOUND:
+            return PARK if outcome == MISS else reply_integer(reply, 0)
+    else:
+        outcome = copy_value(view, &source, &target)
+        if outcome != DONE:
+            return outcome
     event_in(view, <int>db, N_NEW, b"new", &args.v[2])
     event_in(view, <int>db, N_GENERIC, b"copy_to", &args.v[2])
     return reply_integer(reply, 1)
@@ -179,18 +190,39 @@ cdef int find_object(View view, Args* args, Head* head, Reply reply) except -1:
     return found
 
 
+cdef const char* encoding_name(const Version* v) noexcept nogil:
+    """What OBJECT ENCODING says of a head."""
+    cdef int encoding
+    if is_collection(v.type):
+        return collection_encoding(v)
+    encoding = encoding_of(v)
+    if encoding == ENCODING_INT:
+        return b"int"
+    return b"embstr" if encoding == ENCODING_EMBSTR else b"raw"
+
+
 cdef int cmd_object_encoding(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef int found = find_object(view, args, &head, reply)
-    cdef int encoding
+    cdef const char* name
     if found != FOUND:
         return PARK if found == MISS else DONE
-    encoding = encoding_of(head.version)
-    if encoding == ENCODING_INT:
-        return reply_bulk(reply, b"int", 3)
-    if encoding == ENCODING_EMBSTR:
-        return reply_bulk(reply, b"embstr", 6)
-    return reply_bulk(reply, b"raw", 3)
+    name = encoding_name(head.version)
+    return reply_bulk(reply, name, strlen(name))
+
+
+def describe(View view not None, int db, bytes key not None):
+    """What DEBUG OBJECT says of a key; None: absent. Raises RecordMissing."""
+    cdef Head head
+    cdef int found = view.lookup_in(view.tip.databases[db], key, len(key), L_NO_TOUCH, &head)
+    if found == MISS:
+        raise RecordMissing
+    if found != FOUND:
+        return None
+    return (f"Value at:0x{<size_t>head.version:x} refcount:1 "
+            f"encoding:{encoding_name(head.version).decode()} "
+            f"serializedlength:{head.version.length} lru:{head.entry.access_s} "
+            f"lru_seconds_idle:{max(0, view.now_ms // 1000 - head.entry.access_s)}")
 
 
 cdef int cmd_object_refcount(View view, Args* args, Reply reply) except -1:
@@ -199,7 +231,7 @@ cdef int cmd_object_refcount(View view, Args* args, Reply reply) except -1:
     cdef int found = find_object(view, args, &head, reply)
     if found != FOUND:
         return PARK if found == MISS else DONE
-    if encoding_of(head.version) == ENCODING_INT \
+    if not is_collection(head.version.type) and encoding_of(head.version) == ENCODING_INT \
             and parse_i64(head.version.data, head.version.length, &value) \
             and 0 <= value < SHARED_INTEGERS:
         return reply_integer(reply, SHARED_REFERENCES)
@@ -230,8 +262,18 @@ cdef int cmd_object_freq(View view, Args* args, Reply reply) except -1:
         b"time to adjust.")
 
 
+cdef int64_t elements_bytes(Collection* c) noexcept nogil:
+    """Memory of a collection and of its elements, by the average of those that are in memory."""
+    cdef uint64_t known = c.elements.entries
+    cdef int64_t each = <int64_t>(c.elements.bytes // known if known else ELEMENT_BYTES)
+    return COLLECTION_BYTES + c.meta.length * each
+
+
 cdef int cmd_memory_usage(View view, Args* args, Reply reply) except -1:
-    """The bytes that key and value take in memory, a large string's chunks as if all were there."""
+    """The bytes that key and value take in memory, a large string's chunks as if all were there.
+
+    Of a collection, those of its elements that are in memory count for the others.
+    """
     cdef Head head
     cdef int64_t samples
     cdef int64_t size
@@ -255,6 +297,8 @@ cdef int cmd_memory_usage(View view, Args* args, Reply reply) except -1:
     if head.version.type == T_CHUNKED:
         length = string_length(head.version)
         size += <int64_t>(length + (length // CHUNK_BYTES + 1) * CHUNK_OVERHEAD_BYTES)
+    elif is_collection(head.version.type):
+        size += elements_bytes(view.tip.collection(head_data(head.version).id))
     return reply_integer(reply, size)
 
 

@@ -18,29 +18,22 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, is_word, refuse, require_i64
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64, get_be64, make_slice
 from kvnode._core.dispatch cimport DONE, LONG, PARK, native
-from kvnode._core.glob cimport glob_match
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_null
-from kvnode._core.tip cimport T_NONE, Entry, Table
+from kvnode._core.tip cimport T_HASH, T_NONE, Entry, Table
 from kvnode._core.typenames cimport type_name
 from kvnode._core.view cimport FOUND, L_NO_TOUCH, Head, View
 
 from kvnode.base.errors import CorruptionError
 
 cdef enum:
-    CURSOR_SHIFT = 11               # a cursor is hash >> 11: 53 bits
     SCAN_COUNT_DEFAULT = 10
     SCAN_COUNT_MAX = 10000          # a larger COUNT is cut: one step stays short
     KEYS_AT_ONCE_MAX = 10000        # KEYS of a larger database runs as a job
     RANDOM_COUNT = 17               # names among which RANDOMKEY draws
     ENVELOPE_HAS_ROW = 0x01         # of LevelDB envelopes, see tip.pyx
     VALUE_HAS_DEADLINE = 0x80       # of head values, see tip.pyx
-
-
-cdef struct Filter:
-    Slice pattern           # data NULL: every name
-    const Slice* type       # NULL: every type
 
 
 cdef bint type_matches(const Filter* filter, uint8_t type) noexcept nogil:
@@ -59,11 +52,6 @@ cdef bint type_matches(const Filter* filter, uint8_t type) noexcept nogil:
         if c != <uint8_t>name[i]:
             return False
     return True
-
-
-cdef inline bint name_matches(const Filter* filter, const char* name, size_t n) noexcept nogil:
-    return filter.pattern.data == NULL \
-        or glob_match(filter.pattern.data, filter.pattern.len, name, n, False)
 
 
 cdef int walk(View view, Table* table, uint64_t from_hash, size_t count, const Filter* filter,
@@ -191,16 +179,25 @@ cdef bint parse_cursor(const Slice* arg, uint64_t* cursor) noexcept nogil:
     return True
 
 
-cdef int parse_scan(const Args* args, Filter* filter, int64_t* count, Reply reply) except -1:
-    """Read the options of SCAN from argument 2 on; False after an error reply."""
-    cdef int i = 2
+cdef bint parse_scan(const Args* args, int first, uint8_t type, Filter* filter, int64_t* count,
+                     Reply reply) except -1:
+    """Read the options from argument `first` on; False after an error reply.
+
+    type: of the collection that is scanned, T_NONE for SCAN itself.
+    """
+    cdef int i = first
     filter.pattern.data = NULL
     filter.type = NULL
+    filter.names_only = False
     count[0] = SCAN_COUNT_DEFAULT
     while i < args.n:
         if is_word(&args.v[i], b"NOVALUES"):
-            refuse(reply, b"ERR NOVALUES option can only be used in HSCAN")
-            return False
+            if type != T_HASH:
+                refuse(reply, b"ERR NOVALUES option can only be used in HSCAN")
+                return False
+            filter.names_only = True
+            i += 1
+            continue
         if i + 1 == args.n:
             refuse(reply, SYNTAX)
             return False
@@ -212,12 +209,14 @@ cdef int parse_scan(const Args* args, Filter* filter, int64_t* count, Reply repl
                 return False
         elif is_word(&args.v[i], b"MATCH"):
             filter.pattern = every_name(args.v[i + 1])
-        elif is_word(&args.v[i], b"TYPE"):
+        elif is_word(&args.v[i], b"TYPE") and type == T_NONE:
             filter.type = &args.v[i + 1]
         else:
             refuse(reply, SYNTAX)
             return False
         i += 2
+    if count[0] > SCAN_COUNT_MAX:
+        count[0] = SCAN_COUNT_MAX
     return True
 
 
@@ -238,10 +237,8 @@ cdef int cmd_scan(View view, Args* args, Reply reply) except -1:
     cdef bint done = True
     if not parse_cursor(&args.v[1], &cursor):
         return refuse(reply, b"ERR invalid cursor")
-    if not parse_scan(args, &filter, &count, reply):
+    if not parse_scan(args, 2, T_NONE, &filter, &count, reply):
         return DONE
-    if count > SCAN_COUNT_MAX:
-        count = SCAN_COUNT_MAX
     observe_all(view)
     if cursor >> (64 - CURSOR_SHIFT) == 0 and walk(
             view, view.table, cursor << CURSOR_SHIFT, count, &filter, &names, &following,

@@ -27,7 +27,7 @@ from kvnode._core.entries cimport (
     HeadData, KeyFilter,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
     T_NONE, T_RAW, T_SET, T_STREAM, T_STRING, T_ZSET, Table, V_LARGE_ENCODING, V_RAW_ENCODING,
-    V_TEXT_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
+    V_TEXT_ENCODING, V_WIDER_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
     is_collection, next_bucket, score_order, surely_absent, version_bytes)
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 from kvnode._core.records cimport (

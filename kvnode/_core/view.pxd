@@ -102,13 +102,17 @@ cdef class View:
     cdef public object watches          # the Watches of the node
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
-    cdef public uint64_t hits, misses, expired
+    cdef public uint64_t hits, misses, expired, expired_fields
     cdef vector[Staged] staged          # arguments of the running command
     cdef public set staging             # value ids whose chunks are being written by a waiting command
     cdef public object readers          # dict: value id -> parts of replies that need its chunks: stream
     cdef public uint64_t kept_bytes_max     # of overwritten chunks kept for one reply; 0 = no limit
     cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX
     cdef public uint64_t string_bytes_max   # proto-max-bulk-len: longest string
+    cdef public int64_t hash_listpack_entries, hash_listpack_value     # of encoding: hash-max-...
+    cdef public int64_t zset_listpack_entries, zset_listpack_value     # zset-max-...
+    cdef public int64_t set_listpack_entries, set_listpack_value       # set-max-...
+    cdef public int64_t set_intset_entries
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef uint64_t draws                 # ever
     cdef list events                    # events of the running command
@@ -153,6 +157,8 @@ cdef class View:
     cdef int untrash(self, uint64_t id) except -1
     cdef uint64_t new_id(self) except 0
     cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1
+    cdef int notify_in(self, Table* table, int event_class, bytes event, const char* key,
+                       size_t n) except -1
     cdef int finish_command(self) except -1
     cdef Savepoint savepoint(self) noexcept
     cdef int rollback(self, Savepoint* mark) except -1

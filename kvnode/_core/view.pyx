@@ -18,7 +18,7 @@ from kvnode._core.tip cimport (
     head_data, is_collection, put_record_key, put_record_value, record_value_bytes,
     reorder, surely_absent, sweep_items)
 
-from kvnode.base.errors import InvariantError, RecordMissing
+from kvnode.base.errors import InvariantError
 
 cdef enum:
     OP_PUT = 1              # operations of a payload; on disk: DO NOT CHANGE
@@ -52,6 +52,9 @@ cdef class View:
         self.switches = []
         self.expiry_active = True
         self.string_bytes_max = 512 << 20
+        self.hash_listpack_entries = self.set_intset_entries = 512
+        self.set_listpack_entries = self.zset_listpack_entries = 128
+        self.hash_listpack_value = self.set_listpack_value = self.zset_listpack_value = 64
         self.databases_count = DATABASES_MAX
 
     def __dealloc__(self):
@@ -135,15 +138,9 @@ cdef class View:
 
     cdef int expire(self, Head* head) except -1:
         """Delete a head past its deadline: the leader's decision, through the log."""
-        cdef int db
         self.remove(head)
         self.expired += 1
-        if self.on_event is not None:
-            for db in range(DATABASES_MAX):     # not always the session's: MOVE, the sweeper
-                if self.tip.databases[db] == head.table:
-                    self.events.append((N_EXPIRED, b"expired",
-                                        PyBytes_FromStringAndSize(head.key.data, head.key.len), db))
-        return 0
+        return self.notify_in(head.table, N_EXPIRED, b"expired", head.key.data, head.key.len)
 
     cdef int miss(self, char kind, Table* table, uint64_t hash, const char* key, size_t n) except -1:
         """Note a record that must be fetched before the running command can go on."""
@@ -524,6 +521,16 @@ cdef class View:
                                 self.session.db if self.session is not None else 0))
         return 0
 
+    cdef int notify_in(self, Table* table, int event_class, bytes event, const char* key,
+                       size_t n) except -1:
+        """The same for a key of any database, not always the session's: MOVE, the sweeper."""
+        cdef int db
+        if self.on_event is not None:
+            for db in range(DATABASES_MAX):
+                if self.tip.databases[db] == table:
+                    self.events.append((event_class, event, PyBytes_FromStringAndSize(key, n), db))
+        return 0
+
     cdef int finish_command(self) except -1:
         """The command ended: its marks and events count from here on."""
         cdef size_t i
@@ -657,18 +664,6 @@ cdef class View:
     def first_unused_id(self):
         """The id that the next generation or large value will get."""
         return self.next_id
-
-    def describe(self, int db, bytes key not None):
-        """What DEBUG OBJECT says of a key; None: absent. Raises RecordMissing."""
-        cdef Head head
-        cdef int found = self.lookup_in(self.tip.databases[db], key, len(key), L_NO_TOUCH, &head)
-        if found == MISS:
-            raise RecordMissing
-        if found == ABSENT:
-            return None
-        return (f"Value at:0x{<size_t>head.version:x} refcount:1 encoding:raw "
-                f"serializedlength:{head.version.length} lru:{head.entry.access_s} "
-                f"lru_seconds_idle:{max(0, self.now_ms // 1000 - head.entry.access_s)}")
 
     def set_next_id(self, uint64_t next_id):
         """After replay: continue above every id in use."""

@@ -8,10 +8,15 @@ from itertools import chain
 
 from kvnode._core import (
     databases,
+    element_scan,
     expiry,
     generic,
+    hash_expiry,
+    hashes,
     lcs,
+    random_choice,
     scan,
+    set_algebra,
     sets,
     string_edit,
     strings,
@@ -25,7 +30,22 @@ from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode.commands import table
 
-NATIVE_MODULES = (databases, expiry, generic, lcs, scan, sets, string_edit, strings, transactions)
+NATIVE_MODULES = (
+    databases,
+    element_scan,
+    expiry,
+    generic,
+    hash_expiry,
+    hashes,
+    lcs,
+    random_choice,
+    scan,
+    set_algebra,
+    sets,
+    string_edit,
+    strings,
+    transactions,
+)
 
 HASH_KEY = bytes(range(16))  # fixed: runs compare instruction by instruction
 START_MS = 1_700_000_000_000

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import trio
 
 import kvnode
 from kvnode._core.dispatch import Command, Dispatch
+from kvnode._core.generic import describe
 from kvnode._core.reactor import Reactor
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError
@@ -46,6 +48,8 @@ from kvnode.txn.jobs import Jobs
 
 log = structlog.get_logger()
 
+# Of parameters for OBJECT ENCODING.
+LISTPACK_LIMITS = tuple(product(("hash", "set", "zset"), ("entries", "value")))
 UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may not have been done"
 
 
@@ -142,6 +146,9 @@ class Node:
         clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
         self.view.databases_count = config["databases"]
         self.view.string_bytes_max = config["proto-max-bulk-len"]
+        self.view.set_intset_entries = config["set-max-intset-entries"]
+        for kind, bound in LISTPACK_LIMITS:
+            setattr(self.view, f"{kind}_listpack_{bound}", config[f"{kind}-max-listpack-{bound}"])
         for session in clients.sessions.values():
             session.parser.proto_max_bulk_bytes = config["proto-max-bulk-len"]
         self.dispatch.slow_micros = config["slowlog-log-slower-than"]
@@ -421,7 +428,7 @@ class Node:
             self.tip.evict(0, RELOAD_STEPS_MAX)
 
     def describe_object(self, session: Session, key: bytes) -> str | None:
-        return self.view.describe(session.db, key)
+        return describe(self.view, session.db, key)
 
     def log_message(self, text: str) -> None:
         log.warning("DEBUG LOG", message=text)

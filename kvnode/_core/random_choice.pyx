@@ -1,0 +1,206 @@
+# cython: boundscheck=False, wraparound=False
+"""Commands that draw elements of a set or hash: SPOP, SRANDMEMBER, HRANDFIELD."""
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+from kvnode._core.arguments cimport (
+    N_GENERIC, SYNTAX, event, is_word, refuse, require_i64)
+from kvnode._core.bytes cimport parse_i64
+from kvnode._core.collection cimport (
+    WRONG, Element, Walk, close_collection, drop_expired, element_of, need_all, next_of,
+    open_collection, random_element, remove_element, walk_all)
+from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport (
+    Reply, reply_array, reply_bulk, reply_null, reply_set)
+from kvnode._core.tip cimport T_HASH, T_SET, Collection, Entry
+from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_SET, Head, View
+
+cdef extern from "name_set.hpp" namespace "kvnode" nogil:
+    cdef cppclass NameSet:
+        cbool add(uint64_t hash, const char* name, uint32_t length)
+
+cdef enum:
+    FEW = 3                     # under 1/3 of the elements are drawn one by one, more are dealt
+    REPEATED_MAX = 1000000      # elements that one command draws with repetition
+
+
+# -- drawing ------------------------------------------------------------------------------------
+
+cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen) except -1:
+    """Draw `count` different elements, or all if there are not so many.
+
+    REQUIRES: need_all() was false, drop_expired() ran.
+    """
+    cdef NameSet drawn
+    cdef Walk walk
+    cdef Entry* e
+    cdef size_t i
+    cdef size_t j
+    if count <= c.meta.length // FEW:
+        while <int64_t>chosen.size() < count:
+            e = random_element(view, c)
+            if drawn.add(e.hash, e.key, e.key_len):
+                chosen.push_back(e)
+        return 0
+    walk_all(view, c, &walk)
+    e = next_of(view, &walk)
+    while e != NULL:
+        chosen.push_back(e)
+        e = next_of(view, &walk)
+    if count >= c.meta.length:
+        return 0
+    for i in range(<size_t>count):
+        j = i + view.draw() % (chosen.size() - i)
+        e = chosen[0][i]
+        chosen[0][i] = chosen[0][j]
+        chosen[0][j] = e
+    chosen.resize(count)
+    return 0
+
+
+cdef int open_whole(View view, Args* args, uint8_t type, Head* head, Collection** c,
+                    Reply reply) except -1:
+    """Find the collection args[1], all of it and without expired fields: as open_collection()."""
+    cdef int found = open_collection(view, &args.v[1], type, L_READ, head, c, reply)
+    if found != FOUND:
+        return found
+    if need_all(view, c[0]):
+        return MISS
+    drop_expired(view, head, c[0])
+    if c[0].meta.length == 0:
+        close_collection(view, head, c[0], &args.v[1])
+        return ABSENT
+    return FOUND
+
+
+cdef bint require_count(Args* args, int64_t* count, Reply reply) except -1:
+    """Read how many elements are wanted, negative for with repetition; False after an error."""
+    if not require_i64(&args.v[2], count, reply):
+        return False
+    if count[0] == INT64_MIN:
+        refuse(reply, b"ERR value is out of range, value must between -9223372036854775807 and "
+                      b"9223372036854775807")
+        return False
+    return True
+
+
+cdef int reply_element(Entry* e, bint values, Reply reply) except -1:
+    if values and reply.proto == 3:
+        reply_array(reply, 2)
+    reply_bulk(reply, e.key, e.key_len)
+    if values:
+        reply_bulk(reply, e.newest.data, e.newest.length)
+    return 0
+
+
+cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint values,
+                   Reply reply) except -1:
+    """Answer `count` elements; negative: so many, perhaps the same again."""
+    cdef Head head
+    cdef Collection* c
+    cdef vector[Entry*] chosen
+    cdef Entry* e
+    cdef int64_t width = 2 if values and reply.proto == 2 else 1
+    cdef int found = open_whole(view, args, type, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT or count == 0:
+        return reply_array(reply, 0)
+    if count < -REPEATED_MAX:
+        return refuse(reply, b"ERR value is out of range")
+    if count > 0:
+        choose(view, c, count, &chosen)
+    while count < 0:
+        chosen.push_back(random_element(view, c))
+        count += 1
+    reply_array(reply, width * <int64_t>chosen.size())
+    for e in chosen:
+        reply_element(e, values, reply)
+    return DONE
+
+
+cdef int draw_one(View view, Args* args, uint8_t type, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef int found = open_whole(view, args, type, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        return reply_null(reply)
+    return reply_element(random_element(view, c), False, reply)
+
+
+# -- handlers -----------------------------------------------------------------------------------
+
+cdef int cmd_srandmember(View view, Args* args, Reply reply) except -1:
+    cdef int64_t count
+    if args.n > 3:
+        return refuse(reply, SYNTAX)
+    if args.n == 2:
+        return draw_one(view, args, T_SET, reply)
+    if not require_count(args, &count, reply):
+        return DONE
+    return draw_many(view, args, T_SET, count, False, reply)
+
+
+cdef int cmd_hrandfield(View view, Args* args, Reply reply) except -1:
+    cdef int64_t count
+    if args.n == 2:
+        return draw_one(view, args, T_HASH, reply)
+    if not require_count(args, &count, reply):
+        return DONE
+    if args.n > 4 or (args.n == 4 and not is_word(&args.v[3], b"WITHVALUES")):
+        return refuse(reply, SYNTAX)
+    if args.n == 4 and not -(INT64_MAX // 2) <= count <= INT64_MAX // 2:
+        return refuse(reply, b"ERR value is out of range")
+    return draw_many(view, args, T_HASH, count, args.n == 4, reply)
+
+
+cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef vector[Entry*] chosen
+    cdef Element element
+    cdef Entry* e
+    cdef int64_t count = 1
+    cdef bint one = args.n == 2
+    cdef int found
+    if args.n > 3:
+        return refuse(reply, SYNTAX)
+    if not one and (not parse_i64(args.v[2].data, args.v[2].len, &count) or count < 0):
+        return refuse(reply, b"ERR value is out of range, must be positive")
+    found = open_whole(view, args, T_SET, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT or count == 0:
+        return reply_null(reply) if one else reply_set(reply, 0)
+    if one:
+        chosen.push_back(random_element(view, c))
+    else:
+        choose(view, c, count, &chosen)
+        reply_set(reply, <int64_t>chosen.size())
+    for e in chosen:
+        reply_bulk(reply, e.key, e.key_len)
+    event(view, N_SET, b"spop", &args.v[1])
+    if <int64_t>chosen.size() == c.meta.length:
+        view.remove(&head)      # whatever its size
+        return event(view, N_GENERIC, b"del", &args.v[1])
+    for e in chosen:
+        element = element_of(e)
+        remove_element(view, c, &element)
+    return DONE
+
+
+HANDLERS = {
+    "spop": native(cmd_spop),
+    "srandmember": native(cmd_srandmember),
+    "hrandfield": native(cmd_hrandfield),
+}
