@@ -9,6 +9,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.conformance import generators_hash, generators_set
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ALL_GROUPS, Script, commands, scripts
 from tests.conformance.shrink import run_and_shrink
@@ -30,7 +31,7 @@ BRIEF = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 @BRIEF
 @SETTINGS
-@given(script=scripts(commands(*ALL_GROUPS)))
+@given(script=scripts(commands(*ALL_GROUPS, *generators_hash.GROUPS, *generators_set.GROUPS)))
 def test_kvnode_answers_as_redis(
     redis_server: ServerProcess, kvnode_server: ServerProcess, script: Script
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conformance import generators_hash, generators_set
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ADVANCES, TIMED_GROUPS, Command, Script, commands, scripts
 from tests.conformance.model_server import ModelServer
@@ -18,6 +19,7 @@ local = pytest.importorskip("tests.support.local", reason="the native core is no
 
 LOCAL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 2)
 COOLINGS = st.just((b"cool",))
+TIMED = (*TIMED_GROUPS, *generators_hash.TIMED_GROUPS, *generators_set.GROUPS)
 
 
 class InProcess:
@@ -54,7 +56,7 @@ class Client(local.LocalClient):
 
 @BRIEF
 @LOCAL_SETTINGS
-@given(script=scripts(commands(*TIMED_GROUPS), st.one_of(ADVANCES, COOLINGS)))
+@given(script=scripts(commands(*TIMED), st.one_of(ADVANCES, COOLINGS)))
 def test_node_answers_as_the_model(script: Script) -> None:
     run_and_shrink(run, script)
 
