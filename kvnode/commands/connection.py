@@ -141,19 +141,6 @@ def quit_(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     close_after_reply(view.session)
 
 
-def ping(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
-    if len(args) > 2:
-        raise error("wrong number of arguments for 'ping' command")
-    if len(args) == 2:
-        reply.bulk(args[1])
-    else:
-        reply.simple(b"PONG")
-
-
-def echo(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
-    reply.bulk(args[1])
-
-
 ROWS = (
     Row(
         "auth",
@@ -174,7 +161,7 @@ ROWS = (
         2,
         "connection",
         "loading stale fast",
-        handler=echo,
+        native="echo",
     ),
     Row(
         "hello",
@@ -196,7 +183,7 @@ ROWS = (
         "connection",
         "fast",
         tips=("request_policy:all_shards", "response_policy:all_succeeded"),
-        handler=ping,
+        native="ping",
     ),
     Row(
         "quit",

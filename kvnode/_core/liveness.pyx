@@ -1,0 +1,26 @@
+# cython: boundscheck=False, wraparound=False
+"""Commands that only show that the server is there: PING, ECHO."""
+
+from kvnode._core.arguments cimport refuse
+from kvnode._core.dispatch cimport native
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_bulk, reply_simple
+from kvnode._core.view cimport View
+
+
+cdef int cmd_ping(View view, Args* args, Reply reply) except -1:
+    if args.n > 2:
+        return refuse(reply, b"ERR wrong number of arguments for 'ping' command")
+    if args.n == 2:
+        return reply_bulk(reply, args.v[1].data, args.v[1].len)
+    return reply_simple(reply, b"PONG", 4)
+
+
+cdef int cmd_echo(View view, Args* args, Reply reply) except -1:
+    return reply_bulk(reply, args.v[1].data, args.v[1].len)
+
+
+HANDLERS = {
+    "ping": native(cmd_ping),
+    "echo": native(cmd_echo),
+}
