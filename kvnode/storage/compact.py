@@ -1,10 +1,10 @@
 """The compactor: folds deltas of collections that nobody touches.
 
 Deltas get into LevelDB only by themselves when the head of their collection was not in memory as
-they were applied: after a restart, and on a follower. Folding is what a head's flush does anyway, so
-all that is to be done is to have such heads read: then their sums are made, and the next checkpoint
-writes the bases and deletes the deltas, in one batch. No sum changes at any time (I8), and nobody
-conflicts.
+they were applied: after a restart, and on a follower. Folding is what a head's flush does anyway,
+so all that is to be done is to have such heads read: then their sums are made, and the next
+checkpoint writes the bases and deletes the deltas, in one batch. No sum changes at any time (I8),
+and nobody conflicts.
 """
 
 from kvnode._core.keys import DELTA, kind_bounds

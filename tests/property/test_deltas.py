@@ -1,4 +1,4 @@
-"""Metadata of collections as sums of deltas: folding and merging change no sum that is asked for."""
+"""Metadata of collections as sums of deltas: folding and merging change no sum that is asked."""
 
 import pytest
 from hypothesis import given
