@@ -48,6 +48,7 @@ cdef struct Walk:
 cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, Head* head,
                          Collection** c, Reply reply) except -1
 cdef Collection* create(View view, Head* head, uint8_t type) except NULL
+cdef bint expire_field_of(View view, uint64_t id, bytes field) except -1
 cdef int expire_field(View view, Collection* c, Entry* e) except -1
 cdef int close_collection(View view, Head* head, Collection* c, const Slice* key) except -1
 

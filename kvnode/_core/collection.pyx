@@ -154,6 +154,29 @@ cdef int expire_field(View view, Collection* c, Entry* e) except -1:
     return view.notify_in(c.head.table, N_HASH, b"hexpired", c.head.key, c.head.key_len)
 
 
+cdef bint expire_field_of(View view, uint64_t id, bytes field) except -1:
+    """Remove a field if it is past its deadline, for the sweeper; False: it is not, or not known."""
+    cdef Collection* c = view.tip.collection(id)
+    cdef Head head
+    cdef Entry* e
+    if c == NULL or not c.ready or c.died or c.type != T_HASH:
+        return False
+    e = view.tip.find(c.elements, view.tip.hash_key(field, len(field)), field, len(field))
+    if e == NULL or e.newest.type == T_NONE or is_live(view, e.newest):
+        return False
+    expire_field(view, c, e)
+    head.entry = c.head
+    head.version = c.head.newest
+    head.table = c.head.table
+    head.hash = c.head.hash
+    head.key.data = c.head.key
+    head.key.len = c.head.key_len
+    if c.meta.length == 0:
+        view.remove(&head)
+        view.notify_in(head.table, N_GENERIC, b"del", head.key.data, head.key.len)
+    return True
+
+
 # -- all elements -------------------------------------------------------------------------------
 
 cdef bint need_all(View view, Collection* c) except -1:

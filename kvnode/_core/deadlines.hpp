@@ -1,4 +1,4 @@
-// Expiry deadlines: hints that the sweeper checks against the heads. Two min-heaps: what was filed
+// Expiry deadlines: hints that the sweeper checks against the heads and fields. Two min-heaps: what was filed
 // before the running checkpoint began is covered by rows in LevelDB when it ends, and goes then.
 #pragma once
 #include <cstdint>
@@ -11,15 +11,15 @@ namespace kvnode {
 
 struct Deadline {
     uint64_t at_ms;
-    uint64_t generation;
+    uint64_t owner;     // generation of a head, collection id of a field: both from one counter
     uint64_t hash;
     bool operator>(const Deadline &other) const { return at_ms > other.at_ms; }
 };
 
 class Deadlines {
   public:
-    void push(uint64_t at_ms, uint64_t generation, uint64_t hash) {
-        recent_.push(Deadline{at_ms, generation, hash});
+    void push(uint64_t at_ms, uint64_t owner, uint64_t hash) {
+        recent_.push(Deadline{at_ms, owner, hash});
     }
     bool due(uint64_t now_ms) const {
         return (!recent_.empty() && recent_.top().at_ms <= now_ms)

@@ -3,6 +3,7 @@
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libcpp.vector cimport vector
+from kvnode._core.collection cimport expire_field_of
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport AGAIN, C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
@@ -515,8 +516,9 @@ cdef class Sequencer:
         """First start: give each database its generation. In a pass."""
         self.view.create_databases()
 
-    def expire_heads(self, heads):
-        """Delete those of `heads` [(generation, user key)] that are past their deadline. In a pass.
+    def expire_records(self, records):
+        """Delete those of `records` that are past their deadline: (generation, user key) of heads,
+        (collection id, field) of fields. In a pass.
 
         Returns how many were looked at and found not due or gone.
         """
@@ -525,8 +527,10 @@ cdef class Sequencer:
         cdef bytes key
         cdef int stale = 0
         cdef uint64_t before
-        for generation, key in heads:
-            table = self.tip.generation(generation)
+        for owner, key in records:
+            table = self.tip.generation(owner)
+            if table == NULL and expire_field_of(self.view, owner, key):
+                continue
             if table == NULL or table.dead:
                 stale += 1
                 continue

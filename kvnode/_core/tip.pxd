@@ -40,10 +40,10 @@ from kvnode._core.tables cimport (
 cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
     cdef struct Deadline:
         uint64_t at_ms
-        uint64_t generation
+        uint64_t owner          # generation of a head, collection id of a field
         uint64_t hash
     cdef cppclass Deadlines:
-        void push(uint64_t at_ms, uint64_t generation, uint64_t hash)
+        void push(uint64_t at_ms, uint64_t owner, uint64_t hash)
         cbool due(uint64_t now_ms)
         Deadline top()
         void pop()

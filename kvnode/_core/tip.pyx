@@ -372,9 +372,9 @@ cdef class Tip:
         e.newest = v
         self.adopt(e, v)
         self.mark_dirty(e)
+        if v.expire_at:
+            self.file_deadline(e, v.expire_at)
         if table.kind == K_HEAD:
-            if v.expire_at:
-                self.file_deadline(e, v.expire_at)
             if is_collection(v.type):
                 attach_committed(self, e)
         elif table == self.meta:
@@ -699,7 +699,7 @@ cdef class Tip:
             self.file_deadline(e, e.newest.expire_at)
 
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1:
-        """One row per key, moved only when the deadline comes nearer."""
+        """One row per key or field, moved only when the deadline comes nearer."""
         if entry.row_at == 0 or expire_at < entry.row_at:
             entry.row_at = expire_at
             self.deadlines.push(expire_at, entry.table.id, entry.hash)

@@ -165,16 +165,29 @@ def with_row_at(bytes envelope not None, uint64_t row_at):
 # -- expiry -------------------------------------------------------------------------------------
 
 def deadline_due(Tip tip not None, uint64_t now_ms):
-    """Whether due_heads() has something to take."""
+    """Whether due_records() has something to take."""
     return tip.deadlines.due(now_ms)
 
 
-def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
-    """Take up to `limit` deadlines that are due; return the heads past theirs.
+cdef Table* table_of(Tip tip, uint64_t id) noexcept:
+    """The heads of a generation, or the elements of a collection: NULL if there are none."""
+    cdef Table* table = tip.generation(id)
+    cdef Collection* c
+    if table != NULL and not table.dead:
+        return table
+    c = tip.collection(id)
+    if c == NULL or not c.ready or c.died:
+        return NULL
+    return c.elements
 
-    A list of (generation, user key). Heads whose deadline was moved out are filed again.
+
+def due_records(Tip tip not None, uint64_t now_ms, size_t limit):
+    """Take up to `limit` deadlines that are due; return the heads and fields past theirs.
+
+    A list of (generation, user key) and (collection id, field). What has its deadline moved out is
+    filed again.
     """
-    cdef list heads = []
+    cdef list found = []
     cdef Deadline due
     cdef Table* table
     cdef Segment* segment
@@ -183,20 +196,20 @@ def due_heads(Tip tip not None, uint64_t now_ms, size_t limit):
         limit -= 1
         due = tip.deadlines.top()
         tip.deadlines.pop()
-        table = tip.generation(due.generation)
-        if table == NULL or table.dead:
+        table = table_of(tip, due.owner)
+        if table == NULL:
             continue
         segment = table.directory[0 if table.depth == 0 else due.hash >> (64 - table.depth)]
         e = segment.buckets[bucket_of(segment, due.hash)]
         while e != NULL:
             if e.hash == due.hash and e.newest.expire_at and e.newest.expire_at <= now_ms:
-                heads.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
+                found.append((table.id, PyBytes_FromStringAndSize(e.key, e.key_len)))
             elif e.hash == due.hash and e.row_at <= now_ms:
                 e.row_at = 0
                 if e.newest.expire_at:
                     tip.file_deadline(e, e.newest.expire_at)
             e = e.next
-    return heads
+    return found
 
 
 def head_deadline(Tip tip not None, bytes key not None):

@@ -364,6 +364,10 @@ cdef class View:
         if c.order != NULL:
             reorder(c, entry, entry.newest, v)
         self.push_write(entry, v)
+        if v.expire_at:
+            self.tip.file_deadline(entry, v.expire_at)
+        elif v.type == T_NONE:
+            entry.row_at = 0
         return entry
 
     # -- chunks of large strings ----------------------------------------------------------------
@@ -636,6 +640,8 @@ cdef class View:
             return 0
         if table.owner != NULL and table.owner.order != NULL:
             reorder(table.owner, e, dropped, now)
+        if present and now.expire_at:
+            self.tip.file_deadline(e, now.expire_at)
         if table.kind != K_HEAD:
             return 0
         if present and is_collection(now.type):
@@ -643,8 +649,6 @@ cdef class View:
         table.keys += (1 if present else 0) - (1 if dropped.type != T_NONE else 0)
         table.volatile_keys += (1 if present and now.expire_at else 0) \
             - (1 if dropped.expire_at else 0)
-        if present and now.expire_at:
-            self.tip.file_deadline(e, now.expire_at)
         return 0
 
     def connect(self, dispatch, watches, node=None):

@@ -12,7 +12,7 @@ from kvnode._core.keys import EXPIRY, expiry_key, expiry_start, kind_bounds, spl
 from kvnode._core.tip import Tip
 from kvnode._core.upkeep import (
     deadline_due,
-    due_heads,
+    due_records,
     forget_row,
     head_deadline,
     head_key,
@@ -77,7 +77,7 @@ class ExpirySweeper:
 
         Raises StorageIOError or CorruptionError when a call failed: the node stops.
         """
-        heads: list[ExpiredHead] = due_heads(self._tip, now_ms, EXPIRY_HEADS_PER_STEP)
+        heads: list[ExpiredHead] = due_records(self._tip, now_ms, EXPIRY_HEADS_PER_STEP)
         if not (self._read.is_free and self._write.is_free):
             return heads
         if self._due and (self._envelopes is not None or not self._read_heads()):

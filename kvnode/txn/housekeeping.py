@@ -67,7 +67,7 @@ class Housekeeping:
         if sequencer.view.expiry_active:
             heads = self.expiry.step(now_ms)
             if heads:
-                sequencer.expire_heads(heads)
+                sequencer.expire_records(heads)
             has_more = self.expiry.has_more(now_ms)
         for dead in self.trash.step(sequencer.durable_index):
             sequencer.untrash(dead)

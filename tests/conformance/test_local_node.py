@@ -39,9 +39,13 @@ class InProcess:
         return self.node.clock.now_ms
 
     def act(self, command: Command) -> None:
-        """Move time, or let memory hold nothing that storage has."""
+        """Move time, or let memory hold nothing that storage has.
+
+        After time moved the sweeper runs: until then a field past its deadline counts for HLEN.
+        """
         if command[0] == b"advance":
             self.node.clock.advance(int(command[1]))
+            self.node.expire()
         else:
             self.node.cool()
 

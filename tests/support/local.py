@@ -12,6 +12,7 @@ from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.tip import Tip
 from kvnode._core.transactions import Watches
+from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
@@ -24,6 +25,7 @@ from tests.support.resp import Reply, ReplyStream, encode
 
 UNCERTAIN = b"UNCERTAIN the outcome of the command is unknown"
 TERM = 1
+EXPIRED_AT_ONCE = 10  # deadlines looked at by one step of expire()
 PASSES_MAX = 1000  # in settle(): more means that something never ends
 S_READY, S_PARKED, S_WAITING, S_CLOSING, S_CLOSED = range(5)  # SessionState of session.pxd
 
@@ -220,6 +222,14 @@ class LocalNode:
         dropped = sum(self.tip.evict(0, 1 << 20) for _ in range(2))  # the second chance, taken
         self.check()
         return dropped
+
+    def expire(self) -> None:
+        """Delete what is past its deadline and was not touched, as the sweeper does."""
+        while records := due_records(self.tip, self.clock.now_ms, EXPIRED_AT_ONCE):
+            self.sequencer.begin(self.clock.now_ms)
+            self.sequencer.expire_records(records)
+            self._end()
+            self.commit()
 
     def cool(self) -> None:
         """Make everything committed cold: in the engine, not in memory, as after a restart."""

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from kvnode._core.upkeep import due_heads
+from kvnode._core.upkeep import due_records
 from tests.support.contents import DELETE, contents, operations, replay
 from tests.support.local import HASH_KEY, START_MS, LocalNode, pipeline
 
@@ -101,8 +101,8 @@ def test_the_sweeper_deletes_what_is_due_and_leaves_the_rest(node):
     node.clock.advance(150)
     generation = node.dump()["databases"][0]
     node.sequencer.begin(node.clock.now_ms)
-    stale = node.sequencer.expire_heads([(generation, k) for k in (b"a", b"b", b"c", b"none")])
-    stale += node.sequencer.expire_heads([(999, b"a")])
+    stale = node.sequencer.expire_records([(generation, k) for k in (b"a", b"b", b"c", b"none")])
+    stale += node.sequencer.expire_records([(999, b"a")])
     node.sequencer.end()
     node.commit()
     assert stale == 4
@@ -113,7 +113,7 @@ def test_the_sweeper_deletes_what_is_due_and_leaves_the_rest(node):
 def sweep(node, judge_ms):
     """Take what is due at `judge_ms` and expire it in a pass at the node's time."""
     node.sequencer.begin(node.clock.now_ms)
-    node.sequencer.expire_heads(due_heads(node.tip, judge_ms, 100))
+    node.sequencer.expire_records(due_records(node.tip, judge_ms, 100))
     node.sequencer.end()
     node.commit()
 
@@ -174,7 +174,7 @@ def test_an_expiry_is_an_event_of_its_own_database(node):
     client.call("GET", "k")
     generation = node.dump()["databases"][3]
     node.sequencer.begin(node.clock.now_ms)
-    node.sequencer.expire_heads([(generation, b"k")])
+    node.sequencer.expire_records([(generation, b"k")])
     node.sequencer.end()
     assert [event for event in events if event[0] == b"expired"] == [
         (b"expired", b"k", db) for db in (1, 2, 3)
