@@ -332,6 +332,8 @@ cdef bint release_head(Tip tip, Entry* e) except -1:
     if c == NULL or c.head != e:
         return True
     fold(tip, c)
+    if c.changed > oldest_reader(tip):
+        return False        # a reader may ask whether anything has changed since its time
     if c.deltas.count or c.stored_deltas.count or c.loading or c.died or c.elements.entries \
             or (c.claims != NULL and c.claims.entries):
         return False

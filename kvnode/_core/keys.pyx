@@ -22,8 +22,7 @@ CLAIM = <int>K_CLAIM
 PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA)
 
 cdef enum:
-    HISTORY_REST = 18       # offset of a head's length u32 in its history key
-    HISTORY_EXTRA = 13      # bytes that a history key adds to a head's: its own kind, u32, u64
+    HISTORY_EXTRA = 13      # bytes that a history key adds to a record's: its own kind, u32, u64
 
 
 def kind_bounds(uint8_t kind):
@@ -103,27 +102,31 @@ def history_of(bytes record_key not None, uint64_t commit_ts):
 
 
 def split_history(bytes key not None):
-    """Return (head's key, commit_ts) of a history key; (None, commit_ts) for another record's.
-
-    Raises CorruptionError.
-    """
+    """Return (record key, commit_ts) of a history key. Raises CorruptionError."""
     cdef const char* p = PyBytes_AS_STRING(key)
     cdef size_t n = PyBytes_GET_SIZE(key)
-    cdef uint64_t commit_ts
-    cdef size_t rest
+    cdef size_t fixed
     if n <= HISTORY_EXTRA or p[0] != K_HISTORY:
         raise CorruptionError(f"history key {key[:40]!r}")
-    commit_ts = ~get_be64(p + n - 8)
-    if p[1] != K_HEAD:
-        return None, commit_ts
-    rest = get_be32(p + HISTORY_REST) if n >= HISTORY_REST + 12 else 0
-    if n != HISTORY_REST + 12 + rest:
+    fixed = 1 + max(<size_t>1, record_prefix(p[1]))     # with its own kind
+    if n < fixed + 12 or n != fixed + 12 + get_be32(p + fixed):
         raise CorruptionError(f"history key {key[:40]!r}")
-    return key[1:HISTORY_REST] + key[HISTORY_REST + 4:n - 8], commit_ts
+    return key[1:fixed] + key[fixed + 4:n - 8], ~get_be64(p + n - 8)
+
+
+def history_start(uint8_t kind, uint64_t id, uint64_t order):
+    """Return the lowest key of the history of a table's records from an order on."""
+    cdef char p[4]
+    start = order_start(kind, id, order)
+    if record_prefix(kind) == HASHED_PREFIX_BYTES:
+        return b"Y" + start
+    put_be32(p, POSITION_BYTES)
+    return b"Y" + start[:PLACED_PREFIX_BYTES] + PyBytes_FromStringAndSize(p, 4) \
+        + start[PLACED_PREFIX_BYTES:]
 
 
 def part_bounds(uint8_t kind, uint64_t id):
-    """Return (lo, hi) of the records of a kind that belong to the collection `id`."""
+    """Return (lo, hi) of the records of a kind that belong to the generation or collection `id`."""
     cdef char p[PLACED_PREFIX_BYTES]
     put_placed_prefix(p, kind, id)
     lo = PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES)
@@ -131,23 +134,15 @@ def part_bounds(uint8_t kind, uint64_t id):
     return lo, PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES)
 
 
-def hash_start(uint8_t kind, uint64_t id, uint64_t hash):
-    """Return the lowest key of the fields or members of a collection from `hash` on."""
+def order_start(uint8_t kind, uint64_t id, uint64_t order):
+    """Return the lowest key of a table's records from an order on, see record_order()."""
     cdef char p[HASHED_PREFIX_BYTES]
-    put_hashed_prefix(p, kind, id, hash)
+    put_hashed_prefix(p, kind, id, order)
     return PyBytes_FromStringAndSize(p, HASHED_PREFIX_BYTES)
 
 
-def item_start(uint8_t kind, uint64_t id, uint64_t order):
-    """Return the lowest key of the items or claims of a list from an order on (see part_order)."""
-    cdef char p[17]
-    put_placed_prefix(p, kind, id)
-    put_be64(p + PLACED_PREFIX_BYTES, order)
-    return PyBytes_FromStringAndSize(p, PLACED_PREFIX_BYTES + 8)
-
-
-def part_order(bytes key not None):
-    """Return what orders the parts of a collection: a hash, or a position as a sortable number.
+def record_order(bytes key not None):
+    """Return what orders the records of a table: a hash, or a position as a sortable number.
 
     Raises CorruptionError.
     """

@@ -9,6 +9,7 @@ from kvnode._core.entries cimport Entry, HeadData, Table, Version
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
 cdef size_t record_value_bytes(Version* v) noexcept nogil
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil
+cdef size_t put_head_data(const HeadData* d, char* p) noexcept nogil
 cdef bint get_head_data(const char* p, size_t n, HeadData* d) noexcept nogil
 cdef Version* decode_value(Table* table, const char* value, size_t n, bint present) except NULL
 cdef int read_delta(const char* value, size_t n, uint64_t* generation, Meta* sum,

@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""What the storage layer's background work needs of the tip: expiry, trash, reads at a pin.
+"""What the storage layer's background work needs of the tip: meta records, expiry, trash.
 
 Every function does a bounded piece of work, between batches, on the sequencer's thread.
 """
@@ -34,9 +34,7 @@ cdef enum:
     HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
     HAS_ROW = 0x01
 
-UNKNOWN, ABSENT, PRESENT = range(3)     # what the tip says of a record at a pin
-TRASH_COLLECTION = 75                   # kind of trash, as in tip.pyx. On disk: DO NOT CHANGE
-NEWEST = 0xFFFFFFFFFFFFFFFF             # as a pin: the tip itself
+TRASH_COLLECTION = 75   # kind of trash, as in tip.pyx. On disk: DO NOT CHANGE
 
 
 # -- meta records -------------------------------------------------------------------------------
@@ -434,78 +432,16 @@ def head_of_delta(Tip tip not None, bytes envelope not None):
     cdef Meta sum
     cdef Slice name
     cdef size_t at = open_envelope(envelope, &commit_ts, &row_at)
-    cdef bytes key
-    read_delta(PyBytes_AS_STRING(envelope) + at, len(envelope) - at, &generation, &sum, &name)
-    key = head_key(tip, generation, PyBytes_FromStringAndSize(name.data, name.len))
-    return None if record_at(tip, key, NEWEST)[0] != UNKNOWN else key
-
-
-# -- reads at a pin -----------------------------------------------------------------------------
-
-def pins(Tip tip not None):
-    """Return the commit_ts of every pin, ascending."""
-    return [pin for pin in tip.pins]
-
-
-
-def scan_at(Tip tip not None, uint64_t generation, uint64_t from_hash, size_t limit,
-            uint64_t commit_ts):
-    """Return heads in memory from a hash on as a pin sees them, and where to go on.
-
-    ([(hash, user key, UNKNOWN | ABSENT | PRESENT, expire_at)], next hash or None at the end,
-    whether LevelDB has to be asked too). In hash order; UNKNOWN: LevelDB knows.
-    """
-    cdef Table* table = tip.generation(generation)
-    cdef vector[Entry*] entries
-    cdef uint64_t next_hash = 0
-    cdef bint done = False
-    cdef list rows = []
-    cdef Entry* e
-    cdef Version* v
-    cdef int status
-    if table == NULL:
-        return rows, None, True
-    tip.scan_next(table, from_hash, &entries, limit, &next_hash, &done)
-    for e in entries:
-        status = status_at(e, commit_ts, &v)
-        rows.append((e.hash, PyBytes_FromStringAndSize(e.key, e.key_len), status,
-                     v.expire_at if status == 2 else 0))
-    return rows, None if done else next_hash, not table.resident
-
-
-def record_at(Tip tip not None, bytes key not None, uint64_t commit_ts):
-    """Return (UNKNOWN | ABSENT | PRESENT, value) of a record as a pin sees it."""
     cdef Table* table
     cdef Slice rest
     cdef uint64_t hash
-    cdef Version* v
-    cdef bytes value
-    cdef size_t room
-    cdef size_t n
-    cdef int status
-    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
-    if e == NULL:
-        return (ABSENT if table != NULL and table.resident else UNKNOWN), None
-    status = status_at(e, commit_ts, &v)
-    if status != 2:
-        return (ABSENT if table.resident else status), None
-    room = record_value_bytes(v)
-    value = PyBytes_FromStringAndSize(NULL, room)
-    n = put_record_value(v, PyBytes_AS_STRING(value))
-    return PRESENT, value[:n] if n != room else value
-
-
-cdef int status_at(Entry* e, uint64_t commit_ts, Version** version) noexcept:
-    """Judge a record at a pin: 0 unknown, 1 absent, 2 present with version[0].
-
-    An absence that was fetched (commit_ts 0) speaks of now: an older version that the pin sees may
-    be in LevelDB's history.
-    """
-    cdef Version* v = version_at(e, commit_ts)
-    version[0] = v
-    if v == NULL or (v.commit_ts == 0 and commit_ts != 0xFFFFFFFFFFFFFFFF):
-        return 0
-    return 1 if v.type == T_NONE else 2
+    cdef bytes key
+    read_delta(PyBytes_AS_STRING(envelope) + at, len(envelope) - at, &generation, &sum, &name)
+    key = head_key(tip, generation, PyBytes_FromStringAndSize(name.data, name.len))
+    if tip.locate(key, len(key), &table, &rest, &hash) != NULL \
+            or (table != NULL and table.resident):
+        return None
+    return key
 
 
 # -- the order of a checkpoint ------------------------------------------------------------------

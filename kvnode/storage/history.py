@@ -8,8 +8,9 @@ at the watermark, so a row that no pin needs is never needed again.
 from bisect import bisect_left
 
 from kvnode._core.keys import HISTORY, kind_bounds, split_history
+from kvnode._core.pinned import pins
 from kvnode._core.tip import Tip
-from kvnode._core.upkeep import history_version, pins
+from kvnode._core.upkeep import history_version
 from kvnode.base.limits import HISTORY_ROWS_PER_STEP
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor, Slot

@@ -7,7 +7,7 @@ what was written or flushed meanwhile, and nothing that is read replaces that.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvnode._core.keys import CLAIM, DELTA, ITEM, hash_start, item_start, part_bounds, part_order
+from kvnode._core.keys import CLAIM, DELTA, ITEM, order_start, part_bounds, record_order
 from kvnode._core.tip import Tip
 from kvnode._core.upkeep import StoredCollection, stored_collection
 from kvnode.base.limits import (
@@ -76,9 +76,7 @@ def _read_parts(
     if has_delta_rows:
         records.deltas += reader.scan(*part_bounds(DELTA, found.id), DELTA_ROWS_MAX)
     if found.kind == ITEM:
-        records.claims.append(
-            (found.id, reader.scan(*part_bounds(CLAIM, found.id), CLAIMS_MAX))
-        )
+        records.claims.append((found.id, reader.scan(*part_bounds(CLAIM, found.id), CLAIMS_MAX)))
     if found.length <= SMALL_COLLECTION_ELEMENTS:
         rows = reader.scan(*part_bounds(found.kind, found.id), 2 * SMALL_COLLECTION_ELEMENTS)
         if len(rows) < 2 * SMALL_COLLECTION_ELEMENTS:
@@ -87,15 +85,14 @@ def _read_parts(
 
 def read_page(reader: Reader, kind: int, id_: int, first: int) -> Page:
     """Read the next elements of a collection, from an order (hash or position) on."""
-    start = item_start if kind == ITEM else hash_start
-    lo, hi = start(kind, id_, first), part_bounds(kind, id_)[1]
+    lo, hi = order_start(kind, id_, first), part_bounds(kind, id_)[1]
     rows = reader.scan(lo, hi, LOAD_ROWS_PER_PAGE)
     if len(rows) < LOAD_ROWS_PER_PAGE:
         return Page(id_, first, ORDER_END - 1, rows, True)
     last_key = rows[-1][0]
-    end = part_order(last_key) + 1
+    end = record_order(last_key) + 1
     if end == ORDER_END:
         return Page(id_, first, ORDER_END - 1, rows, True)
     # Keyed hashes: seldom do two elements share one.
-    rows += reader.scan(last_key + b"\0", start(kind, id_, end), LOAD_ROWS_PER_PAGE)
+    rows += reader.scan(last_key + b"\0", order_start(kind, id_, end), LOAD_ROWS_PER_PAGE)
     return Page(id_, first, end, rows, False)

@@ -16,7 +16,7 @@ from kvnode.base.errors import InvariantError
 from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
-from kvnode.storage.snapshot import KeysPage, PendingPage, SnapshotReader, StoredPart
+from kvnode.storage.snapshot import Page, PendingPage, SnapshotReader, StoredPart
 from kvnode.txn.replica import Replica
 
 
@@ -80,23 +80,25 @@ class KeysJob:
             self._is_reading = False
             if error is not None:
                 self._error = error
-            else:
+            elif self._reader is not None:  # it may be closed by now
                 self._take(page.finish(result))
 
         assert page.read is not None
         self._is_reading = True
         executor.submit(page.read, completed)
 
-    def _take(self, page: KeysPage) -> bool:
+    def _take(self, page: Page) -> bool:
         """Keep the matching keys of a page as RESP; True after the last one."""
-        for key in page.keys:
+        assert self._reader is not None
+        found = self._reader.visible_keys(page)
+        for key in found.keys:
             if self._pattern == b"*" or matches(self._pattern, key):
                 self._parts.append(b"$%d\r\n%s\r\n" % (len(key), key))
                 self._count += 1
-        if page.next_hash is None:
+        if found.next_hash is None:
             self.is_done = True
             return True
-        self._next_hash = page.next_hash
+        self._next_hash = found.next_hash
         return False
 
 

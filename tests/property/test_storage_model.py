@@ -120,12 +120,14 @@ class Walk:
             pin = self.rng.choice(self.rig.pins)
             generations = [split_head(key)[0] for key in pin.state if key[:1] == b"H"]
             if generations:
-                self.page = pin, self.rig.snapshot(pin).begin_keys(generations[0], 0, 100)
+                reader = self.rig.snapshot(pin)
+                self.page = pin, reader, reader.begin_keys(generations[0], 0, 100)
 
     def finish_page(self) -> None:
         if self.page is not None:
-            (pin, page), self.page = self.page, None
-            keys = page.finish(page.read() if page.read is not None else None).keys
+            (pin, reader, page), self.page = self.page, None
+            found = page.finish(page.read() if page.read is not None else None)
+            keys = reader.visible_keys(found).keys
             assert set(keys) == {split_head(key)[2] for key in pin.state if key[:1] == b"H"}
 
     def check_now(self) -> None:

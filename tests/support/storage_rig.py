@@ -9,18 +9,9 @@ import random
 from dataclasses import dataclass, field, replace
 
 from kvnode._core import invariants
-from kvnode._core.keys import split_expiry, split_head
-from kvnode._core.upkeep import (
-    NEWEST,
-    PRESENT,
-    UNKNOWN,
-    database_generations,
-    head_key,
-    meta_value,
-    record_at,
-    scan_at,
-    stored_value,
-)
+from kvnode._core.keys import HEAD, split_expiry, split_head
+from kvnode._core.pinned import NEWEST, PRESENT, UNKNOWN, record_at, scan_at
+from kvnode._core.upkeep import database_generations, head_key, meta_value, stored_value
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
 from kvnode.storage.expiry import ExpirySweeper
@@ -402,10 +393,10 @@ class Rig:
         names = {(hash_, name) for hash_, name, _ in stored.rows}
         at: int | None = from_hash
         while at is not None and at < end:
-            rows, at, _ = scan_at(self.tip, generation, at, 10, NEWEST)
-            for hash_, name, status, _ in rows:
+            rows, at, _ = scan_at(self.tip, HEAD, generation, at, 10, NEWEST, False)
+            for hash_, key, status, _ in rows:
                 if hash_ < end:
-                    (names.add if status == PRESENT else names.discard)((hash_, name))
+                    (names.add if status == PRESENT else names.discard)((hash_, split_head(key)[2]))
         heads = (split_head(key) for key in state if key[:1] == b"H")
         expected = {
             (hash_, name)

@@ -3,7 +3,7 @@
 import pytest
 
 from kvnode._core.keys import head_start, split_head
-from kvnode._core.upkeep import ABSENT, NEWEST, PRESENT, UNKNOWN, record_at
+from kvnode._core.pinned import ABSENT, NEWEST, PRESENT, UNKNOWN, record_at
 from kvnode.base import limits
 from kvnode.base.errors import CorruptionError
 from kvnode.storage.fetch import CURSOR_SHIFT, HeadRange, read_heads

@@ -1,7 +1,7 @@
 """Expired heads, trash and history, one sequence of events at a time."""
 
 from kvnode._core.keys import kind_bounds
-from kvnode._core.upkeep import NEWEST, UNKNOWN, record_at
+from kvnode._core.pinned import NEWEST, UNKNOWN, record_at
 from kvnode.base import limits
 from tests.support.storage_rig import CHUNKED, Rig, string_value, u64
 
