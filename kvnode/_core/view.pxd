@@ -144,6 +144,7 @@ cdef class View:
                          const char* key, size_t n, Version* v) except NULL
     cdef int refresh_base(self, Version* v) except -1
     cdef int encode_changes(self, Buffer* out) except -1
+    cdef int end_changes(self) except -1
     cdef int record_put(self, Table* table, const char* key, size_t n,
                         const char* value, size_t m) except -1
     cdef int record_delete(self, Table* table, const char* key, size_t n) except -1

@@ -703,6 +703,7 @@ cdef class View:
                 self.tip.free_version(w.entry, older)
         self.writes.clear()
         self.savepoint_floor = 0
+        self.end_changes()
         self.created.clear()
         for i in range(self.killed.size()):
             self.tip.dying.push_back(self.killed[i])
@@ -720,7 +721,7 @@ cdef class View:
         return 0
 
     cdef int encode_changes(self, Buffer* out) except -1:
-        """Append the delta of each collection that the batch changed; end the changes.
+        """Append the delta of each collection that the batch changed.
 
         One delta a collection, whatever number of commands changed it. A collection whose head the
         batch writes needs none: the base says it.
@@ -744,7 +745,15 @@ cdef class View:
             self.tip.mark_dirty(c.head)
             if c.deltas.count > FOLD_DELTAS:
                 fold(self.tip, c)
-            if c.type == T_LIST:
+        return 0
+
+    cdef int end_changes(self) except -1:
+        """The batch is encoded: popped items may be freed, also those that it wrote itself."""
+        cdef size_t i
+        cdef Collection* c
+        for i in range(self.changes.size()):
+            c = self.changes[i].collection
+            if c.type == T_LIST and c.slot == i and not c.died:
                 sweep_items(self.tip, c, SWEPT_ITEMS_PER_BATCH, None)
         self.changes.clear()
         self.changes_floor = 0
