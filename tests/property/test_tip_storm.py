@@ -102,7 +102,10 @@ class Storm:
             self.undone += 1
 
     def _state(self) -> dict:
-        """Return the tip without versions that a durable one hides: these may go at any time."""
+        """Return the tip without what may go at any time: versions that a durable one hides, and
+        dead collections.
+        """
+        upkeep.sweep_collections(self.node.tip, 1000)
         state = self.node.dump()
         durable = self.node.tip.durable
         for table in state["tables"].values():

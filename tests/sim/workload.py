@@ -4,6 +4,7 @@ import random
 
 KEYS = [b"k%d" % i for i in range(8)]
 SETS = [b"s%d" % i for i in range(3)]
+HASHES = [b"h%d" % i for i in range(3)]
 SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
 OFFSETS = [0, 3, 16_384, 30_000, 40_000]
 
@@ -33,6 +34,66 @@ class Workload:
 
     def members(self) -> list[bytes]:
         return [b"m%d" % self.rng.randrange(12) for _ in range(self.rng.randint(1, 6))]
+
+    def hash_key(self) -> bytes:
+        return self.rng.choice(HASHES)
+
+    def field(self) -> bytes:
+        return b"f%d" % self.rng.randrange(6)
+
+    def fields(self) -> tuple[bytes, ...]:
+        """Return FIELDS, a number and so many fields."""
+        names = [self.field() for _ in range(self.rng.randint(1, 3))]
+        return (b"FIELDS", b"%d" % len(names), *names)
+
+    def hash_command(self) -> tuple[bytes | str, ...]:
+        """Return a command on hashes whose reply does not depend on an order or on luck."""
+        key, field = self.hash_key, self.field
+        draw = [
+            lambda: ("HSET", key(), field(), self.value(), field(), b"7"),
+            lambda: ("HSET", key(), field(), b"7"),
+            lambda: ("HSETNX", key(), field(), self.value()),
+            lambda: ("HMGET", key(), field(), field(), field()),
+            lambda: ("HDEL", key(), field(), field()),
+            lambda: ("HINCRBY", key(), field(), b"3"),
+            lambda: ("HINCRBYFLOAT", key(), field(), b"0.5"),
+            lambda: ("HLEN", key()),
+            lambda: ("HPEXPIRE", key(), self.ms(), *self.fields()),
+            lambda: ("HPEXPIRE", key(), self.ms(), "GT", *self.fields()),
+            lambda: ("HPERSIST", key(), *self.fields()),
+            lambda: ("HPEXPIRETIME", key(), *self.fields()),
+            lambda: ("HGETEX", key(), "PX", self.ms(), *self.fields()),
+            lambda: ("HGETDEL", key(), *self.fields()),
+            lambda: ("HSETEX", key(), "FXX", "PX", self.ms(), "FIELDS", b"1", field(), b"x"),
+            lambda: ("SET", key(), b"no hash any more"),
+            lambda: ("RENAME", key(), key()),
+            lambda: ("COPY", key(), key(), "DB", b"%d" % self.rng.randrange(3), "REPLACE"),
+            lambda: ("PEXPIRE", key(), self.ms()),
+            lambda: ("OBJECT", "ENCODING", key()),
+            lambda: ("DEL", key()),
+        ]
+        return self.rng.choice(draw)()
+
+    def set_command(self) -> tuple[bytes | str, ...]:
+        """The same for sets."""
+        key = self.set_key
+        draw = [
+            lambda: ("SADD", key(), *self.members()),
+            lambda: ("SADD", key(), *self.members()),
+            lambda: ("SREM", key(), *self.members()),
+            lambda: ("SMOVE", key(), key(), b"m1"),
+            lambda: ("SPOP", key(), b"0"),
+            lambda: ("SORT", key(), "ALPHA"),
+            lambda: ("SORT", key(), "ALPHA", "GET", "#", "GET", "k*", "GET", "h*->f1"),
+            lambda: ("SMISMEMBER", key(), *self.members()),
+            lambda: ("SINTERCARD", b"2", key(), key()),
+            lambda: ("SINTERSTORE", key(), key(), key()),
+            lambda: ("SUNIONSTORE", key(), key(), key()),
+            lambda: ("SDIFFSTORE", key(), key(), key()),
+            lambda: ("COPY", key(), key(), "REPLACE"),
+            lambda: ("OBJECT", "ENCODING", key()),
+        ]
+        return self.rng.choice(draw)()
 
     def value(self) -> bytes:
         size = self.rng.choice(SIZES)
@@ -79,6 +140,8 @@ class Workload:
         ]
         if self.rare and rng.random() < 0.04:
             return rng.choice(self.rare)
+        if rng.random() < 0.4:
+            return self.hash_command() if rng.random() < 0.6 else self.set_command()
         return rng.choice(draw)()
 
     def script(self) -> list[tuple[bytes | str, ...]]:
