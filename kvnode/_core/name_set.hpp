@@ -11,23 +11,27 @@ class NameSet {
   public:
     // Whether the name is new; it is known from now on.
     bool add(uint64_t hash, const char* name, uint32_t length) {
-        if (count_ * 2 >= slots_.size()) {
+        uint32_t before = count_;
+        return number(hash, name, length) == before;
+    }
+
+    // The number of a name: 0 for the first one met, 1 for the second, and so on.
+    uint32_t number(uint64_t hash, const char* name, uint32_t length) {
+        if (count_ * size_t{2} >= slots_.size()) {
             grow();
         }
         Slot& slot = find(hash, name, length);
-        if (slot.name != nullptr) {
-            return false;
+        if (slot.name == nullptr) {
+            slot = Slot{hash, name, length, count_++};
         }
-        slot = Slot{hash, name, length};
-        count_ += 1;
-        return true;
+        return slot.number;
     }
 
   private:
     struct Slot {
         uint64_t hash;
         const char* name;
-        uint32_t length;
+        uint32_t length, number;
     };
 
     Slot& find(uint64_t hash, const char* name, uint32_t length) {
@@ -42,7 +46,7 @@ class NameSet {
     }
 
     void grow() {
-        std::vector<Slot> old(slots_.empty() ? 64 : 2 * slots_.size(), Slot{0, nullptr, 0});
+        std::vector<Slot> old(slots_.empty() ? 64 : 2 * slots_.size(), Slot{0, nullptr, 0, 0});
         old.swap(slots_);
         for (const Slot& slot : old) {
             if (slot.name != nullptr) {
@@ -52,7 +56,7 @@ class NameSet {
     }
 
     std::vector<Slot> slots_;
-    size_t count_ = 0;
+    uint32_t count_ = 0;
 };
 
 }  // namespace kvnode

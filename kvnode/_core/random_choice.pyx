@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""Commands that draw elements of a set or hash: SPOP, SRANDMEMBER, HRANDFIELD."""
+"""Commands that draw elements: SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
@@ -14,8 +14,9 @@ from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_null, reply_set)
-from kvnode._core.tip cimport T_HASH, T_SET, Collection, Entry
+from kvnode._core.tip cimport T_HASH, T_SET, T_ZSET, Collection, Entry
 from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_SET, Head, View
+from kvnode._core.zset cimport reply_member, score_of
 
 cdef extern from "name_set.hpp" namespace "kvnode" nogil:
     cdef cppclass NameSet:
@@ -86,7 +87,10 @@ cdef bint require_count(Args* args, int64_t* count, Reply reply) except -1:
     return True
 
 
-cdef int reply_element(Entry* e, bint values, Reply reply) except -1:
+cdef int reply_element(Entry* e, uint8_t type, bint values, Reply reply) except -1:
+    """Answer an element, with the value of a field or the score of a member if that is wanted."""
+    if type == T_ZSET:
+        return reply_member(reply, e, score_of(e.newest), values)
     if values and reply.proto == 3:
         reply_array(reply, 2)
     reply_bulk(reply, e.key, e.key_len)
@@ -119,7 +123,7 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
         count += 1
     reply_array(reply, width * <int64_t>chosen.size())
     for e in chosen:
-        reply_element(e, values, reply)
+        reply_element(e, type, values, reply)
     return DONE
 
 
@@ -133,7 +137,7 @@ cdef int draw_one(View view, Args* args, uint8_t type, Reply reply) except -1:
         return DONE
     if found == ABSENT:
         return reply_null(reply)
-    return reply_element(random_element(view, c), False, reply)
+    return reply_element(random_element(view, c), type, False, reply)
 
 
 # -- handlers -----------------------------------------------------------------------------------
@@ -149,17 +153,26 @@ cdef int cmd_srandmember(View view, Args* args, Reply reply) except -1:
     return draw_many(view, args, T_SET, count, False, reply)
 
 
-cdef int cmd_hrandfield(View view, Args* args, Reply reply) except -1:
+cdef int draw_pairs(View view, Args* args, uint8_t type, const char* values, Reply reply) except -1:
+    """HRANDFIELD and ZRANDMEMBER. values: the option that asks for pairs."""
     cdef int64_t count
     if args.n == 2:
-        return draw_one(view, args, T_HASH, reply)
+        return draw_one(view, args, type, reply)
     if not require_count(args, &count, reply):
         return DONE
-    if args.n > 4 or (args.n == 4 and not is_word(&args.v[3], b"WITHVALUES")):
+    if args.n > 4 or (args.n == 4 and not is_word(&args.v[3], values)):
         return refuse(reply, SYNTAX)
     if args.n == 4 and not -(INT64_MAX // 2) <= count <= INT64_MAX // 2:
         return refuse(reply, b"ERR value is out of range")
-    return draw_many(view, args, T_HASH, count, args.n == 4, reply)
+    return draw_many(view, args, type, count, args.n == 4, reply)
+
+
+cdef int cmd_hrandfield(View view, Args* args, Reply reply) except -1:
+    return draw_pairs(view, args, T_HASH, b"WITHVALUES", reply)
+
+
+cdef int cmd_zrandmember(View view, Args* args, Reply reply) except -1:
+    return draw_pairs(view, args, T_ZSET, b"WITHSCORES", reply)
 
 
 cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
@@ -203,4 +216,5 @@ HANDLERS = {
     "spop": native(cmd_spop),
     "srandmember": native(cmd_srandmember),
     "hrandfield": native(cmd_hrandfield),
+    "zrandmember": native(cmd_zrandmember),
 }

@@ -23,6 +23,10 @@ from kvnode._core import (
     string_edit,
     strings,
     transactions,
+    zset_algebra,
+    zset_pops,
+    zset_ranges,
+    zsets,
 )
 from kvnode._core.dispatch import Dispatch, NativeHandler
 from kvnode._core.logwriter import PythonSink
@@ -49,6 +53,10 @@ NATIVE_MODULES = (
     string_edit,
     strings,
     transactions,
+    zset_algebra,
+    zset_pops,
+    zset_ranges,
+    zsets,
 )
 
 HASH_KEY = bytes(range(16))  # fixed: runs compare instruction by instruction

@@ -1,0 +1,79 @@
+# cython: boundscheck=False, wraparound=False
+"""What the handlers of sorted sets share."""
+
+from kvnode._core.arguments cimport N_GENERIC, event
+from kvnode._core.bytes cimport put_be64
+from kvnode._core.collection cimport (
+    close_collection, create, element_of, need_all, open_collection, put_element, remove_element)
+from kvnode._core.dispatch cimport DONE
+from kvnode._core.encoding cimport note_size
+from kvnode._core.reply cimport reply_integer
+from kvnode._core.sortable cimport SORTABLE_BYTES, order_of_double
+from kvnode._core.tip cimport T_ZSET
+from kvnode._core.view cimport FOUND, MISS, N_ZSET
+
+
+cdef int open_ordered(View view, const Slice* key, int flags, Head* head, Collection** c,
+                      Reply reply) except -1:
+    """As open_collection(), and MISS unless all members are in memory and in order."""
+    cdef int found = open_collection(view, key, T_ZSET, flags, head, c, reply)
+    if found == FOUND and need_all(view, c[0]):
+        return MISS
+    return found
+
+
+cdef int put_score(View view, Head* head, Collection* c, Element* element, double score) except -1:
+    """Set the score of a member that find_element() has looked for."""
+    cdef char data[SORTABLE_BYTES]
+    put_be64(data, order_of_double(score))
+    put_element(view, c, element, data, SORTABLE_BYTES, 0)
+    return note_size(view, head, c, element.key.len)
+
+
+cdef int remove_members(View view, Head* head, Collection* c, vector[Entry*]* members, bytes name,
+                        const Slice* key) except -1:
+    """Remove members that are there, and state the event `name`; none: nothing happens."""
+    cdef Element element
+    cdef Entry* e
+    if members.empty():
+        return 0
+    event(view, N_ZSET, name, key)
+    if <int64_t>members.size() == c.meta.length:
+        view.remove(head)           # whatever its size
+        return event(view, N_GENERIC, b"del", key)
+    for e in members[0]:
+        element = element_of(e)
+        remove_element(view, c, &element)
+    return 0
+
+
+cdef int store_result(View view, const Slice* key, Position at, size_t count, bytes name,
+                      Reply reply) except -1:
+    """Make `count` members from a position on the value of a key, and answer how many.
+
+    They may come from what is at the key now: it stays in memory until this is committed.
+    REQUIRES: a lookup of the key does not miss.
+    """
+    cdef Head head
+    cdef Element element
+    cdef Collection* c
+    cdef Entry* e
+    cdef size_t i
+    cdef int found = view.lookup(key.data, key.len, 0, &head)
+    if count == 0:
+        if found == FOUND:
+            view.remove(&head)
+            event(view, N_GENERIC, b"del", key)
+        return reply_integer(reply, 0)
+    c = create(view, &head, T_ZSET)
+    for i in range(count):
+        e = at.entry()
+        element.entry = NULL
+        element.version = NULL
+        element.hash = e.hash
+        element.key.data = e.key
+        element.key.len = e.key_len
+        put_score(view, &head, c, &element, double_of_order(at.order()))
+        at.next()
+    event(view, N_ZSET, name, key)
+    return reply_integer(reply, <int64_t>count)

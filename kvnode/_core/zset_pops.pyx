@@ -1,0 +1,170 @@
+# cython: boundscheck=False, wraparound=False
+"""Sorted-set commands that pop: ZPOPMIN, ZPOPMAX, ZMPOP."""
+
+from libcpp.vector cimport vector
+from kvnode._core.arguments cimport SYNTAX, any_missing, is_word, refuse
+from kvnode._core.bytes cimport Slice, parse_i64
+from kvnode._core.collection cimport WRONG
+from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.reply cimport reply_array, reply_bulk, reply_null_array
+from kvnode._core.tip cimport Collection, Entry
+from kvnode._core.view cimport ABSENT, FOUND, MISS, Head
+from kvnode._core.zset cimport (
+    Position, open_ordered, remove_members, reply_member, reply_members_head, score_of)
+
+
+cdef int take(Collection* c, bint highest, int64_t count, vector[Entry*]* members) except -1:
+    """Collect up to `count` members from one end."""
+    cdef Position at = c.order.last() if highest else c.order.first()
+    while at.valid() and <int64_t>members.size() < count:
+        members.push_back(at.entry())
+        if highest:
+            at.previous()
+        else:
+            at.next()
+    return 0
+
+
+cdef int reply_pairs(vector[Entry*]* members, Reply reply) except -1:
+    """Answer members with their scores, each pair an array, in RESP2 too."""
+    cdef Entry* e
+    reply_array(reply, <int64_t>members.size())
+    for e in members[0]:
+        reply_array(reply, 2)
+        reply_bulk(reply, e.key, e.key_len)
+        reply.number(score_of(e.newest))
+    return 0
+
+
+cdef int drop(View view, Head* head, Collection* c, vector[Entry*]* members, bint highest,
+              const Slice* key) except -1:
+    return remove_members(view, head, c, members, b"zpopmax" if highest else b"zpopmin", key)
+
+
+cdef int pop(View view, Args* args, bint highest, Reply reply) except -1:
+    cdef Head head
+    cdef Collection* c
+    cdef vector[Entry*] members
+    cdef Entry* e
+    cdef int64_t count = 1
+    cdef bint counted = args.n == 3
+    cdef int found
+    if args.n > 3:
+        return refuse(reply, SYNTAX)
+    if counted and (not parse_i64(args.v[2].data, args.v[2].len, &count) or count < 0):
+        return refuse(reply, b"ERR value is out of range, must be positive")
+    found = open_ordered(view, &args.v[1], 0, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        return reply_array(reply, 0)
+    take(c, highest, count, &members)
+    if counted:
+        reply_members_head(reply, <int64_t>members.size(), True)
+        for e in members:
+            reply_member(reply, e, score_of(e.newest), True)
+    else:
+        reply_array(reply, 2)
+        reply_bulk(reply, members[0].key, members[0].key_len)
+        reply.number(score_of(members[0].newest))
+    return drop(view, &head, c, &members, highest, &args.v[1])
+
+
+cdef int pop_first(View view, Args* args, int first, int end, bint highest, int64_t count,
+                   PopForm form, Reply reply) except -1:
+    """Pop up to `count` members from the first of the keys args[first:end] that has any.
+
+    FOUND: the reply is written. WRONG: an error is. ABSENT: no key has any, and nothing is written.
+    MISS: park. POP_FLAT answers one member.
+    """
+    cdef Args keys = args[0]
+    cdef Head head
+    cdef Collection* c
+    cdef vector[Entry*] members
+    cdef int found = ABSENT
+    cdef int i = first
+    keys.n = end
+    if any_missing(view, &keys, first, 1):
+        return MISS
+    while i < end:
+        found = open_ordered(view, &args.v[i], 0, &head, &c, reply)
+        if found != ABSENT:
+            break
+        i += 1
+    if found != FOUND:
+        return found
+    take(c, highest, count, &members)
+    reply_array(reply, 3 if form == POP_FLAT else 2)
+    reply_bulk(reply, args.v[i].data, args.v[i].len)
+    if form == POP_FLAT:
+        reply_bulk(reply, members[0].key, members[0].key_len)
+        reply.number(score_of(members[0].newest))
+    else:
+        reply_pairs(&members, reply)
+    drop(view, &head, c, &members, highest, &args.v[i])
+    return FOUND
+
+
+cdef bint read_mpop(const Args* args, int numkeys, int* end, bint* highest, int64_t* count,
+                    Reply reply) except -1:
+    """Read `numkeys key ... MIN | MAX [COUNT count]` from argument `numkeys` on.
+
+    end: behind the last key. False after an error reply.
+    """
+    cdef const Slice* number = &args.v[numkeys]
+    cdef int64_t keys
+    cdef int i
+    cdef bint counted = False
+    count[0] = 1
+    if not parse_i64(number.data, number.len, &keys) or keys < 1:
+        refuse(reply, b"ERR numkeys should be greater than 0")
+        return False
+    if keys >= args.n - numkeys - 1:
+        refuse(reply, SYNTAX)
+        return False
+    i = end[0] = numkeys + 1 + <int>keys
+    highest[0] = is_word(&args.v[i], b"MAX")
+    if not highest[0] and not is_word(&args.v[i], b"MIN"):
+        refuse(reply, SYNTAX)
+        return False
+    i += 1
+    while i < args.n:
+        if counted or i + 1 == args.n or not is_word(&args.v[i], b"COUNT"):
+            refuse(reply, SYNTAX)
+            return False
+        if not parse_i64(args.v[i + 1].data, args.v[i + 1].len, count) or count[0] < 1:
+            refuse(reply, b"ERR count should be greater than 0")
+            return False
+        counted = True
+        i += 2
+    return True
+
+
+cdef int cmd_zpopmin(View view, Args* args, Reply reply) except -1:
+    return pop(view, args, False, reply)
+
+
+cdef int cmd_zpopmax(View view, Args* args, Reply reply) except -1:
+    return pop(view, args, True, reply)
+
+
+cdef int cmd_zmpop(View view, Args* args, Reply reply) except -1:
+    cdef bint highest
+    cdef int64_t count
+    cdef int end
+    cdef int found
+    if not read_mpop(args, 1, &end, &highest, &count, reply):
+        return DONE
+    found = pop_first(view, args, 2, end, highest, count, POP_NESTED, reply)
+    if found == MISS:
+        return PARK
+    return reply_null_array(reply) if found == ABSENT else DONE
+
+
+HANDLERS = {
+    "zpopmin": native(cmd_zpopmin),
+    "zpopmax": native(cmd_zpopmax),
+    "zmpop": native(cmd_zmpop),
+}
