@@ -9,7 +9,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.conformance import generators_hash, generators_set
+from tests.conformance import generators_hash, generators_set, generators_zset
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ALL_GROUPS, Script, commands, scripts
 from tests.conformance.shrink import run_and_shrink
@@ -26,12 +26,18 @@ SETTINGS = settings(
     phases=[Phase.generate],  # see shrink.py
     suppress_health_check=list(HealthCheck),
 )
+GROUPS = (
+    *ALL_GROUPS,
+    *generators_hash.GROUPS,
+    *generators_set.GROUPS,
+    *generators_zset.ZSET_GROUPS,
+)
 BRIEF = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 
 @BRIEF
 @SETTINGS
-@given(script=scripts(commands(*ALL_GROUPS, *generators_hash.GROUPS, *generators_set.GROUPS)))
+@given(script=scripts(commands(*GROUPS)))
 def test_kvnode_answers_as_redis(
     redis_server: ServerProcess, kvnode_server: ServerProcess, script: Script
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conformance import generators_hash, generators_set
+from tests.conformance import generators_hash, generators_set, generators_zset
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ADVANCES, TIMED_GROUPS, Command, Script, commands, scripts
 from tests.conformance.model_server import ModelServer
@@ -19,7 +19,12 @@ local = pytest.importorskip("tests.support.local", reason="the native core is no
 
 LOCAL_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 2)
 COOLINGS = st.just((b"cool",))
-TIMED = (*TIMED_GROUPS, *generators_hash.TIMED_GROUPS, *generators_set.GROUPS)
+TIMED = (
+    *TIMED_GROUPS,
+    *generators_hash.TIMED_GROUPS,
+    *generators_set.GROUPS,
+    *generators_zset.ZSET_GROUPS,
+)
 
 
 class InProcess:

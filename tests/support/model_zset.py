@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tests.support.model_keyspace import Client
 from tests.support.model_parsing import SYNTAX_ERROR, CommandFailure, parse_integer
+from tests.support.model_set import Set
 from tests.support.model_types import TypedKeyspace
 from tests.support.resp import NullArray, Reply, ScoredPairs
 
@@ -341,7 +342,7 @@ def combine(
         raise CommandFailure(f"ERR at least 1 input key is needed for '{command}' command")
     if number > len(words) - 1:
         raise CommandFailure(SYNTAX_ERROR)
-    inputs = [model.members(client, key) for key in words[1 : number + 1]]
+    inputs = [_input(model, client, key) for key in words[1 : number + 1]]
     rest = list(words[number + 1 :])
     weights, aggregate, is_scored, limit = [1.0] * number, b"sum", False, 0
     is_weighted = name in ("union", "inter")
@@ -377,6 +378,14 @@ def combine(
         common = set.intersection(*(set(members) for members in inputs))
         result = {member: score for member, score in result.items() if member in common}
     return ordered(result), is_scored, limit
+
+
+def _input(model: TypedKeyspace, client: Client, key: bytes) -> Members:
+    """Return the scores of a sorted set, or of a set, whose members count 1 each."""
+    value = model.lookup(client, key)
+    if value is not None and type(value.data) is Set:
+        return dict.fromkeys(value.data, 1.0)
+    return model.members(client, key)
 
 
 def _number(value: float) -> float:
