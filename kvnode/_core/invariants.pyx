@@ -10,13 +10,18 @@ from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
 from kvnode._core.keys cimport K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
+from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.tip cimport (
     COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED,
-    SEGMENT_BUCKET_BITS_MAX, T_FIELD, T_LIST, T_NONE, T_RAW, Collection, Entry, Segment, Table,
-    Tip, Version, entry_bytes, head_data, is_collection, put_record_key, put_record_value,
-    record_value_bytes, table_hash, version_bytes)
+    SEGMENT_BUCKET_BITS_MAX, T_FIELD, T_LIST, T_NONE, T_RAW, T_ZSET, Collection, Entry, Segment,
+    Table, Tip, Version, entry_bytes, head_data, is_collection, put_record_key, put_record_value,
+    record_value_bytes, score_order, table_hash, version_bytes)
 
 from kvnode.base.errors import InvariantError
+
+
+cdef enum:
+    ORDER_INVARIANT_ASCENDING = 1   # as order_tree.hpp counts them
 
 
 cdef struct Totals:
@@ -112,10 +117,34 @@ cdef int check_collection(Tip tip, Collection* c) except -1:
     elif c.elements.resident:
         require(live_elements(c) == c.meta.length,
                 f"collection {c.id}: {live_elements(c)} elements, length {c.meta.length}")
+        require(c.type != T_ZSET or c.order != NULL, f"sorted set {c.id} has no order")
+    if c.order != NULL:
+        check_order(tip, c)
+    return 0
+
+
+cdef int check_order(Tip tip, Collection* c) except -1:
+    """The order has the members that are complete in memory, each under its score."""
+    cdef OrderTree[Entry].Iterator at
+    cdef Entry* e
+    cdef const char* broken = c.order.check()
+    require(broken == NULL, f"the order of {c.id} is broken" if broken == NULL
+            else f"the order of {c.id} is broken: {broken.decode()}")
+    at = c.order.first()
+    while at.valid():
+        e = at.entry()
+        require(tip.find(c.elements, e.hash, e.key, e.key_len) == e,
+                f"the order of {c.id} has an entry that is no member")
+        require(e.newest.type != T_NONE and score_order(e.newest) == at.order(),
+                f"the order of {c.id} has a member under another score")
+        at.next()
+    require(<int64_t>c.order.size() == live_elements(c),
+            f"the order of {c.id} has {c.order.size()} of {live_elements(c)} members")
     return 0
 
 
 cdef int64_t live_elements(Collection* c) noexcept:
+    """How many elements are there, of those that are complete in memory."""
     cdef size_t i = 0
     cdef size_t b
     cdef int64_t count = 0
@@ -126,7 +155,8 @@ cdef int64_t live_elements(Collection* c) noexcept:
         for b in range(<size_t>1 << segment.bucket_bits):
             e = segment.buckets[b]
             while e != NULL:
-                count += e.newest.type != T_NONE
+                count += e.newest.type != T_NONE \
+                    and (c.elements.resident or e.hash < c.loaded)
                 e = e.next
         i += <size_t>1 << (c.elements.depth - segment.depth)
     return count
@@ -439,6 +469,13 @@ def corrupt(Tip tip not None, str fault not None, bytes key not None):
         tip.databases[1] = tip.databases[0]
     elif fault == "generation twice":
         tip.new_generation(table.id, True)
+    elif fault == "not in order":
+        table.owner.order.erase(score_order(e.newest), e.key, e.key_len)
+    elif fault == "another score":
+        table.owner.order.erase(score_order(e.newest), e.key, e.key_len)
+        table.owner.order.insert(score_order(e.newest) + 1, e)
+    elif fault == "order":
+        table.owner.order.damage(ORDER_INVARIANT_ASCENDING)
     else:
         raise ValueError(fault)
 

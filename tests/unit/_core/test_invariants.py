@@ -27,6 +27,12 @@ FAULTS = {
     "generation twice": "two tables",
 }
 
+ORDER_FAULTS = {
+    "not in order": "has 99 of 100 members",
+    "another score": "under another score",
+    "order": "order of .* is broken",
+}
+
 
 @pytest.fixture
 def node():
@@ -58,6 +64,17 @@ def test_a_listed_record_must_be_there(node):
     node.checkpoint()
     invariants.corrupt(node.tip, "listed and clean", node.head_key(b"k1"))
     with pytest.raises(InvariantError, match="dirty lists"):
+        invariants.check(node.tip)
+
+
+@pytest.mark.parametrize("fault", ORDER_FAULTS)
+def test_the_order_of_a_sorted_set_is_that_of_its_members(node, fault):
+    node.client().call("ZADD", "z", *(word for i in range(100) for word in (i, f"m{i}")))
+    tables = node.dump()["tables"]
+    (members,) = (table for (kind, _), table in tables.items() if kind == ord("M"))
+    member = next(key for key in members["entries"] if key.endswith(b"m50"))
+    invariants.corrupt(node.tip, fault, member)
+    with pytest.raises(InvariantError, match=ORDER_FAULTS[fault]):
         invariants.check(node.tip)
 
 
