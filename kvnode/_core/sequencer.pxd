@@ -32,8 +32,6 @@ cdef enum:
     RUN_COMMANDS_MAX = 4096         # commands of one session in one pass
     RUN_OUTPUT_BYTES_MAX = 1 << 20  # output after which a session waits for the next pass
     BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
-    STAGE_COMMAND_BYTES = 1 << 20   # a longer command stages its large arguments first
-    STAGE_ARGUMENT_BYTES = 1 << 19  # an argument that is staged
     PIPELINE_AHEAD = 16             # commands whose records are brought near together
     SWEPT_ENTRIES_PER_PASS = 256    # of dead collections, freed at the end of each pass
     LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
@@ -84,9 +82,6 @@ cdef class Sequencer:
     cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
     cdef bint go_on(self, Session session) except -1
-    cdef bint stage(self, Session session, Args* args) except -1
-    cdef int unstage(self, Session session) except -1
-    cdef int abandon(self, Session session) except -1
     cdef int look_ahead(self, Session session) except -1
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1

@@ -14,10 +14,10 @@ from kvnode._core.reply cimport Reply, reply_error
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_STREAMING, S_WAITING)
+from kvnode._core.staging cimport STAGE_COMMAND_BYTES, abandon, stage, unstage
 from kvnode._core.stream cimport Streams
-from kvnode._core.strvalue cimport CHUNK_BYTES
 from kvnode._core.tip cimport Table, sweep_dying
-from kvnode._core.view cimport Head, Staged
+from kvnode._core.view cimport Head
 
 from kvnode.base.errors import InvariantError, StorageIOError
 
@@ -201,7 +201,8 @@ cdef class Sequencer:
             near -= 1
             if near == 0 and parser.start < parser.input.len:
                 near = self.bring_near(session)
-            if parser.start - start > STAGE_COMMAND_BYTES and self.stage(session, &parser.args):
+            if parser.start - start > STAGE_COMMAND_BYTES and stage(
+                    self.view, self.dispatch, session, &parser.args, BATCH_BYTES_MAX):
                 parser.rewind(start)
                 self.ready.append(session)
                 self.bound_batch()
@@ -245,9 +246,9 @@ cdef class Sequencer:
         if session.staged is not None:
             self.view.staged.clear()        # the arguments move before they are used again
             if outcome not in (PARK, HELD):
-                self.unstage(session)
+                unstage(self.view, session)
         if session.building is not None and outcome not in (PARK, HELD, AGAIN):
-            self.abandon(session)
+            abandon(self.view, session)
         if session.stream is not None:
             if outcome == DONE and session.reply_mode == REPLY_ON:
                 self.streams.begin(session, self.ready)
@@ -305,69 +306,12 @@ cdef class Sequencer:
             self.parked.append(session)
         return session.state == S_READY
 
-    cdef bint stage(self, Session session, Args* args) except -1:
-        """Write the large arguments of a command as chunks, a batch's worth a pass; True: not yet.
-
-        They are listed as trash until the command publishes them, so nothing of a command that
-        never runs stays. The command itself then runs as one whole, in one batch.
-        """
-        cdef Command command
-        cdef Staged staged
-        cdef View view = self.view
-        cdef size_t budget = BATCH_BYTES_MAX
-        cdef size_t take
-        cdef size_t at
-        cdef uint64_t value_id
-        cdef int i
-        if session.staged is None:
-            command = self.dispatch.find(args.v[0].data, args.v[0].len)
-            if command is None or not command.stores_arguments or session.in_multi:
-                return False
-            session.staged = []
-            for i in range(1, args.n):
-                if args.v[i].len > STAGE_ARGUMENT_BYTES:
-                    value_id = view.new_id()
-                    session.staged.append([i, value_id, 0])
-                    view.staging.add(value_id)
-                    view.trash_chunks(value_id, args.v[i].len)
-        view.staged.clear()
-        for entry in session.staged:
-            i = entry[0]
-            at = entry[2]
-            while at < args.v[i].len:
-                if budget < CHUNK_BYTES:
-                    entry[2] = at
-                    return True
-                take = min(<size_t>CHUNK_BYTES, args.v[i].len - at)
-                view.write_chunk(entry[1], <uint32_t>(at // CHUNK_BYTES), args.v[i].data + at, take)
-                at += take
-                budget -= take
-            entry[2] = at
-            staged.data = args.v[i].data
-            staged.length = args.v[i].len
-            staged.value_id = entry[1]
-            view.staged.push_back(staged)
-        return False
-
-    cdef int unstage(self, Session session) except -1:
-        """The command with staged arguments ran, or never will: what it did not publish is trash."""
-        for entry in session.staged:
-            self.view.staging.discard(entry[1])
-        session.staged = None
-        return 0
-
-    cdef int abandon(self, Session session) except -1:
-        """The command that built a value ended without it: what there is of it is trash."""
-        self.view.staging.discard(session.building.value_id)
-        session.building = None
-        return 0
-
     def forget(self, Session session not None):
         """A session is closed: drop what is kept for it."""
         if session.building is not None:
-            self.abandon(session)
+            abandon(self.view, session)
         if session.staged is not None:
-            self.unstage(session)
+            unstage(self.view, session)
         if session.stream is not None:
             self.streams.end(self.view, session)
 
