@@ -15,6 +15,7 @@ cdef enum Outcome:
     LONG = 3            # past the step budget; nothing stays, it goes on as a job
     HELD = 4            # not now (CLIENT PAUSE): nothing stays, it runs again when the node says so
     AGAIN = 5           # a part is done, see strvalue.build: it runs again in the next pass
+    BLOCK = 6           # the session waits for data of keys: see blocking.pxd
 
 
 cdef enum CommandFlag:      # names as in COMMAND INFO

@@ -172,7 +172,7 @@ cdef class Dispatch:
             self.end_run()
             started = monotonic_micros()
             outcome = self.call(view, command, args, session.reply)
-            if outcome not in (PARK, LONG, AGAIN):
+            if outcome not in (PARK, LONG, AGAIN, BLOCK):
                 micros = monotonic_micros() - started
                 command.calls += 1
                 command.microseconds += micros

@@ -81,6 +81,7 @@ cdef class Reactor:
     cdef public uint64_t reads, writes, rounds, polls, bytes_in, bytes_out
 
     cdef uint64_t now_ms(self) noexcept
+    cdef bint is_due(self)
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1

@@ -17,6 +17,7 @@ from kvnode._core.stream cimport Stream
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int fd, uint64_t* value)
+    int eventfd_write(int fd, uint64_t value)
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
@@ -112,7 +113,7 @@ cdef class Reactor:
             if self.slowed:
                 self.bound_memory()
             epoll = self.quiet_epoll if self.paused else self.epoll
-            idle = self.paused or not self.sequencer.ready
+            idle = (self.paused or not self.sequencer.ready) and not self.is_due()
             if self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
                     and self.sequencer.synced < self.sequencer.last_index:
                 # Their replies wait for the sync under way all the same: let writes gather, so that
@@ -143,7 +144,22 @@ cdef class Reactor:
         self.sequencer.open_batch()
         result = work() if work is not None else None
         self.finish_pass(False)
+        if self.sequencer.ready:        # they run in poll(), which nobody may have called
+            eventfd_write(self.wake_fd, 1)
         return result
+
+    cdef bint is_due(self):
+        """Whether the time is over of a session that waits on keys."""
+        cdef uint64_t earliest = self.sequencer.waiters.earliest()
+        return earliest != 0 and earliest <= self.now_ms()
+
+    def seconds_to_deadline(self):
+        """For how long the host may wait for `wait_fd`; None: until it is readable."""
+        cdef uint64_t earliest = self.sequencer.waiters.earliest()
+        cdef uint64_t now = self.now_ms()
+        if earliest == 0:
+            return None
+        return (earliest - now) / 1000.0 if earliest > now else 0.0
 
     def flush_all(self):
         """Send what may leave, outside a pass: the node is about to end."""
@@ -295,6 +311,8 @@ cdef class Reactor:
             self.spare_output.capacity = 0
         self.sequencer.run(session)
         self.recycle_input(session)
+        if session.reply.out.len == 0 and session.reply.out.capacity:
+            self.recycle_output(session)    # it waits: it may be for long
         if session.reply.out.len - session.out_head > EARLY_SEND_BYTES and session.marks.empty() \
                 and session.observed <= self.sequencer.tip.watermark:
             # Its buffer serves the next session while it is still in the processor's cache.

@@ -8,6 +8,7 @@ entry is committed with its term (I2); a hold names (term, index), never a times
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.deque cimport deque
 from libcpp.vector cimport vector
+from kvnode._core.blocking cimport Waiters
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.dispatch cimport Dispatch
 from kvnode._core.logwriter cimport LogSink
@@ -67,6 +68,7 @@ cdef class Sequencer:
     cdef list parked               # sessions parked in this pass
     cdef list jobs                 # (session, Command, args) past the step budget
     cdef Streams streams           # replies that leave in steps
+    cdef readonly Waiters waiters  # sessions that wait on keys
     cdef list ready                # sessions to run in the next pass though nothing arrived
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable
@@ -77,10 +79,12 @@ cdef class Sequencer:
     cdef int close_batch(self, bint may_inline) except -1
     cdef int bound_batch(self) except -1
     cdef int run(self, Session session) except -1
+    cdef int attend(self, Session session) except -1
     cdef int join_pass(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
     cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
+    cdef int settle(self, Session session, int outcome, size_t before) except -1
     cdef bint go_on(self, Session session) except -1
     cdef int look_ahead(self, Session session) except -1
     cdef int close_pass(self, bint may_inline) except -1

@@ -4,13 +4,15 @@
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libcpp.vector cimport vector
 from kvnode._core.collection cimport expire_field_of
+from kvnode._core.blocking cimport Waiter, Waiters
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport AGAIN, C_WRITE, DONE, HELD, LONG, PARK, WAIT, Command, args_list
+from kvnode._core.dispatch cimport AGAIN, BLOCK, DONE, HELD, LONG, PARK, Command, args_list
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
 from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
-from kvnode._core.reply cimport Reply, reply_error
+from kvnode._core.reply cimport reply_error
+from kvnode._core.serving cimport run_waiter, serve_waiters, time_out
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_STREAMING, S_WAITING)
@@ -53,6 +55,7 @@ cdef class Sequencer:
         self.parked = []
         self.jobs = []
         self.streams = Streams()
+        self.waiters = Waiters(view)
         self.ready = []
 
     def __dealloc__(self):
@@ -72,6 +75,7 @@ cdef class Sequencer:
         self.commands_before = self.commands
         self.now_ms = now_ms
         self.streams.open_pass()
+        time_out(self)
         return 0
 
     cdef int open_batch(self) except -1:
@@ -123,6 +127,7 @@ cdef class Sequencer:
     cdef int close_pass(self, bint may_inline) except -1:
         """Close the batch and say of each session that ran what its output waits for."""
         cdef Session session
+        serve_waiters(self, None)   # of what happened outside the run of a session
         self.dispatch.end_run()
         if self.batch_open:
             self.close_batch(may_inline)
@@ -164,13 +169,18 @@ cdef class Sequencer:
         """Make `session` the one that runs; its output counts from here."""
         if not self.batch_open:
             self.open_batch()
+        self.attend(session)
+        return self.view.enter(session)
+
+    cdef int attend(self, Session session) except -1:
+        """The output of `session` counts among that of this pass."""
         if not session.in_pass:
             session.in_pass = True
             session.observed = 0
             self.ran.append(session)
         if session.observed <= self.tip.watermark:
             session.open_output()
-        return self.view.enter(session)
+        return 0
 
     cdef int run(self, Session session) except -1:
         """Execute what the session's parser holds, within the budget of one pass."""
@@ -183,6 +193,11 @@ cdef class Sequencer:
         if session.state != S_READY and not self.go_on(session):
             return 0
         self.join_pass(session)
+        if session.waiter != NULL:      # it was stopped
+            run_waiter(self, <Waiter*>session.waiter)
+            serve_waiters(self, session)
+            if session.state != S_READY:
+                return 0
         output = session.reply.out.len
         while True:
             if left == 0 or session.reply.out.len - output > RUN_OUTPUT_BYTES_MAX:
@@ -249,19 +264,11 @@ cdef class Sequencer:
                 unstage(self.view, session)
         if session.building is not None and outcome not in (PARK, HELD, AGAIN):
             abandon(self.view, session)
-        if session.stream is not None:
-            if outcome == DONE and session.reply_mode == REPLY_ON:
-                self.streams.begin(session, self.ready)
-            else:
-                self.streams.end(self.view, session)
+        self.settle(session, outcome, before)
         if outcome == DONE:
-            self.commands += 1
-            session.commands += 1
-            self.view.finish_command()
-            if session.reply_mode != REPLY_ON:
-                self.apply_reply_mode(session, before)
+            if self.view.awaited_types:
+                serve_waiters(self, session)
             return 0
-        session.reply.out.len = before
         if outcome == PARK:
             session.state = S_PARKED
             self.parked.append(session)
@@ -276,11 +283,31 @@ cdef class Sequencer:
         session.state = S_WAITING
         if outcome == HELD:
             return 1
+        if outcome == BLOCK:        # it counts when it ends
+            session.waiting = "keys"
+            return self.view.finish_command()
         self.commands += 1
         session.commands += 1
         self.view.finish_command()
         if outcome == LONG:
             self.jobs.append((session, args_list(args)))
+        return 0
+
+    cdef int settle(self, Session session, int outcome, size_t before) except -1:
+        """A command ran: its reply, from byte `before` on, stays if it is done."""
+        if session.stream is not None:
+            if outcome == DONE and session.reply_mode == REPLY_ON:
+                self.streams.begin(session, self.ready)
+            else:
+                self.streams.end(self.view, session)
+        if outcome != DONE:
+            session.reply.out.len = before
+            return 0
+        self.commands += 1
+        session.commands += 1
+        self.view.finish_command()
+        if session.reply_mode != REPLY_ON:
+            self.apply_reply_mode(session, before)
         return 0
 
     cdef int apply_reply_mode(self, Session session, size_t before) except -1:
@@ -314,6 +341,8 @@ cdef class Sequencer:
             unstage(self.view, session)
         if session.stream is not None:
             self.streams.end(self.view, session)
+        if session.waiter != NULL:
+            self.waiters.remove(<Waiter*>session.waiter)
 
     cdef int look_ahead(self, Session session) except -1:
         """Note what the commands behind a parked one will miss too: one fetch for all of them."""

@@ -75,6 +75,7 @@ cdef class Session:
     cdef uint64_t released              # stream offset up to which output waits for nothing
     cdef uint64_t observed              # newest commit_ts that its run wrote or saw
     cdef bint in_pass                   # is in the sequencer's list of this pass
+    cdef void* waiter                   # its Waiter while it waits on keys: blocking.pxd
 
     cdef int queue(self, Args* args, bint may_write) except -1
     cdef void reset_multi(self) noexcept

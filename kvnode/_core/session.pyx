@@ -136,6 +136,11 @@ cdef class Session:
         return not self.marks.empty()
 
     @property
+    def is_blocked(self):
+        """Whether it waits on keys."""
+        return self.waiter != NULL
+
+    @property
     def input_bytes(self):
         """Unparsed input."""
         return self.parser.pending()

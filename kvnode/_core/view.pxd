@@ -66,6 +66,7 @@ cdef struct Staged:
 cdef struct Savepoint:
     size_t writes
     size_t touched
+    size_t signalled
     size_t floor
     size_t dirty            # length of the tip's dirty list
     size_t generations
@@ -92,6 +93,8 @@ cdef class View:
     cdef vector[Collection*] created    # in the open batch
     cdef vector[Collection*] killed     # in the open batch
     cdef vector[Entry*] touched         # watched entries that the running command changed
+    cdef vector[Entry*] signalled       # entries to which it gave a value that sessions may wait for
+    cdef uint32_t awaited_types         # 1 << ValueType of each that sessions wait for
     cdef readonly uint64_t batch_bytes  # about the payload's size
     cdef uint64_t next_id               # counter of generations, value ids, collection ids
     cdef uint64_t logged_next_id
@@ -100,6 +103,7 @@ cdef class View:
     cdef readonly set missing_loads     # ids of collections that the running command needs whole
     cdef public dict ranges             # fetched ranges, valid in this pass
     cdef public object watches          # the Watches of the node
+    cdef public object waiters          # its Waiters
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public uint64_t hits, misses, expired, expired_fields
@@ -130,6 +134,7 @@ cdef class View:
     cdef int expire(self, Head* head) except -1
     cdef int clear_missing(self) except -1
     cdef int place(self, Head* head, Version* v) except -1
+    cdef int signal(self, Entry* e, uint8_t type) except -1
     cdef int point_database(self, int db, Table* table) except -1
     cdef int uncount(self, Entry* e, Version* dropped, Version* now) except -1
     cdef Table* create_generation(self) except NULL

@@ -219,6 +219,8 @@ cdef class View:
         self.push_write(e, v)
         if e.flags & E_WATCHED:
             self.touched.push_back(e)
+        if self.awaited_types:
+            self.signal(e, v.type)
         head.version = v if v.type != T_NONE else NULL
         return 0
 
@@ -291,6 +293,13 @@ cdef class View:
         self.place(target, v)
         return self.place(source, self.tip.new_version(0))
 
+    cdef int signal(self, Entry* e, uint8_t type) except -1:
+        """A key got a value, or more of it: who waits for one is served once the command has ended."""
+        if self.awaited_types & (<uint32_t>1 << type) and (
+                self.signalled.empty() or self.signalled.back() != e):
+            self.signalled.push_back(e)
+        return 0
+
     cdef int record_put(self, Table* table, const char* key, size_t n,
                         const char* value, size_t m) except -1:
         """Write a record that is no head."""
@@ -340,6 +349,8 @@ cdef class View:
         self.observed = self.commit_ts
         if c.head.flags & E_WATCHED:
             self.touched.push_back(c.head)
+        if self.awaited_types:
+            self.signal(c.head, c.type)
         if slot >= self.changes_floor and slot < self.changes.size() \
                 and self.changes[slot].collection == c:
             return &self.changes[slot]
@@ -548,6 +559,8 @@ cdef class View:
             for switch in self.switches:
                 if self.watches is not None:
                     self.watches.switch(*switch)
+                if self.awaited_types:
+                    self.waiters.switch(switch[0])
             self.switches.clear()
         if self.events:
             for event in self.events:
@@ -562,6 +575,7 @@ cdef class View:
         cdef Savepoint mark
         mark.writes = self.writes.size()
         mark.touched = self.touched.size()
+        mark.signalled = self.signalled.size()
         mark.floor = self.savepoint_floor
         mark.dirty = self.tip.dirty.size()
         mark.generations = self.tip.generations.size()
@@ -598,6 +612,7 @@ cdef class View:
         while self.tip.generations.size() > mark.generations:
             self.tip.forget_newest_generation()
         self.touched.resize(mark.touched)
+        self.signalled.resize(mark.signalled)
         self.events.clear()
         self.switches.clear()
         self.next_id = mark.next_id

@@ -33,7 +33,7 @@ def select(view: ViewContext, options: list[bytes]) -> list[SessionContext]:
 def flags(session: SessionContext) -> str:
     """Return the letters for what is special about a client; N = nothing."""
     letters = ""
-    if session.state == STATE_WAITING:
+    if session.state == STATE_WAITING or session.is_blocked:
         letters += "b"
     if session.in_multi:
         letters += "x"

@@ -65,6 +65,7 @@ class SessionContext(Protocol):
     in_multi: bool
     in_exec: bool
     cas_dirty: bool
+    is_blocked: bool
     queued_count: int
     watched: set[tuple[int, bytes]] | None
     state: int
@@ -164,6 +165,8 @@ class Statistics:
     checkpoints: int = 0
     changes_since_checkpoint: int = 0
     blocked_clients: int = 0
+    timed_clients: int = 0  # blocked ones that wait for a time too
+    blocking_keys: int = 0
     watching_clients: int = 0
     watched_keys: int = 0
     paused_reason: str = "none"  # or "client_pause"

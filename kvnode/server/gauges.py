@@ -102,6 +102,8 @@ class Gauges:
             checkpoints=replica["checkpoints"],
             changes_since_checkpoint=replica["dirty_records"],
             blocked_clients=sum(s.waiting is not None for s in node.clients.sessions.values()),
+            timed_clients=node.sequencer.waiters.timed,
+            blocking_keys=node.sequencer.waiters.keys,
             watching_clients=watching,
             watched_keys=watched,
             paused_reason=node.paused_reason(),

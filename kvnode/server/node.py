@@ -20,6 +20,7 @@ import kvnode
 from kvnode._core.dispatch import Command, Dispatch
 from kvnode._core.generic import describe
 from kvnode._core.reactor import Reactor
+from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError
 from kvnode.base.limits import (
@@ -211,7 +212,16 @@ class Node:
             if self.reactor.poll():
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.lowlevel.wait_readable(self.reactor.wait_fd)
+                await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until the reactor has work: something arrived, or a client has waited long enough."""
+        seconds = self.reactor.seconds_to_deadline()
+        if seconds is None:
+            await trio.lowlevel.wait_readable(self.reactor.wait_fd)
+            return
+        with trio.move_on_after(seconds):
+            await trio.lowlevel.wait_readable(self.reactor.wait_fd)
 
     async def _cron(self) -> None:
         """Regular work, and what waits for a time."""
@@ -371,7 +381,7 @@ class Node:
         return True
 
     def unblock(self, session: Session, *, with_error: bool) -> bool:
-        return False
+        return unblock(self.sequencer, session, with_error)
 
     def answer_after(
         self, session: Session, delay_ms: int, write: Callable[[Any], None]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from kvnode._core.dispatch import Command
+from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError
 from kvnode.commands.context import Statistics
@@ -115,7 +116,7 @@ class CommandNode(LocalNode):
         self.asked.append(("unpause",))
 
     def unblock(self, session: Session, *, with_error: bool) -> bool:
-        return False
+        return unblock(self.sequencer, session, with_error)
 
     def answer_after(self, session: Session, delay_ms: int, write: Callable[[Any], None]) -> None:
         if delay_ms:

@@ -1,0 +1,187 @@
+# cython: boundscheck=False, wraparound=False
+"""Sessions that wait on keys are served in their order, or answered without data."""
+
+from kvnode._core.blocking cimport (
+    DEMOTED, NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
+    Waiters)
+from kvnode._core.dispatch cimport BLOCK, DONE, HELD, PARK, Command
+from kvnode._core.reply cimport reply_error, reply_null_array
+from kvnode._core.session cimport REPLY_ON, S_CLOSING, S_PARKED, S_READY, S_WAITING
+
+from kvnode.base.errors import InvariantError
+
+
+cdef int serve_waiters(Sequencer s, Session session) except -1:
+    """Serve whoever waits on the keys that just got data; then `session` runs again.
+
+    Serving may give other keys data (BLMOVE): their queues follow.
+    """
+    cdef Waiters waiters = s.waiters
+    cdef Queue* queue
+    waiters.collect()
+    if waiters.ready.empty():
+        return 0
+    if session is not None and s.view.observed > session.observed:
+        session.observed = s.view.observed
+    while True:
+        queue = waiters.next_ready()
+        if queue == NULL:
+            break
+        serve_queue(s, queue)
+    if session is not None:
+        s.view.enter(session)
+    return 0
+
+
+cdef int serve_queue(Sequencer s, Queue* queue) except -1:
+    """Serve those that wait on one key until it has no more.
+
+    The queue goes with the last of them, and who stands next with his own wait only: so the next
+    link is taken before a command runs.
+    """
+    cdef Link* link = queue.first
+    cdef Link* following
+    cdef Waiter* w
+    cdef Session session
+    cdef Supply supply
+    while link != NULL and not link.waiter.stopped:
+        following = link.next
+        w = link.waiter
+        session = <Session>w.session
+        if session.state >= S_CLOSING:
+            s.waiters.remove(w)
+            link = following
+            continue
+        supply = s.waiters.supply(queue, w)
+        if supply == S_NOTHING:
+            break
+        if supply == S_DATA:
+            run_waiter(s, w)
+            if session.state == S_READY:
+                s.ready.append(session)
+            elif session.waiter != NULL and w.stopped:
+                break
+            s.bound_batch()
+            s.waiters.collect()
+        link = following
+    return 0
+
+
+cdef int run_waiter(Sequencer s, Waiter* w) except -1:
+    """Run the command of a waiting session again; its state says how it ended."""
+    cdef Session session = <Session>w.session
+    cdef Command command = <Command>w.command
+    cdef size_t before = session.reply.out.len
+    cdef int outcome = HELD
+    s.join_pass(session)
+    if w.released != NOT_RELEASED:
+        return end_waiter(s, w, <Release>w.released)
+    if w.stopped:
+        s.waiters.renew(w)
+    if s.dispatch.gate is None or not s.dispatch.gate(session, command):
+        s.waiters.running = w
+        try:
+            outcome = s.dispatch.measure(s.view, session, command, &w.args)
+        finally:
+            s.waiters.running = NULL
+    if s.view.observed > session.observed:
+        session.observed = s.view.observed
+    if outcome == DONE:
+        s.waiters.remove(w)
+        session.state = S_READY
+        return s.settle(session, DONE, before)
+    s.settle(session, outcome, before)
+    session.state = S_WAITING
+    session.waiting = "keys"
+    if outcome == BLOCK:
+        if w.deadline_ms and w.deadline_ms <= s.now_ms:
+            return end_waiter(s, w, TIMED_OUT)
+    else:
+        w.stopped = True
+        if outcome == PARK:
+            session.state = S_PARKED
+            s.parked.append(session)
+            s.look_ahead(session)
+        elif outcome != HELD:
+            raise InvariantError("a command that waited on keys cannot go on in parts")
+    return s.view.finish_command()
+
+
+# -- ends without data --------------------------------------------------------------------------
+
+cdef int end_waiter(Sequencer s, Waiter* w, Release how) except -1:
+    """Answer a session that waits on keys without data for it.
+
+    The answer says that there was none up to now, so it waits for all that was executed.
+    """
+    cdef Session session = <Session>w.session
+    cdef Command command = <Command>w.command
+    cdef size_t before = session.reply.out.len
+    s.attend(session)
+    session.observed = s.last_ts
+    if how == TIMED_OUT:
+        reply_null_array(session.reply)
+    else:
+        reply_unblocked(session, how)
+        s.dispatch.count_error(session.reply)
+        command.failed += 1
+    command.calls += 1
+    s.commands += 1
+    session.commands += 1
+    if session.reply_mode != REPLY_ON:
+        s.apply_reply_mode(session, before)
+    s.waiters.remove(w)
+    session.state = S_READY
+    return 0
+
+
+cdef int reply_unblocked(Session session, Release how) except -1:
+    cdef bytes line
+    if how == UNBLOCKED:
+        line = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+    else:
+        line = (b"UNBLOCKED force unblock from blocking operation, "
+                b"instance state changed (master -> replica?)")
+    return reply_error(session.reply, line, len(line))
+
+
+cdef int release(Sequencer s, Waiter* w, Release how) except -1:
+    """End a wait from outside; one that was stopped is answered where it would go on."""
+    cdef Session session = <Session>w.session
+    if w.stopped:
+        w.released = how
+        return 0
+    end_waiter(s, w, how)
+    s.ready.append(session)
+    return 0
+
+
+cdef int time_out(Sequencer s) except -1:
+    """Answer the sessions whose deadline has passed."""
+    cdef Session session
+    cdef Waiter* w = s.waiters.next_due(s.now_ms)
+    while w != NULL:
+        session = <Session>w.session
+        if session.state >= S_CLOSING:
+            s.waiters.remove(w)
+        elif not w.stopped:     # else once it goes on
+            release(s, w, TIMED_OUT)
+        w = s.waiters.next_due(s.now_ms)
+    return 0
+
+
+def unblock(Sequencer s not None, Session session not None, bint with_error):
+    """CLIENT UNBLOCK, in a pass: end a wait on keys; False if the session does not wait."""
+    cdef Waiter* w = <Waiter*>session.waiter
+    if w == NULL or session.state >= S_CLOSING:
+        return False
+    release(s, w, UNBLOCKED if with_error else TIMED_OUT)
+    return True
+
+
+def unblock_all(Sequencer s not None, sessions):
+    """This node leads no longer, in a pass: those of `sessions` that wait on keys got nothing."""
+    cdef Session session
+    for session in sessions:
+        if session.waiter != NULL and session.state < S_CLOSING:
+            release(s, <Waiter*>session.waiter, DEMOTED)
