@@ -590,7 +590,27 @@ class Queues:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(STEPS, min_size=1, max_size=40))
 def test_first_come_first_served_as_the_model_has_it(steps):
-    node, model = TokenNode(), Queues()
+    compare(Queues(), steps)
+
+
+class LastComeFirstServed(Queues):
+    """A planted fault."""
+
+    def serve(self, ready):
+        self.waiting.reverse()
+        super().serve(ready)
+        self.waiting.reverse()
+
+
+def test_a_planted_fault_is_found():
+    steps = [("take", ["a"], 0), ("take", ["b", "a"], 0), ("give", "a", 1)]
+    compare(Queues(), steps)
+    with pytest.raises(AssertionError):
+        compare(LastComeFirstServed(), steps)
+
+
+def compare(model, steps):
+    node = TokenNode()
     sessions, tokens = [], iter("abcdefghijklmnopqrstuvwxyz" * 20)
     for step in steps:
         run_step(node, model, step, sessions, tokens)
