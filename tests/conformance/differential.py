@@ -23,6 +23,7 @@ QUEUED = b"+QUEUED\r\n"
 READERS: dict[bytes, tuple[bytes, ...]] = {
     b"string": (b"GET",),
     b"hash": (b"HGETALL",),
+    b"list": (b"LRANGE", b"0", b"-1"),
     b"set": (b"SMEMBERS",),
     b"zset": (b"ZRANGE", b"0", b"-1", b"WITHSCORES"),
 }

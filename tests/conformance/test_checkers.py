@@ -240,6 +240,29 @@ def test_every_step_is_recorded() -> None:
             assert step.lines is not None, f"{topic}:{step.number} {step.command}"
 
 
+LISTED = Script(
+    (2, 3),
+    (
+        Burst("a", ((b"RPUSH", b"l", b"a", b"b", b"a"), (b"LPOP", b"none", b"1"))),
+        Burst("b", ((b"LRANGE", b"l", b"0", b"-1"), (b"LPOS", b"l", b"a"), (b"LLEN", b"l"))),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(on(b"LRANGE", lambda truth: truth[1:] + truth[:1]), id="a wrong order"),
+        pytest.param(on(b"LRANGE", lambda truth: truth[1:]), id="a missing element"),
+        pytest.param(on(b"LPOP", lambda truth: None), id="a null of the other form"),
+        pytest.param(lose(b"RPUSH", 3), id="a list that is lost"),
+    ],
+)
+def test_pair_notices_of_lists(fault: Fault) -> None:
+    with pytest.raises(Difference):
+        Pair(ModelServer(lambda: NOW_MS), ModelServer(lambda: NOW_MS, fault)).run(LISTED)
+
+
 SORTED = Script(
     (2, 3),
     (

@@ -4,7 +4,7 @@ import time
 
 from hypothesis import given, settings
 
-from tests.conformance import generators_hash, generators_set
+from tests.conformance import generators_hash, generators_list, generators_set
 from tests.conformance.differential import Pair
 from tests.conformance.generators import (
     GENERIC,
@@ -58,7 +58,23 @@ def test_model_answers_as_redis_of_sets(redis_server: ServerProcess, script: Scr
 
 @BRIEF
 @MODEL_SETTINGS
-@given(script=scripts(commands(*MODEL_GROUPS, *generators_hash.GROUPS, *generators_set.GROUPS)))
+@given(script=scripts(commands((1, GENERIC), (1, TRANSACTION), *generators_list.GROUPS)))
+def test_model_answers_as_redis_of_lists(redis_server: ServerProcess, script: Script) -> None:
+    model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
+    run_and_shrink(Pair(redis_server, model).run, script)
+
+
+ALL_TYPES = (
+    *MODEL_GROUPS,
+    *generators_hash.GROUPS,
+    *generators_list.GROUPS,
+    *generators_set.GROUPS,
+)
+
+
+@BRIEF
+@MODEL_SETTINGS
+@given(script=scripts(commands(*ALL_TYPES)))
 def test_model_answers_as_redis_of_all_types(redis_server: ServerProcess, script: Script) -> None:
     model = ModelServer(lambda: time.time_ns() // MILLISECOND_NS)
     run_and_shrink(Pair(redis_server, model).run, script)

@@ -7,7 +7,7 @@ would read, as `tests.support.resp` parses it. Each type of collection has a mod
 
 from collections.abc import Callable
 
-from tests.support import model_hash, model_set
+from tests.support import model_hash, model_list, model_set
 from tests.support.model_keyspace import DATABASES_COUNT, KEEP, Client
 from tests.support.model_parsing import (
     LLONG_MAX,
@@ -30,7 +30,13 @@ from tests.support.resp import ErrorReply, Reply, Status
 STRING_BYTES_MAX = 512 * 1024 * 1024
 OK = Status(b"OK")
 QUEUED = Status(b"QUEUED")
-TYPES = {bytes: b"string", model_hash.Hash: b"hash", model_set.Set: b"set", dict: b"zset"}
+TYPES = {
+    bytes: b"string",
+    model_hash.Hash: b"hash",
+    model_list.List: b"list",
+    model_set.Set: b"set",
+    dict: b"zset",
+}
 CONTROL = frozenset((b"multi", b"exec", b"discard", b"watch"))  # run at once inside MULTI
 
 
@@ -499,6 +505,7 @@ COMMANDS: dict[bytes, tuple[Function, int]] = {
     b"unwatch": (unwatch, 1),
     b"watch": (watch, -2),
     **model_hash.COMMANDS,
+    **model_list.COMMANDS,
     **model_set.COMMANDS,
     **ZSET_COMMANDS,
 }
