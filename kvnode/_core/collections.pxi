@@ -42,6 +42,7 @@ cdef int set_type(Collection* c, uint8_t type, bint resident) except -1:
     c.type = type
     if c.elements == NULL:
         c.elements = part_table(c, kind_of_parts(type), resident)
+        c.stored |= not resident
     if type == T_ZSET and c.elements.resident and c.elements.entries == 0 and c.order == NULL:
         c.order = new OrderTree[Entry]()
     return 0

@@ -48,10 +48,10 @@ def stored_at(Tip tip not None, bytes key not None, uint64_t commit_ts):
     cdef int status
     cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
     if e == NULL:
-        return (ABSENT if table != NULL and table.resident else UNKNOWN), None
+        return (ABSENT if table != NULL and knows_past(table) else UNKNOWN), None
     status = status_at(e, commit_ts, &v)
     if status != 2:
-        return (ABSENT if table.resident else status), None
+        return (ABSENT if knows_past(table) else status), None
     return PRESENT, envelope_at(tip, e, v, commit_ts, True)
 
 
@@ -100,7 +100,16 @@ def scan_at(Tip tip not None, uint8_t kind, uint64_t id, uint64_t from_order, si
         status = status_at(e, commit_ts, &v)
         rows.append((get_be64(e.key) if kind == K_ITEM else e.hash, record_key(e), status,
                      envelope_at(tip, e, v, commit_ts, values) if status == 2 else None))
-    return rows, None if done else next_order, not table.resident
+    return rows, None if done else next_order, not knows_past(table)
+
+
+cdef bint knows_past(Table* table) noexcept:
+    """Whether what a table lacks was absent at every pin too.
+
+    A collection that was read from LevelDB as a whole is complete as of now: what a pin saw before
+    may be in the history.
+    """
+    return table.resident and (table.owner == NULL or not table.owner.stored)
 
 
 cdef Table* table_of(Tip tip, uint8_t kind, uint64_t id) noexcept:
