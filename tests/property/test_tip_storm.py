@@ -13,13 +13,14 @@ from kvnode._core.tip import Tip
 from kvnode.storage.local import CheckpointRecord, LocalFacts, Position
 from kvnode.storage.recovery import recover
 from kvnode.storage.snapshot import ORDER_END, SnapshotReader
-from tests.sim.workload import KEYS, RARE, SETS, Workload
+from tests.sim.workload import HASHES, KEYS, RARE, SETS, ZSETS, Workload
 from tests.support.contents import (
     CHUNK_BYTES,
     PART_KINDS,
     Contents,
     Elements,
     contents,
+    decode,
     replay,
     stored_meta,
 )
@@ -197,7 +198,7 @@ class Storm:
         reader = SnapshotReader(self.node.tip, self.node.engine, pin.commit_ts, pin.now_ms)
         for db in range(3):
             found = {}
-            for key in KEYS + SETS:
+            for key in KEYS + SETS + HASHES + ZSETS:
                 record = upkeep.head_key(self.node.tip, pin.generations[db], key)
                 value = reader.get(record)
                 if value is not None:
@@ -218,7 +219,7 @@ class Storm:
             if self.rng.random() < 0.3:
                 self.cool()  # what has left the tip by now is in LevelDB
             page = pending.finish(pending.read() if pending.read is not None else None)
-            found += [(key[17:], 0, upkeep.stored_value(row)) for key, row in page.rows]
+            found += [(key[17:], *decode(key, row)[2:]) for key, row in page.rows]
             at = page.end
         length = stored_meta(data, {})[0]
         assert length == len(found)

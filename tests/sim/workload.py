@@ -5,6 +5,7 @@ import random
 KEYS = [b"k%d" % i for i in range(8)]
 SETS = [b"s%d" % i for i in range(3)]
 HASHES = [b"h%d" % i for i in range(3)]
+ZSETS = [b"z%d" % i for i in range(3)]
 SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
 OFFSETS = [0, 3, 16_384, 30_000, 40_000]
 
@@ -95,6 +96,51 @@ class Workload:
         ]
         return self.rng.choice(draw)()
 
+    def zset_key(self) -> bytes:
+        return self.rng.choice(ZSETS)
+
+    def score(self) -> bytes:
+        return self.rng.choice([b"-inf", b"inf", b"0.5", b"%d" % self.rng.randrange(-5, 5)])
+
+    def ranks(self) -> tuple[bytes, bytes]:
+        return b"%d" % self.rng.randrange(-4, 4), b"%d" % self.rng.randrange(-4, 4)
+
+    def scores(self) -> tuple[bytes, ...]:
+        """Return pairs of score and member."""
+        return tuple(word for member in self.members() for word in (self.score(), member))
+
+    def zset_command(self) -> tuple[bytes | str, ...]:
+        """The same for sorted sets."""
+        key, score = self.zset_key, self.score
+        draw = [
+            lambda: ("ZADD", key(), *self.scores()),
+            lambda: ("ZADD", key(), *self.scores()),
+            lambda: ("ZADD", key(), "GT", "CH", *self.scores()),
+            lambda: ("ZADD", key(), "XX", *self.scores()),
+            lambda: ("ZINCRBY", key(), b"1.5", b"m1"),
+            lambda: ("ZREM", key(), *self.members()),
+            lambda: ("ZRANGE", key(), b"0", b"-1", "WITHSCORES"),
+            lambda: ("ZRANGE", key(), score(), score(), "BYSCORE", "REV"),
+            lambda: ("ZRANK", key(), b"m1"),
+            lambda: ("ZMSCORE", key(), *self.members()),
+            lambda: ("ZPOPMIN", key()),
+            lambda: ("ZPOPMAX", key(), b"3"),
+            lambda: ("ZMPOP", b"2", key(), key(), "MIN", "COUNT", b"2"),
+            lambda: ("ZREMRANGEBYRANK", key(), *self.ranks()),
+            lambda: ("ZREMRANGEBYSCORE", key(), score(), score()),
+            lambda: ("ZRANGESTORE", key(), key(), *self.ranks()),
+            lambda: ("ZUNIONSTORE", key(), b"2", key(), self.set_key()),
+            lambda: ("ZINTERSTORE", key(), b"2", key(), key(), "AGGREGATE", "MIN"),
+            lambda: ("ZDIFFSTORE", key(), b"2", key(), key()),
+            lambda: ("SET", key(), b"no sorted set any more"),
+            lambda: ("RENAME", key(), key()),
+            lambda: ("COPY", key(), key(), "DB", b"%d" % self.rng.randrange(3), "REPLACE"),
+            lambda: ("PEXPIRE", key(), self.ms()),
+            lambda: ("OBJECT", "ENCODING", key()),
+            lambda: ("DEL", key()),
+        ]
+        return self.rng.choice(draw)()
+
     def value(self) -> bytes:
         size = self.rng.choice(SIZES)
         return (b"%d" % self.rng.randrange(1000)) if size < 5 else self.rng.randbytes(1) * size
@@ -140,8 +186,9 @@ class Workload:
         ]
         if self.rare and rng.random() < 0.04:
             return rng.choice(self.rare)
-        if rng.random() < 0.4:
-            return self.hash_command() if rng.random() < 0.6 else self.set_command()
+        if rng.random() < 0.5:
+            kinds = [self.hash_command, self.set_command, self.zset_command]
+            return rng.choices(kinds, [5, 3, 4])[0]()
         return rng.choice(draw)()
 
     def script(self) -> list[tuple[bytes | str, ...]]:

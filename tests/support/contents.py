@@ -46,7 +46,7 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
     records = {}
     if engine is not None:
         for lo, hi in ((b"C", b"D"), (b"E", b"G"), (b"H", b"J"), (b"K", b"L"), (b"M", b"N")):
-            records |= {key: _decode(key, row) for key, row in engine.scan(lo, hi, 1 << 30)}
+            records |= {key: decode(key, row) for key, row in engine.scan(lo, hi, 1 << 30)}
     for table in state["tables"].values():
         for key, (_, versions) in table["entries"].items():
             records[key] = versions[0][1:]
@@ -64,7 +64,8 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
     return Contents(databases, counts)
 
 
-def _decode(key: bytes, envelope: bytes) -> Record:
+def decode(key: bytes, envelope: bytes) -> Record:
+    """Return a record of LevelDB: type, flags, deadline, data."""
     value = upkeep.stored_value(envelope)
     if key[0] not in (HEAD, FIELD):
         return T_RAW, 0, 0, value
