@@ -4,32 +4,26 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy, memset
 from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free, buffer_reserve
-from kvnode._core.bytes cimport (
-    ASSERT, VARINT_BYTES_MAX, get_be64, put_be32, put_be64, put_varint)
-from kvnode._core.deltas cimport (
-    META_BYTES_MAX, deltas_push, meta_add, meta_is_zero, meta_subtract, put_meta)
+from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
+from kvnode._core.deltas cimport deltas_push, meta_add, meta_is_zero, meta_subtract
 from kvnode._core.keys cimport (
-    DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD,
-    K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_delta_key, put_hashed_prefix,
-    put_placed_prefix, record_prefix)
+    HEAD_PREFIX_BYTES, K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD, K_TRASH,
+    PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
+    record_prefix)
+from kvnode._core.payload cimport encode_delta, encode_write
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, HEAD_DATA_BYTES, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData,
-    fold,
-    head_data, is_collection, put_record_key, put_record_value, record_value_bytes,
-    reorder, surely_absent, sweep_items)
+    fold, head_data, is_collection, reorder, surely_absent, sweep_items)
 
 from kvnode.base.errors import InvariantError
 
 cdef enum:
-    OP_PUT = 1              # operations of a payload; on disk: DO NOT CHANGE
-    OP_DELETE = 2
     TRASH_GENERATION = 71   # first byte of a trash record's value; on disk: DO NOT CHANGE
     TRASH_CHUNKS = 67
     TRASH_COLLECTION = 75
     FOLD_DELTAS = 8         # unfolded deltas of a collection past which its writer looks for some
     SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255
-    HEAD_VALUE_BYTES_MAX = 256      # of a collection's head
 
 
 cdef class View:
@@ -694,8 +688,7 @@ cdef class View:
     cdef int encode_batch(self, Buffer* out) except -1:
         """Append the net effects of the batch to `out` and end it.
 
-        One operation a record, its last value: op u8, key length varint, key, and for a put value
-        length varint, value. Applied by tip.replay.
+        One operation a record, its last value: see payload. Applied by tip.replay.
         """
         cdef size_t i
         cdef Write w
@@ -801,48 +794,3 @@ cdef class View:
         table.logged_keys = table.keys
         table.logged_volatile = table.volatile_keys
         return self.record_put(self.tip.meta, key, 9, value, 16)
-
-
-cdef int encode_write(Buffer* out, Entry* e, Version* v) except -1:
-    cdef size_t key_len = record_prefix(e.table.kind) + e.key_len
-    cdef size_t value_len
-    cdef char head[HEAD_VALUE_BYTES_MAX]
-    cdef char* p
-    value_len = 0 if v.type == T_NONE else record_value_bytes(v)
-    buffer_reserve(out, 1 + 2 * VARINT_BYTES_MAX + key_len + value_len)
-    p = out.data + out.len
-    p[0] = OP_DELETE if v.type == T_NONE else OP_PUT
-    p += 1
-    p += put_varint(p, key_len)
-    p += put_record_key(e, p)
-    if is_collection(v.type):       # of varying length, which stands before it
-        value_len = put_record_value(v, head)
-        p += put_varint(p, value_len)
-        memcpy(p, head, value_len)
-        p += value_len
-    elif v.type != T_NONE:
-        p += put_varint(p, value_len)
-        p += put_record_value(v, p)
-    out.len = p - out.data
-    return 0
-
-
-cdef int encode_delta(Buffer* out, Collection* c, uint64_t commit_ts, const Meta* sum) except -1:
-    """Append the delta record of a collection: generation u64, the sum, the user key."""
-    cdef char meta[META_BYTES_MAX]
-    cdef size_t meta_len = put_meta(meta, sum)
-    cdef Entry* head = c.head
-    cdef size_t n = 8 + meta_len + head.key_len
-    cdef char* p
-    buffer_reserve(out, 1 + 2 * VARINT_BYTES_MAX + DELTA_KEY_BYTES + n)
-    p = out.data + out.len
-    p[0] = OP_PUT
-    p += 1
-    p += put_varint(p, DELTA_KEY_BYTES)
-    p += put_delta_key(p, c.id, commit_ts)
-    p += put_varint(p, n)
-    put_be64(p, head.table.id)
-    memcpy(p + 8, meta, meta_len)
-    memcpy(p + 8 + meta_len, head.key, head.key_len)
-    out.len = p + n - out.data
-    return 0
