@@ -215,7 +215,7 @@ class Node:
                 await self._wait()
 
     async def _wait(self) -> None:
-        """Wait until the reactor has work: something arrived, or a client has waited long enough."""
+        """Wait until the reactor has work: something arrived, or a client waited long enough."""
         seconds = self.reactor.seconds_to_deadline()
         if seconds is None:
             await trio.lowlevel.wait_readable(self.reactor.wait_fd)
