@@ -162,7 +162,10 @@ cdef bint expire_field_of(View view, uint64_t id, bytes field) except -1:
     if c == NULL or not c.ready or c.died or c.type != T_HASH:
         return False
     e = view.tip.find(c.elements, view.tip.hash_key(field, len(field)), field, len(field))
-    if e == NULL or e.newest.type == T_NONE or is_live(view, e.newest):
+    if e == NULL or e.newest.expire_at == 0:
+        return False
+    if is_live(view, e.newest):         # due by a later clock
+        view.tip.deadlines.push(e.newest.expire_at, c.id, e.hash)
         return False
     expire_field(view, c, e)
     head.entry = c.head

@@ -255,7 +255,7 @@ cdef int check_entry(Tip tip, Entry* e, unordered_map[size_t, int]* listed,
         require(e.newest.commit_ts <= tip.durable, "a clean entry has a version that is not durable")
     if e.newest.type != T_NONE:
         counted.keys += 1
-    if e.newest.expire_at and e.table.kind == K_HEAD:
+    if e.newest.expire_at:
         counted.volatile_keys += 1
         require(0 < e.row_at <= e.newest.expire_at, "no expiry row at or before a deadline")
     return 0

@@ -23,6 +23,7 @@ cdef enum RecordKind:
     K_COUNTER = 78          # 'N' name
     K_SCRIPT = 83           # 'S' reserved
     K_TRASH = 84            # 'T' generation, value or collection id u64
+    K_FIELD_EXPIRY = 87     # 'W' expire_at u64, collection id u64, field of a hash
     K_EXPIRY = 88           # 'X' expire_at u64, generation u64, user key
     K_HISTORY = 89          # 'Y' kind, fixed part, rest length u32, rest, inverted commit_ts u64
 
@@ -51,10 +52,12 @@ cdef inline size_t put_chunk_key(char* p, uint64_t value_id, uint32_t number) no
     return CHUNK_KEY_BYTES
 
 
-cdef inline size_t put_expiry_prefix(char* p, uint64_t expire_at, uint64_t generation) noexcept nogil:
-    p[0] = K_EXPIRY
+cdef inline size_t put_expiry_prefix(char* p, char kind, uint64_t expire_at,
+                                     uint64_t owner) noexcept nogil:
+    """owner: generation of a head, or collection id of a field."""
+    p[0] = kind
     put_be64(p + 1, expire_at)
-    put_be64(p + 9, generation)
+    put_be64(p + 9, owner)
     return EXPIRY_PREFIX_BYTES
 
 

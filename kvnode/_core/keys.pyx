@@ -15,6 +15,7 @@ LOCAL = <int>K_LOCAL
 COUNTER = <int>K_COUNTER
 TRASH = <int>K_TRASH
 EXPIRY = <int>K_EXPIRY
+FIELD_EXPIRY = <int>K_FIELD_EXPIRY
 HISTORY = <int>K_HISTORY
 DELTA = <int>K_DELTA
 ITEM = <int>K_ITEM
@@ -56,25 +57,28 @@ def split_head(bytes key not None):
     return get_be64(p + 1), get_be64(p + 9), key[HEAD_PREFIX_BYTES:]
 
 
-def expiry_key(uint64_t expire_at_ms, uint64_t generation, bytes user_key not None):
-    """Return the key of the expiry row of a head."""
+def expiry_key(uint8_t kind, uint64_t expire_at_ms, uint64_t owner, bytes name not None):
+    """Return the key of the expiry row of a head or field. owner: generation or collection id."""
     cdef char p[EXPIRY_PREFIX_BYTES]
-    put_expiry_prefix(p, expire_at_ms, generation)
-    return PyBytes_FromStringAndSize(p, EXPIRY_PREFIX_BYTES) + user_key
+    put_expiry_prefix(p, kind, expire_at_ms, owner)
+    return PyBytes_FromStringAndSize(p, EXPIRY_PREFIX_BYTES) + name
 
 
-def expiry_start(uint64_t expire_at_ms):
-    """Return the lowest key of the expiry rows from a deadline on."""
+def expiry_start(uint8_t kind, uint64_t expire_at_ms):
+    """Return the lowest key of the expiry rows of a kind from a deadline on."""
     cdef char p[EXPIRY_PREFIX_BYTES]
-    put_expiry_prefix(p, expire_at_ms, 0)
+    put_expiry_prefix(p, kind, expire_at_ms, 0)
     return PyBytes_FromStringAndSize(p, 9)
 
 
 def split_expiry(bytes key not None):
-    """Return (deadline ms, generation, user key) of an expiry row. Raises CorruptionError."""
+    """Return (deadline ms, generation or collection id, user key or field) of an expiry row.
+
+    Raises CorruptionError.
+    """
     cdef const char* p = PyBytes_AS_STRING(key)
     cdef size_t n = PyBytes_GET_SIZE(key)
-    if n < EXPIRY_PREFIX_BYTES or p[0] != K_EXPIRY:
+    if n < EXPIRY_PREFIX_BYTES or (p[0] != K_EXPIRY and p[0] != K_FIELD_EXPIRY):
         raise CorruptionError(f"expiry key {key[:40]!r}")
     return get_be64(p + 1), get_be64(p + 9), key[EXPIRY_PREFIX_BYTES:]
 

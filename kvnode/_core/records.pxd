@@ -18,4 +18,5 @@ cdef bytes envelope_of(Entry* e, Version* v)
 cdef bytes history_value(Version* v, uint64_t until)
 cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0
 cdef bytes expiry_row(Entry* e)
+cdef bytes expiry_value(Entry* e)
 cdef bytes history_key(Entry* e, uint64_t commit_ts)

@@ -9,7 +9,8 @@ from kvnode._core.bytes cimport get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport get_meta, put_meta
 from kvnode._core.entries cimport HEAD_DATA_BYTES, T_RAW, head_data, is_collection
 from kvnode._core.keys cimport (
-    EXPIRY_PREFIX_BYTES, K_CHUNK, K_DELTA, K_FIELD, K_HEAD, K_HISTORY, K_ITEM, K_CLAIM, K_MEMBER,
+    EXPIRY_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DELTA, K_EXPIRY, K_FIELD, K_FIELD_EXPIRY, K_HEAD,
+    K_HISTORY, K_ITEM, K_MEMBER,
     put_expiry_prefix, put_hashed_prefix, put_placed_prefix, record_prefix)
 from kvnode._core.tables cimport make_version
 
@@ -163,11 +164,23 @@ cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at)
 
 
 cdef bytes expiry_row(Entry* e):
+    """The key of the expiry row of a head or field."""
     cdef bytes row = PyBytes_FromStringAndSize(NULL, EXPIRY_PREFIX_BYTES + e.key_len)
     cdef char* p = PyBytes_AS_STRING(row)
-    put_expiry_prefix(p, e.row_at, e.table.id)
+    put_expiry_prefix(p, K_EXPIRY if e.table.kind == K_HEAD else K_FIELD_EXPIRY, e.row_at, e.table.id)
     memcpy(p + EXPIRY_PREFIX_BYTES, e.key, e.key_len)
     return row
+
+
+cdef bytes expiry_value(Entry* e):
+    """Its value: of a field, where the head of its hash was, generation and user key, if known."""
+    cdef char generation[8]
+    cdef Entry* head
+    if e.table.owner == NULL or e.table.owner.head == NULL:
+        return b""
+    head = e.table.owner.head
+    put_be64(generation, head.table.id)
+    return PyBytes_FromStringAndSize(generation, 8) + PyBytes_FromStringAndSize(head.key, head.key_len)
 
 
 cdef bytes history_key(Entry* e, uint64_t commit_ts):

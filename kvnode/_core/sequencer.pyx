@@ -490,8 +490,7 @@ cdef class Sequencer:
         self.view.create_databases()
 
     def expire_records(self, records):
-        """Delete those of `records` that are past their deadline: (generation, user key) of heads,
-        (collection id, field) of fields. In a pass.
+        """Delete what of due_records() is past its deadline. In a pass.
 
         Returns how many were looked at and found not due or gone.
         """
@@ -502,10 +501,8 @@ cdef class Sequencer:
         cdef uint64_t before
         for owner, key in records:
             table = self.tip.generation(owner)
-            if table == NULL and expire_field_of(self.view, owner, key):
-                continue
             if table == NULL or table.dead:
-                stale += 1
+                stale += not expire_field_of(self.view, owner, key)
                 continue
             before = self.view.expired
             self.view.lookup_in(table, key, len(key), 2, &head)

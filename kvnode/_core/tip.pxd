@@ -31,7 +31,7 @@ from kvnode._core.entries cimport (
     is_collection, next_bucket, score_order, surely_absent, version_bytes)
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 from kvnode._core.records cimport (
-    decode_value, envelope_of, expiry_row, get_head_data, history_key, history_value,
+    decode_value, envelope_of, expiry_row, expiry_value, get_head_data, history_key, history_value,
     open_envelope, put_record_key, put_record_value, read_delta, record_value_bytes)
 from kvnode._core.tables cimport (
     chain_bytes, free_table, grow_segment, make_version, new_table, sort_by_hash, version_at)

@@ -762,7 +762,7 @@ cdef class Tip:
                 self.in_flight.push_back(e)
             if v != e.newest or has_newer_delta(self, e):
                 self.mark_dirty(e)
-                if e.table.kind == K_HEAD and e.row_at:
+                if e.row_at:
                     self.deadlines.push(e.row_at, e.table.id, e.hash)
         self.flushed_bytes += dirty_bytes - self.dirty_bytes
         return rows
@@ -800,10 +800,10 @@ cdef class Tip:
         elif e.table == self.delta_rows:
             self.has_delta_rows = True
             self.delta_rows_written += 1
-        if v.expire_at and e.table.kind == K_HEAD:
+        if v.expire_at:
             self.file_deadline(e, v.expire_at)  # a version after it may have moved the row out
             row = expiry_row(e)
-            rows.append((row, b""))
+            rows.append((row, expiry_value(e)))
             written += len(row)
         row = envelope_of(e, v)
         rows.append((key, row))

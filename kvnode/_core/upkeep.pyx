@@ -12,8 +12,8 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.deltas cimport Meta
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_HEAD, K_TRASH, put_chunk_key,
-    put_expiry_prefix, put_head_prefix, record_prefix)
+    CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
+    K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, record_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
@@ -228,8 +228,33 @@ def head_deadline(Tip tip not None, bytes key not None):
     return e.newest.expire_at
 
 
+def field_key(Tip tip not None, uint64_t id, bytes field not None):
+    """Return the record key of a field of the hash `id`."""
+    cdef char p[HEAD_PREFIX_BYTES]
+    put_hashed_prefix(p, K_FIELD, id, tip.hash_key(field, len(field)))
+    return PyBytes_FromStringAndSize(p, HEAD_PREFIX_BYTES) + field
+
+
+def field_deadline(Tip tip not None, bytes key not None):
+    """The same as head_deadline() for a field; None also if its hash is not in memory."""
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e = tip.locate(key, len(key), &table, &rest, &hash)
+    cdef Collection* c = tip.collection(get_be64(PyBytes_AS_STRING(key) + 1))
+    if c != NULL and c.died:
+        return 0
+    if c == NULL or not c.ready:
+        return None
+    if e == NULL:
+        return 0 if c.elements.resident or hash < c.loaded else None
+    if e.newest.commit_ts > tip.durable:
+        return -1
+    return e.newest.expire_at
+
+
 def refile(Tip tip not None, bytes key not None):
-    """The expiry row of a head in memory moves to its present deadline; it is written anew."""
+    """The expiry row of a head or field in memory moves to its present deadline; it is written anew."""
     cdef Table* table
     cdef Slice rest
     cdef uint64_t hash
@@ -242,7 +267,7 @@ def refile(Tip tip not None, bytes key not None):
 
 
 def forget_row(Tip tip not None, bytes key not None, uint64_t row_at):
-    """The expiry row of a head at `row_at` is dropped: the next deadline files one again."""
+    """The expiry row of a head or field at `row_at` is dropped: the next deadline files one again."""
     cdef Table* table
     cdef Slice rest
     cdef uint64_t hash
@@ -409,7 +434,7 @@ def dead_heads(list rows not None):
         keys.append(key)
         open_envelope(envelope, &commit_ts, &row_at)
         if row_at:
-            put_expiry_prefix(p, row_at, get_be64(PyBytes_AS_STRING(key) + 1))
+            put_expiry_prefix(p, K_EXPIRY, row_at, get_be64(PyBytes_AS_STRING(key) + 1))
             keys.append(PyBytes_FromStringAndSize(p, EXPIRY_PREFIX_BYTES)
                         + key[HEAD_PREFIX_BYTES:])
         value = stored_chunks(envelope)

@@ -24,22 +24,23 @@ from kvnode.base.limits import EXPIRY_HEADS_PER_STEP, EXPIRY_ROWS_PER_READ
 from kvnode.storage.engine import Engine, Row
 from kvnode.storage.executor import Executor, Slot
 
-EXPIRY_LO, EXPIRY_HI = kind_bounds(EXPIRY)
 NEVER_MS = 1 << 63
 UNDECIDED = -1  # of head_deadline: the newest version is not durable yet
 
-ExpiredHead = tuple[int, bytes]  # generation, user key
+Expired = tuple[int, bytes]  # generation and user key, or collection id and field
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
+class Due:
     """An expiry row whose time has come."""
 
     row: bytes
     row_at: int  # ms
-    generation: int
-    user_key: bytes
-    head: bytes  # record key of its head
+    owner: int  # generation of a head; collection id of a field
+    name: bytes  # user key; field
+    record: bytes  # record key of the head or field
+    value: bytes = b""  # of the row
+    place: bytes = b""  # of a field: where the head of its hash was, record key; empty: not known
 
 
 class ExpirySweeper:
@@ -48,15 +49,18 @@ class ExpirySweeper:
     reader: for reads; writer: the executor through which all writes to the engine go, in order.
     """
 
+    kind = EXPIRY  # of its rows
+
     def __init__(self, tip: Tip, engine: Engine, reader: Executor, writer: Executor) -> None:
         self._tip = tip
         self._engine = engine
         self._read = Slot(reader)
         self._write = Slot(writer)
-        self._place = EXPIRY_LO
+        self._lo, self._hi = kind_bounds(self.kind)
+        self._place = self._lo
         self._next_row_ms = 0  # no row behind the place is due before
         self._is_rewound = True
-        self._due: list[_Due] = []  # read, to be judged
+        self._due: list[Due] = []  # read, to be judged
         self._envelopes: dict[bytes, bytes | None] | None = None  # of heads not in memory
         self._epoch: int | None = None  # of the fetch that read them
         self.rows_dropped = 0
@@ -70,57 +74,72 @@ class ExpirySweeper:
         """Whether step() would do more at once."""
         if not (self._read.is_free and self._write.is_free):
             return False
-        return bool(self._due) or now_ms >= self._next_row_ms or deadline_due(self._tip, now_ms)
+        return bool(self._due) or now_ms >= self._next_row_ms or self._is_due_in_memory(now_ms)
 
-    def step(self, now_ms: int) -> list[ExpiredHead]:
-        """Return heads to expire through the log before the next step; in this pass.
+    def step(self, now_ms: int) -> list[Expired]:
+        """Return what is to expire through the log before the next step; in this pass.
 
         Raises StorageIOError or CorruptionError when a call failed: the node stops.
         """
-        heads: list[ExpiredHead] = due_records(self._tip, now_ms, EXPIRY_HEADS_PER_STEP)
+        found = self._take_from_memory(now_ms)
         if not (self._read.is_free and self._write.is_free):
-            return heads
-        if self._due and (self._envelopes is not None or not self._read_heads()):
-            return heads + self._judge(now_ms)
+            return found
+        if self._due and (self._is_read() or not self._read_missing()):
+            return found + self._judge(now_ms)
         if self._due:
-            return heads
+            return found
         if self._epoch is not None:  # the heads that the last step returned are expired by now
             self._tip.end_fetch(self._epoch)
             self._epoch = None
         if self._is_rewound:
             self._is_rewound = False
-            self._place = EXPIRY_LO
+            self._place = self._lo
             self._next_row_ms = 0
         if now_ms >= self._next_row_ms:
             self._read_rows(now_ms)
-        return heads
+        return found
+
+    # -- what is particular to heads ------------------------------------------------------------
+
+    def _is_due_in_memory(self, now_ms: int) -> bool:
+        return bool(deadline_due(self._tip, now_ms))
+
+    def _take_from_memory(self, now_ms: int) -> list[Expired]:
+        """Return heads, and fields, past their deadlines that the queue in memory names."""
+        found: list[Expired] = due_records(self._tip, now_ms, EXPIRY_HEADS_PER_STEP)
+        return found
+
+    def _open(self, row: bytes, value: bytes) -> Due:
+        """Return what a row says."""
+        row_at, generation, user_key = split_expiry(row)
+        return Due(row, row_at, generation, user_key, head_key(self._tip, generation, user_key))
+
+    def _is_read(self) -> bool:
+        return self._envelopes is not None
 
     def _read_rows(self, now_ms: int) -> None:
         """Read due rows from the place on, and at their end the deadline of the one after them."""
-        lo, end = self._place, expiry_start(now_ms + 1)
+        lo, end = self._place, expiry_start(self.kind, now_ms + 1)
 
-        def work() -> tuple[list[bytes], list[bytes]]:
-            rows = self._engine.scan_keys(lo, end, EXPIRY_ROWS_PER_READ)
+        def work() -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+            rows = self._engine.scan(lo, end, EXPIRY_ROWS_PER_READ)
             if len(rows) == EXPIRY_ROWS_PER_READ:
                 return rows, []
-            return rows, self._engine.scan_keys(max(lo, end), EXPIRY_HI, 1)
+            return rows, self._engine.scan_keys(max(lo, end), self._hi, 1)
 
-        def then(found: tuple[list[bytes], list[bytes]]) -> None:
+        def then(found: tuple[list[tuple[bytes, bytes]], list[bytes]]) -> None:
             rows, later = found
             if rows:
-                self._place = rows[-1] + b"\0"
+                self._place = rows[-1][0] + b"\0"
             if len(rows) < EXPIRY_ROWS_PER_READ:
                 self._next_row_ms = split_expiry(later[0])[0] if later else NEVER_MS
-            for row in rows:
-                row_at, generation, user_key = split_expiry(row)
-                head = head_key(self._tip, generation, user_key)
-                self._due.append(_Due(row, row_at, generation, user_key, head))
+            self._due += [self._open(row, value) for row, value in rows]
 
         self._read.submit(work, then)
 
-    def _read_heads(self) -> bool:
+    def _read_missing(self) -> bool:
         """Start to read the heads that are not in memory; False when none is missing."""
-        missing = [due.head for due in self._due if head_deadline(self._tip, due.head) is None]
+        missing = [due.record for due in self._due if head_deadline(self._tip, due.record) is None]
         if not missing:
             return False
         # What changes from here on stays in the tip, so what is read counts unless it is there.
@@ -132,46 +151,50 @@ class ExpirySweeper:
         self._read.submit(lambda: self._engine.get_many(missing), then)
         return True
 
-    def _judge(self, now_ms: int) -> list[ExpiredHead]:
+    def _judge(self, now_ms: int) -> list[Expired]:
         """Decide on every due row; return the heads to expire."""
-        heads: list[ExpiredHead] = []
+        heads: list[Expired] = []
         rows: list[Row] = []
         envelopes = self._envelopes or {}
         for due in self._due:
             envelope = None
-            deadline = head_deadline(self._tip, due.head)
-            if deadline is None and due.head in envelopes:
-                envelope = envelopes[due.head]
+            deadline = head_deadline(self._tip, due.record)
+            if deadline is None and due.record in envelopes:
+                envelope = envelopes[due.record]
                 deadline = stored_deadline(envelope)[1] if envelope is not None else 0
             if deadline is None or deadline == UNDECIDED:
                 self._is_rewound = True  # evicted since, or not durable yet: again, from the start
             elif deadline == 0:
-                forget_row(self._tip, due.head, due.row_at)
+                forget_row(self._tip, due.record, due.row_at)
                 rows.append((due.row, None))
                 self.rows_dropped += 1
             elif deadline <= now_ms:
                 if envelope is not None:
-                    self._tip.install(due.head, envelope)
-                heads.append((due.generation, due.user_key))
+                    self._tip.install(due.record, envelope)
+                heads.append((due.owner, due.name))
             else:
                 rows += self._refile(due, deadline, envelope)
                 self.rows_refiled += 1
-        self._due = []
         self._envelopes = None
-        if rows:
-            self._write.submit(lambda: self._engine.write(rows))
+        self._finish(rows)
         return heads
 
-    def _refile(self, due: _Due, deadline: int, envelope: bytes | None) -> list[Row]:
+    def _finish(self, rows: list[Row]) -> None:
+        """All due rows are judged: write what follows."""
+        self._due = []
+        if rows:
+            self._write.submit(lambda: self._engine.write(rows))
+
+    def _refile(self, due: Due, deadline: int, envelope: bytes | None) -> list[Row]:
         """Return the rows that move an expiry row to its head's deadline, all in one write."""
         rows: list[Row] = [
-            (expiry_key(deadline, due.generation, due.user_key), b""),
+            (expiry_key(self.kind, deadline, due.owner, due.name), b""),
             (due.row, None),
         ]
         if envelope is None:
-            refile(self._tip, due.head)
+            refile(self._tip, due.record)
         else:
             # The tip has nothing of this head, so the stored one is the newest; and a later slice
             # with a newer one is written after this.
-            rows.append((due.head, with_row_at(envelope, deadline)))
+            rows.append((due.record, with_row_at(envelope, deadline)))
         return rows

@@ -12,6 +12,7 @@ from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.expiry import ExpirySweeper
 from kvnode.storage.fetch import Fetcher
+from kvnode.storage.field_expiry import FieldSweeper
 from kvnode.storage.history import HistorySweeper
 from kvnode.storage.recovery import Recovered
 from kvnode.storage.sweep import TrashSweeper
@@ -39,6 +40,7 @@ class Housekeeping:
         self._checkpointer = checkpointer
         self._checkpoints = checkpointer.finished
         self.expiry = ExpirySweeper(tip, engine, reader, writer)
+        self.fields = FieldSweeper(tip, engine, reader, writer)
         self.trash = TrashSweeper(
             tip,
             engine,
@@ -63,12 +65,13 @@ class Housekeeping:
         if self._checkpointer.finished != self._checkpoints:
             self._checkpoints = self._checkpointer.finished
             self.expiry.rewind()
+            self.fields.rewind()
         has_more = False
         if sequencer.view.expiry_active:
-            heads = self.expiry.step(now_ms)
-            if heads:
-                sequencer.expire_records(heads)
-            has_more = self.expiry.has_more(now_ms)
+            for sweeper in (self.expiry, self.fields):
+                if expired := sweeper.step(now_ms):
+                    sequencer.expire_records(expired)
+                has_more |= sweeper.has_more(now_ms)
         for dead in self.trash.step(sequencer.durable_index):
             sequencer.untrash(dead)
         self.history.step()
@@ -80,8 +83,8 @@ class Housekeeping:
         """Return counters for INFO."""
         return {
             **self.trash.statistics(),
-            "expiry_rows_dropped": self.expiry.rows_dropped,
-            "expiry_rows_refiled": self.expiry.rows_refiled,
+            "expiry_rows_dropped": self.expiry.rows_dropped + self.fields.rows_dropped,
+            "expiry_rows_refiled": self.expiry.rows_refiled + self.fields.rows_refiled,
             "history_rows_dropped": self.history.rows_deleted,
             "heads_read_to_fold": self.deltas.heads_asked,
         }

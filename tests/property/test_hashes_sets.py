@@ -1,5 +1,6 @@
 """Random commands on hashes and sets, small and large, while records are flushed, evicted and made
-cold, time passes and transactions park: every reply is the model's, where luck decides a possible one.
+cold, time passes and transactions park: every reply is the model's, where luck decides a possible
+one.
 """
 
 import random
@@ -120,7 +121,8 @@ class Storm:
             return
         members = set(self.told(("SMEMBERS", key)))
         repeated = self.client.ask("SRANDMEMBER", key, -count)
-        assert len(repeated) == (count if members else 0) and set(repeated) <= members
+        assert len(repeated) == (count if members else 0)
+        assert set(repeated) <= members
         chosen = self.client.ask(rng.choice(["SRANDMEMBER", "SPOP"]), key, count)
         assert len(set(chosen)) == len(chosen) == min(count, len(members))
         assert set(chosen) <= members
@@ -144,8 +146,8 @@ class Storm:
                 self.disturb()
             removed = self.names(key, 5)
             touched |= set(removed)
-            for words in ((("SREM" if name == "SSCAN" else "HDEL"), key, *removed),):
-                assert self.client.ask(*words) == self.told(words)
+            words = ("SREM" if name == "SSCAN" else "HDEL", key, *removed)
+            assert self.client.ask(*words) == self.told(words)
         still = before & set(self.told(whole))
         assert still - touched <= seen
         assert seen <= before

@@ -1,0 +1,119 @@
+"""Fields past their deadline leave memory and disk although nobody touches their hash."""
+
+import pytest
+
+from tests.sim.node import SimNode, new_node
+from tests.support.contents import contents
+from tests.support.resp import decode, encode
+
+FIELDS = 40
+LIFE_MS = 5_000
+
+
+def ask(node: SimNode, *words: bytes | str | int) -> object:
+    return decode(node.settle(node.session(), encode(*words)))
+
+
+def rows(node: SimNode, kind: bytes) -> int:
+    return len(node.engine.scan_keys(kind, bytes([kind[0] + 1]), 1 << 20))
+
+
+def settle(node: SimNode) -> None:
+    """Let all background work come to its end, and storage have the last word."""
+    for _ in range(30):
+        node.now_ms += 10
+        node.background()
+        node.step_threads()
+        node.serve()
+        node.sync()
+        node.check()
+    node.checkpoint()
+
+
+def node_with_fields(*, kept: int = 1) -> SimNode:
+    """A node whose storage has a hash with FIELDS short-lived fields and `kept` others."""
+    node = new_node(1)
+    for i in range(FIELDS):
+        ask(node, "HSETEX", "h", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
+    for i in range(kept):
+        ask(node, "HSET", "h", f"kept{i}", "v")
+    node.checkpoint()
+    return node
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_untouched_fields_leave_the_disk(is_cold: bool, kept: int) -> None:
+    node = node_with_fields(kept=kept)
+    assert rows(node, b"F") == FIELDS + kept
+    assert rows(node, b"W") == FIELDS
+    if is_cold:
+        node = node.kill()
+    node.now_ms += LIFE_MS
+    settle(node)
+    node.now_ms += 1
+    settle(node)
+    assert rows(node, b"F") == kept
+    assert rows(node, b"W") == 0
+    assert rows(node, b"H") == kept
+    assert ask(node, "DBSIZE") == kept
+    assert ask(node, "HLEN", "h") == kept
+
+
+def test_a_deadline_that_moved_out_has_its_row_filed_anew() -> None:
+    node = node_with_fields()
+    ask(node, "HPEXPIRE", "h", 3 * LIFE_MS, "FIELDS", 2, "f0", "f1")
+    ask(node, "HPERSIST", "h", "FIELDS", 1, "f2")
+    node.checkpoint()
+    node = node.kill()
+    node.now_ms += LIFE_MS
+    settle(node)
+    assert ask(node, "HLEN", "h") == 4
+    node = node.kill()
+    node.now_ms += 3 * LIFE_MS
+    settle(node)
+    settle(node)
+    assert rows(node, b"F") == 2
+    assert rows(node, b"W") == 0
+
+
+def test_rows_of_a_dead_hash_lead_nowhere() -> None:
+    node = node_with_fields()
+    ask(node, "DEL", "h")
+    ask(node, "HSET", "h", "f0", "another")
+    node.checkpoint()
+    node = node.kill()
+    node.now_ms += LIFE_MS
+    settle(node)
+    settle(node)
+    assert rows(node, b"W") == 0
+    assert ask(node, "HGETALL", "h") == [b"f0", b"another"]
+
+
+def test_a_renamed_hash_loses_its_fields_when_it_is_met() -> None:
+    """The row says where the head was; no more is known of a hash that is not in memory."""
+    node = node_with_fields()
+    ask(node, "RENAME", "h", "g")
+    node.checkpoint()
+    node = node.kill()
+    node.now_ms += LIFE_MS
+    settle(node)
+    settle(node)
+    assert rows(node, b"W") == 0
+    assert ask(node, "HGETALL", "g") == [b"kept0", b"v"]
+    settle(node)
+    assert rows(node, b"F") == 1
+
+
+def test_a_crash_after_expiry_brings_nothing_back() -> None:
+    node = node_with_fields()
+    node.now_ms += LIFE_MS
+    for _ in range(10):
+        node.background()
+        node.step_threads()
+        node.sync()
+    node = node.kill()
+    assert ask(node, "HLEN", "h") == 1
+    before = contents(node.tip, node.engine)
+    settle(node)
+    assert contents(node.tip, node.engine) == before
