@@ -38,12 +38,20 @@ class Row:
     keys: int = KEYS
 
 
+HASH_FIELDS = 100  # of the hash, and members of the set, that are read
+
 ROWS = (
     Row("GET", ("-t", "get"), False, {1: 1.0, 16: 1.2, 64: 1.5}),
     Row("SET", ("-t", "set"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
     Row("INCR", ("-t", "incr"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
     Row("MSET-10", ("-t", "mset"), True, {1: 1.0, 16: 1.0}),
     Row("GET-16K", ("GET", "big:__rand_int__"), False, {1: 1.0, 16: 1.0}, keys=BIG_KEYS),
+    Row("SADD", ("-t", "sadd"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("HSET", ("-t", "hset"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("SPOP", ("-t", "spop"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("HGET", ("HGET", "hash", "f50"), False, {1: 1.0, 16: 1.0}),
+    Row("SISMEMBER", ("SISMEMBER", "set", "f50"), False, {1: 1.0, 16: 1.0}),
+    Row("HGETALL-100", ("HGETALL", "hash"), False, {1: 0.8, 16: 0.8}),
     Row("SET-ALONE", ("-t", "set"), True, {1: 0.9}, clients=1),
 )
 
@@ -57,8 +65,11 @@ def preload(server: Server) -> None:
     write(server.client, [(f"key:{number:012}", value) for number in range(KEYS)])
     write(server.client, [(f"counter:{number:012}", b"0") for number in range(KEYS)])
     write(server.client, [(f"big:{number:012}", big) for number in range(BIG_KEYS)])
+    names = [f"f{number}" for number in range(HASH_FIELDS)]
+    server.client.hset("hash", mapping={name: value for name in names})
+    server.client.sadd("set", *names)
     held = int(server.client.dbsize())
-    if held != 2 * KEYS + BIG_KEYS:
+    if held != 2 * KEYS + BIG_KEYS + 2:
         raise WorkloadError(f"{server.name} holds {held} keys after loading")
 
 
