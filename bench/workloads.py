@@ -66,7 +66,7 @@ def preload(server: Server) -> None:
     write(server.client, [(f"counter:{number:012}", b"0") for number in range(KEYS)])
     write(server.client, [(f"big:{number:012}", big) for number in range(BIG_KEYS)])
     names = [f"f{number}" for number in range(HASH_FIELDS)]
-    server.client.hset("hash", mapping={name: value for name in names})
+    server.client.hset("hash", mapping=dict.fromkeys(names, value))
     server.client.sadd("set", *names)
     held = int(server.client.dbsize())
     if held != 2 * KEYS + BIG_KEYS + 2:

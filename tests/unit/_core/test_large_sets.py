@@ -1,0 +1,28 @@
+"""A set of a million members disappears in one small entry, and its memory goes in bounded steps."""
+
+from kvnode._core import upkeep
+from tests.support.local import LocalNode
+
+MEMBERS = 1_000_000
+AT_ONCE = 10_000
+ENTRY_BYTES_MAX = 300
+STEPS = 2_000  # entries freed by one step
+
+
+def test_a_million_members_go_in_one_small_entry() -> None:
+    node = LocalNode()
+    node.check = lambda: None  # it looks at every member
+    client = node.client()
+    for first in range(0, MEMBERS, AT_ONCE):
+        client.ask("SADD", "s", *range(first, first + AT_ONCE))
+    assert client.ask("SCARD", "s") == MEMBERS
+    client.ask("DEL", "s")
+    assert len(node.entries[-1][1]) < ENTRY_BYTES_MAX
+    assert client.ask("SADD", "s", "new") == 1
+    assert client.ask("SMEMBERS", "s") in ({b"new"}, [b"new"])
+    before = node.tip.bytes
+    steps = 1
+    while upkeep.sweep_collections(node.tip, STEPS):
+        steps += 1
+    assert steps > MEMBERS // STEPS // 4
+    assert node.tip.bytes < before // 10
