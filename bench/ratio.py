@@ -92,6 +92,7 @@ class Measured:
 def requests_for(server: Server, row: Row, depth: int, seconds: float) -> int:
     """Return how many requests take about `seconds`; asking also warms the server up."""
     probe = PROBE_REQUESTS_ALONE if row.clients == 1 else PROBE_REQUESTS * min(depth, 16)
+    workloads.prepare(server, row, probe)
     rate = workloads.run(server, row, depth, probe)
     step = row.clients * depth
     return max(1, round(rate * seconds / step)) * step
@@ -99,6 +100,7 @@ def requests_for(server: Server, row: Row, depth: int, seconds: float) -> int:
 
 def run_slice(server: Server, row: Row, depth: int, requests: int) -> Slice:
     """Measure one slice: rate, CPU time and syncs per request."""
+    workloads.prepare(server, row, requests)
     syncs = server.counter("log_fsyncs")
     cpu = server.cpu_seconds()
     rate = workloads.run(server, row, depth, requests)

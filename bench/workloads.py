@@ -16,6 +16,9 @@ KEYS = 100_000
 BIG_VALUE_BYTES = 16 * 1024
 BIG_KEYS = 2_000
 PRELOAD_BATCH = 1_000
+RANDOM = "__rand_int__"  # redis-benchmark puts twelve digits in its place
+MEMBER = f"element:{RANDOM}"
+ADDED, POPPED, SCORES = "zset:added", "zset:popped", "zset:scores"
 
 
 class WorkloadError(Exception):
@@ -27,7 +30,8 @@ class Row:
     """One kind of request.
 
     command: the end of redis-benchmark's command line. durable: whether the rival syncs its log.
-    targets: pipeline depth -> ratio kvnode / rival aimed at.
+    targets: pipeline depth -> ratio kvnode / rival aimed at. pops: a sorted set that the requests
+    empty, a member each; it is filled before every slice.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Row:
     targets: Mapping[int, float]
     clients: int = CLIENTS
     keys: int = KEYS
+    pops: str = ""
 
 
 HASH_FIELDS = 100  # of the hash, and members of the set, that are read
@@ -45,13 +50,17 @@ ROWS = (
     Row("SET", ("-t", "set"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
     Row("INCR", ("-t", "incr"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
     Row("MSET-10", ("-t", "mset"), True, {1: 1.0, 16: 1.0}),
-    Row("GET-16K", ("GET", "big:__rand_int__"), False, {1: 1.0, 16: 1.0}, keys=BIG_KEYS),
+    Row("GET-16K", ("GET", f"big:{RANDOM}"), False, {1: 1.0, 16: 1.0}, keys=BIG_KEYS),
     Row("SADD", ("-t", "sadd"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
     Row("HSET", ("-t", "hset"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
     Row("SPOP", ("-t", "spop"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
     Row("HGET", ("HGET", "hash", "f50"), False, {1: 1.0, 16: 1.0}),
     Row("SISMEMBER", ("SISMEMBER", "set", "f50"), False, {1: 1.0, 16: 1.0}),
     Row("HGETALL-100", ("HGETALL", "hash"), False, {1: 0.8, 16: 0.8}),
+    Row("ZADD", ("ZADD", ADDED, RANDOM, MEMBER), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("ZPOPMIN", ("ZPOPMIN", POPPED), True, {1: 1.0, 16: 1.3, 64: 1.3}, pops=POPPED),
+    Row("ZSCORE", ("ZSCORE", SCORES, MEMBER), False, {1: 1.0, 16: 1.0}),
+    Row("ZRANGE-100", ("ZRANGE", SCORES, "0", "99"), False, {1: 0.8, 16: 0.8}),
     Row("SET-ALONE", ("-t", "set"), True, {1: 0.9}, clients=1),
 )
 
@@ -68,8 +77,10 @@ def preload(server: Server) -> None:
     names = [f"f{number}" for number in range(HASH_FIELDS)]
     server.client.hset("hash", mapping=dict.fromkeys(names, value))
     server.client.sadd("set", *names)
+    for name in (ADDED, SCORES):
+        fill(server.client, name, KEYS)
     held = int(server.client.dbsize())
-    if held != 2 * KEYS + BIG_KEYS + 2:
+    if held != 2 * KEYS + BIG_KEYS + 4:
         raise WorkloadError(f"{server.name} holds {held} keys after loading")
 
 
@@ -80,6 +91,20 @@ def write(client: "redis.Redis", pairs: Sequence[tuple[str, bytes]]) -> None:
         for key, value in pairs[first : first + PRELOAD_BATCH]:
             pipeline.set(key, value)
         pipeline.execute()
+
+
+def fill(client: "redis.Redis", name: str, members: int) -> None:
+    """Make a sorted set of so many members, their scores in another order than their names."""
+    client.delete(name)
+    for first in range(0, members, PRELOAD_BATCH):
+        last = min(first + PRELOAD_BATCH, members)
+        client.zadd(name, {f"element:{i:012}": i * 7919 % members for i in range(first, last)})
+
+
+def prepare(server: Server, row: Row, requests: int) -> None:
+    """Give a row that empties something enough for so many requests."""
+    if row.pops:
+        fill(server.client, row.pops, requests)
 
 
 def run(server: Server, row: Row, depth: int, requests: int) -> float:
