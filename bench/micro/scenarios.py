@@ -53,6 +53,21 @@ def scenarios() -> list[Scenario]:
         command(b"MSET", *(word for name in picks[i : i + MSET_KEYS] for word in (name, value)))
         for i in range(0, OPERATIONS, MSET_KEYS)
     ]
+    members = [key(number, b"element:") for number in range(KEYS)]
+    places = draw.sample(range(KEYS), KEYS)
+    scored = b"".join(
+        command(b"ZADD", b"zset", b"%d" % place, name)
+        for name, place in zip(members, places, strict=True)
+    )
+    zincrs = [
+        command(b"ZINCRBY", b"zset", b"%d" % draw.randrange(KEYS), draw.choice(members))
+        for _ in range(OPERATIONS)
+    ]
+    zscores = [command(b"ZSCORE", b"zset", draw.choice(members)) for _ in range(OPERATIONS)]
+    zpops = [
+        command(b"ZADD", b"zset", b"-1", name) + command(b"ZPOPMIN", b"zset")
+        for name in members[: OPERATIONS // 2]
+    ]
     gets = b"".join(command(b"GET", name) for name in picks)
     sets = b"".join(command(b"SET", name, value) for name in picks)
     return [
@@ -66,5 +81,14 @@ def scenarios() -> list[Scenario]:
         Scenario("MSET of 10", b"", b"".join(msets), len(msets)),
         Scenario(
             "GET of 16 KB", bigs_loaded, b"".join(command(b"GET", name) for name in bigs), len(bigs)
+        ),
+        Scenario("ZINCRBY", scored, b"".join(zincrs), OPERATIONS),
+        Scenario("ZSCORE", b"", b"".join(zscores), OPERATIONS),
+        Scenario("ZADD, ZPOPMIN", b"", b"".join(zpops), OPERATIONS),
+        Scenario(
+            "ZRANGE of 100",
+            b"",
+            command(b"ZRANGE", b"zset", b"0", b"99") * (OPERATIONS // 10),
+            OPERATIONS // 10,
         ),
     ]

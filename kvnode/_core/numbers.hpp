@@ -142,10 +142,25 @@ inline bool with_terminator(const char* p, size_t n, double* value) {
     return valid;
 }
 
+// Parse a short whole number, which most scores are; a double holds each of 15 digits.
+inline bool parse_short_integer(const char* p, size_t n, double* value) {
+    constexpr size_t digits_max = 15;
+    size_t at = n > 0 && (p[0] == '-' || p[0] == '+');
+    if (n == at || n - at > digits_max) return false;
+    int64_t whole = 0;
+    for (; at < n; at++) {
+        unsigned digit = (unsigned char)p[at] - '0';
+        if (digit > 9) return false;
+        whole = whole * 10 + digit;
+    }
+    *value = p[0] == '-' ? -(double)whole : (double)whole;
+    return true;
+}
+
 // Parse all of `p`. False for spaces, rests, nan and what is out of range; hexadecimal forms and
 // "inf" are numbers, as in Redis.
 inline bool parse_double(const char* p, size_t n, double* value) {
-    return with_terminator<parse_terminated<double, strtod>>(p, n, value);
+    return parse_short_integer(p, n, value) || with_terminator<parse_terminated<double, strtod>>(p, n, value);
 }
 
 // The same, where spaces before it, nothing (zero) and out of range (infinite, zero) are allowed.
