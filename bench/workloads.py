@@ -19,6 +19,8 @@ PRELOAD_BATCH = 1_000
 RANDOM = "__rand_int__"  # redis-benchmark puts twelve digits in its place
 MEMBER = f"element:{RANDOM}"
 ADDED, POPPED, SCORES = "zset:added", "zset:popped", "zset:scores"
+EMPTIED = "set:popped"
+HASH_FIELDS = 100  # of the hash, and members of the set, that are read
 
 
 class WorkloadError(Exception):
@@ -30,8 +32,8 @@ class Row:
     """One kind of request.
 
     command: the end of redis-benchmark's command line. durable: whether the rival syncs its log.
-    targets: pipeline depth -> ratio kvnode / rival aimed at. pops: a sorted set that the requests
-    empty, a member each; it is filled before every slice.
+    targets: pipeline depth -> ratio kvnode / rival aimed at. pops: a set or sorted set that the
+    requests empty, a member each; it is filled before every slice.
     """
 
     name: str
@@ -43,8 +45,6 @@ class Row:
     pops: str = ""
 
 
-HASH_FIELDS = 100  # of the hash, and members of the set, that are read
-
 ROWS = (
     Row("GET", ("-t", "get"), False, {1: 1.0, 16: 1.2, 64: 1.5}),
     Row("SET", ("-t", "set"), True, {1: 1.0, 16: 1.5, 64: 1.5}),
@@ -53,7 +53,7 @@ ROWS = (
     Row("GET-16K", ("GET", f"big:{RANDOM}"), False, {1: 1.0, 16: 1.0}, keys=BIG_KEYS),
     Row("SADD", ("-t", "sadd"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
     Row("HSET", ("-t", "hset"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
-    Row("SPOP", ("-t", "spop"), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("SPOP", ("SPOP", EMPTIED), True, {1: 1.0, 16: 1.3, 64: 1.3}, pops=EMPTIED),
     Row("HGET", ("HGET", "hash", "f50"), False, {1: 1.0, 16: 1.0}),
     Row("SISMEMBER", ("SISMEMBER", "set", "f50"), False, {1: 1.0, 16: 1.0}),
     Row("HGETALL-100", ("HGETALL", "hash"), False, {1: 0.8, 16: 0.8}),
@@ -94,10 +94,13 @@ def write(client: "redis.Redis", pairs: Sequence[tuple[str, bytes]]) -> None:
 
 
 def fill(client: "redis.Redis", name: str, members: int) -> None:
-    """Make a sorted set of so many members, their scores in another order than their names."""
+    """Make a set, or a sorted set with scores in another order than the names of its members."""
     client.delete(name)
     for first in range(0, members, PRELOAD_BATCH):
         last = min(first + PRELOAD_BATCH, members)
+        if name == EMPTIED:
+            client.sadd(name, *(f"element:{i:012}" for i in range(first, last)))
+            continue
         client.zadd(name, {f"element:{i:012}": i * 7919 % members for i in range(first, last)})
 
 

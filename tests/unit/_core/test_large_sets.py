@@ -1,4 +1,4 @@
-"""A set of a million members disappears in one small entry, and its memory goes in bounded steps."""
+"""A set of a million members goes in one small entry, and its memory in bounded steps."""
 
 from kvnode._core import upkeep
 from tests.support.local import LocalNode
