@@ -186,6 +186,8 @@ cdef int note_part(Tip tip, Entry* e) except -1:
     if e.table.kind == K_ITEM:
         position = get_position(e.key)
         widen(c, position, position + 1)
+    elif e.table.kind == K_CLAIM:
+        c.claims_version += 1
     return 0
 
 
@@ -368,7 +370,9 @@ cdef int drop_order(Collection* c) noexcept:
 
 cdef int note_part_evicted(Table* table) noexcept:
     table.resident = False
-    if table.kind != K_CLAIM:
+    if table.kind == K_CLAIM:
+        table.owner.claims_version += 1
+    else:
         drop_order(table.owner)
     return 0
 

@@ -6,6 +6,7 @@ Only shapes, and what follows from them alone; so every part of the tip may know
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from kvnode._core.bytes cimport get_be64
+from kvnode._core.claim_window cimport ClaimWindow
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.order_tree cimport OrderTree
 
@@ -111,6 +112,9 @@ cdef struct Collection:
     int64_t low, high       # of a list: all items ever put, and not yet swept, lie in [low, high)
     Table* elements         # fields, members or items
     Table* claims           # of a list: NULL while it has none
+    ClaimWindow* window     # over the claims, as of window_version; NULL: never asked for
+    uint64_t claims_version # grows with each change of the claims
+    uint64_t window_version
     OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
     Collection* next        # ring of the eviction clock
     Collection* previous

@@ -8,8 +8,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
-from kvnode._core.bytes cimport Slice, get_be64, put_be64
-from kvnode._core.keys cimport K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, RECORD_PREFIX_BYTES_MAX
+from kvnode._core.bytes cimport Slice, get_be32, get_be64, put_be32, put_be64
+from kvnode._core.claim_window cimport ClaimWindow, Run
+from kvnode._core.keys cimport (
+    K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, POSITION_BYTES, RECORD_PREFIX_BYTES_MAX,
+    get_position, position_hash, put_position)
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.tip cimport (
     COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED,
@@ -22,6 +25,7 @@ from kvnode.base.errors import InvariantError
 
 cdef enum:
     ORDER_INVARIANT_ASCENDING = 1   # as order_tree.hpp counts them
+    LIST_ITEMS_CHECKED = 4096       # between two runs of claims
 
 
 cdef struct Totals:
@@ -114,6 +118,7 @@ cdef int check_collection(Tip tip, Collection* c) except -1:
         require(c.meta.tail - c.meta.head - c.meta.holes == c.meta.length,
                 f"list {c.id}: {c.meta.length} items in [{c.meta.head}, {c.meta.tail})")
         require(c.low <= c.meta.head and c.meta.tail <= c.high, f"list {c.id} is swept too far")
+        check_list(tip, c)
     elif c.elements.resident:
         require(live_elements(c) == c.meta.length,
                 f"collection {c.id}: {live_elements(c)} elements, length {c.meta.length}")
@@ -140,6 +145,51 @@ cdef int check_order(Tip tip, Collection* c) except -1:
         at.next()
     require(<int64_t>c.order.size() == live_elements(c),
             f"the order of {c.id} has {c.order.size()} of {live_elements(c)} members")
+    return 0
+
+
+cdef int check_list(Tip tip, Collection* c) except -1:
+    """Claims lie strictly inside the list, apart from each other, and no live item under them."""
+    cdef vector[Entry*] entries
+    cdef ClaimWindow window
+    cdef Run run
+    cdef int64_t dead = 0
+    cdef int64_t behind = c.meta.head   # of the last run; the position there is live
+    cdef uint64_t at = 0
+    cdef bint done = c.claims == NULL
+    cdef Entry* e
+    cdef size_t i
+    while not done:
+        tip.scan_next(c.claims, at, &entries, 1 << 16, &at, &done)
+    for e in entries:
+        if e.newest.type != T_NONE:
+            window.add(get_position(e.key), get_be32(e.newest.data))
+    window.sort()
+    for i in range(window.size()):
+        run = window.at(i)
+        dead += run.count
+        require(run.count > 0 and run.start > behind and run.start + run.count < c.meta.tail,
+                f"list {c.id}: a run of {run.count} claims at {run.start} is misplaced")
+        check_items(tip, c, behind, run.start, True)
+        check_items(tip, c, run.start, run.start + run.count, False)
+        behind = run.start + run.count
+    if c.meta.holes and (c.claims == NULL or not c.claims.resident):
+        return 0    # not all are in memory
+    require(dead == c.meta.holes, f"list {c.id}: {dead} positions claimed, {c.meta.holes} holes")
+    return check_items(tip, c, behind, c.meta.tail, True)
+
+
+cdef int check_items(Tip tip, Collection* c, int64_t position, int64_t end, bint live) except -1:
+    """All of some positions are live, or none; of a list in memory, and no more than some."""
+    cdef char key[8]
+    cdef Entry* e
+    if not c.elements.resident:
+        return 0
+    for position in range(position, min(end, position + LIST_ITEMS_CHECKED)):
+        put_position(key, position)
+        e = tip.find(c.elements, position_hash(key), key, POSITION_BYTES)
+        require((e != NULL and e.newest.type != T_NONE) == live,
+                f"list {c.id}: position {position} should be {'live' if live else 'dead'}")
     return 0
 
 
@@ -467,6 +517,12 @@ def corrupt(Tip tip not None, str fault not None, bytes key not None):
         tip.durable = tip.watermark + 1
     elif fault == "database":
         tip.databases[1] = tip.databases[0]
+    elif fault == "claim too long":     # at the last claim of a list
+        put_be32(e.newest.data, get_be32(e.newest.data) + 1)
+    elif fault == "holes":
+        table.owner.meta.holes += 1
+        table.owner.meta.tail += 1
+        table.owner.high += 1
     elif fault == "generation twice":
         tip.new_generation(table.id, True)
     elif fault == "not in order":

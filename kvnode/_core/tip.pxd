@@ -52,6 +52,10 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         void end_checkpoint()
 
 
+cdef enum:
+    PREFETCH_KEYS_MAX = 32      # of one prefetch
+
+
 cdef class Tip:
     cdef uint64_t k0, k1            # hash key
     cdef Table* databases[DATABASES_MAX]    # current generation of each database
@@ -91,6 +95,7 @@ cdef class Tip:
     cdef uint64_t hash_key(self, const char* key, size_t n) noexcept nogil
     cdef Entry* find(self, Table* table, uint64_t hash, const char* key, size_t n) noexcept nogil
     cdef void prefetch(self, Table* table, const Slice* keys, int n, int step) noexcept nogil
+    cdef void prefetch_hashes(self, Table* table, const uint64_t* hashes, int n) noexcept nogil
     cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL
     cdef int remove(self, Entry* entry) except -1
     cdef Version* new_version(self, size_t length) except NULL

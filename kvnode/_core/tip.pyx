@@ -23,7 +23,6 @@ cdef extern from *:
     void prefetch_line "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
-    PREFETCH_KEYS_MAX = 32
     TRASH_COLLECTION = 75       # first byte of a trash record's value. On disk: DO NOT CHANGE
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
@@ -101,24 +100,30 @@ cdef class Tip:
         overlap; only PREFETCH_KEYS_MAX keys are looked at.
         """
         cdef uint64_t hashes[PREFETCH_KEYS_MAX]
-        cdef Segment* segments[PREFETCH_KEYS_MAX]
-        cdef Entry* entries[PREFETCH_KEYS_MAX]
         cdef int count = 0
         cdef int i = 0
         while i < n and count < PREFETCH_KEYS_MAX:
             hashes[count] = self.hash_key(keys[i].data, keys[i].len)
-            segments[count] = table.directory[
-                0 if table.depth == 0 else hashes[count] >> (64 - table.depth)]
-            prefetch_line(segments[count])
             count += 1
             i += step
-        for i in range(count):
+        self.prefetch_hashes(table, hashes, count)
+
+    cdef void prefetch_hashes(self, Table* table, const uint64_t* hashes, int n) noexcept nogil:
+        """The same for up to PREFETCH_KEYS_MAX hashes."""
+        cdef Segment* segments[PREFETCH_KEYS_MAX]
+        cdef Entry* entries[PREFETCH_KEYS_MAX]
+        cdef int i
+        for i in range(n):
+            segments[i] = table.directory[
+                0 if table.depth == 0 else hashes[i] >> (64 - table.depth)]
+            prefetch_line(segments[i])
+        for i in range(n):
             prefetch_line(&segments[i].buckets[bucket_of(segments[i], hashes[i])])
-        for i in range(count):
+        for i in range(n):
             entries[i] = segments[i].buckets[bucket_of(segments[i], hashes[i])]
             if entries[i] != NULL:
                 prefetch_line(entries[i])
-        for i in range(count):
+        for i in range(n):
             if entries[i] != NULL:
                 prefetch_line(entries[i].newest)
 
@@ -532,6 +537,7 @@ cdef class Tip:
         free_parts(self, c.elements)
         free_parts(self, c.claims)
         del c.order
+        del c.window
         deltas_free(&c.deltas)
         deltas_free(&c.stored_deltas)
         self.bytes -= COLLECTION_BYTES
@@ -639,13 +645,14 @@ cdef class Tip:
     def install_claims(self, uint64_t id, list rows not None):
         """Take all claims of a list."""
         cdef Collection* c = self.collection(id)
-        if c == NULL or not c.ready or c.claims != NULL:
+        if c == NULL or not c.ready or (c.claims != NULL and c.claims.resident):
             return
-        if rows:
+        if rows or c.claims != NULL or c.meta.holes:
             claims_of(self, c)
             for key, envelope in rows:
                 self.install(key, envelope)
             c.claims.resident = True
+            c.claims_version += 1
 
     def stale_deltas(self, size_t limit):
         """Return up to `limit` heads (record keys) that deltas in memory wait for."""

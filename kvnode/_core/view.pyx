@@ -7,8 +7,8 @@ from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free,
 from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport deltas_push, meta_add, meta_is_zero, meta_subtract
 from kvnode._core.keys cimport (
-    HEAD_PREFIX_BYTES, K_CHUNK, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD, K_TRASH,
-    PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
+    HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD,
+    K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
     record_prefix)
 from kvnode._core.payload cimport encode_delta, encode_write
 from kvnode._core.tip cimport (
@@ -368,6 +368,8 @@ cdef class View:
             entry = self.tip.insert(table, hash, key, n)
         if c.order != NULL:
             reorder(c, entry, entry.newest, v)
+        elif table.kind == K_CLAIM:
+            c.claims_version += 1
         self.push_write(entry, v)
         if v.expire_at:
             self.tip.file_deadline(entry, v.expire_at)
@@ -649,6 +651,8 @@ cdef class View:
             return 0
         if table.owner != NULL and table.owner.order != NULL:
             reorder(table.owner, e, dropped, now)
+        elif table.kind == K_CLAIM:
+            table.owner.claims_version += 1
         if present and now.expire_at:
             self.tip.file_deadline(e, now.expire_at)
         if table.kind != K_HEAD:

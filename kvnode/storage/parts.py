@@ -59,8 +59,14 @@ class Page:
 
 
 def read_records(reader: Reader, keys: Sequence[bytes], has_delta_rows: bool) -> Records:
-    """Read records by key. has_delta_rows: LevelDB may hold deltas."""
-    records = Records(list(zip(keys, reader.get_many(keys), strict=True)))
+    """Read records by key. has_delta_rows: LevelDB may hold deltas.
+
+    The key of any claim of a list stands for all of them: they are known together or not at all.
+    """
+    plain = [key for key in keys if key[:1] != b"K"]
+    records = Records(list(zip(plain, reader.get_many(plain), strict=True)))
+    for id_ in {int.from_bytes(key[1:9], "big") for key in keys if key[:1] == b"K"}:
+        _read_claims(reader, id_, records)
     for key, envelope in records.rows:
         if envelope is None or key[:1] != b"H":
             continue
@@ -70,13 +76,17 @@ def read_records(reader: Reader, keys: Sequence[bytes], has_delta_rows: bool) ->
     return records
 
 
+def _read_claims(reader: Reader, id_: int, records: Records) -> None:
+    records.claims.append((id_, reader.scan(*part_bounds(CLAIM, id_), CLAIMS_MAX)))
+
+
 def _read_parts(
     reader: Reader, found: StoredCollection, has_delta_rows: bool, records: Records
 ) -> None:
     if has_delta_rows:
         records.deltas += reader.scan(*part_bounds(DELTA, found.id), DELTA_ROWS_MAX)
     if found.kind == ITEM:
-        records.claims.append((found.id, reader.scan(*part_bounds(CLAIM, found.id), CLAIMS_MAX)))
+        _read_claims(reader, found.id, records)
     if found.length <= SMALL_COLLECTION_ELEMENTS:
         rows = reader.scan(*part_bounds(found.kind, found.id), 2 * SMALL_COLLECTION_ELEMENTS)
         if len(rows) < 2 * SMALL_COLLECTION_ELEMENTS:
