@@ -2,10 +2,11 @@
 """Sorted-set commands that pop: ZPOPMIN, ZPOPMAX, ZMPOP."""
 
 from libcpp.vector cimport vector
-from kvnode._core.arguments cimport SYNTAX, any_missing, is_word, refuse
+from kvnode._core.arguments cimport SYNTAX, any_missing, refuse
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.collection cimport WRONG
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.mpop cimport read_ends
 from kvnode._core.reply cimport reply_array, reply_bulk, reply_null_array
 from kvnode._core.tip cimport Collection, Entry
 from kvnode._core.view cimport ABSENT, FOUND, MISS, Head
@@ -109,37 +110,8 @@ cdef int pop_first(View view, Args* args, int first, int end, bint highest, int6
 
 cdef bint read_mpop(const Args* args, int numkeys, int* end, bint* highest, int64_t* count,
                     Reply reply) except -1:
-    """Read `numkeys key ... MIN | MAX [COUNT count]` from argument `numkeys` on.
-
-    end: behind the last key. False after an error reply.
-    """
-    cdef const Slice* number = &args.v[numkeys]
-    cdef int64_t keys
-    cdef int i
-    cdef bint counted = False
-    count[0] = 1
-    if not parse_i64(number.data, number.len, &keys) or keys < 1:
-        refuse(reply, b"ERR numkeys should be greater than 0")
-        return False
-    if keys >= args.n - numkeys - 1:
-        refuse(reply, SYNTAX)
-        return False
-    i = end[0] = numkeys + 1 + <int>keys
-    highest[0] = is_word(&args.v[i], b"MAX")
-    if not highest[0] and not is_word(&args.v[i], b"MIN"):
-        refuse(reply, SYNTAX)
-        return False
-    i += 1
-    while i < args.n:
-        if counted or i + 1 == args.n or not is_word(&args.v[i], b"COUNT"):
-            refuse(reply, SYNTAX)
-            return False
-        if not parse_i64(args.v[i + 1].data, args.v[i + 1].len, count) or count[0] < 1:
-            refuse(reply, b"ERR count should be greater than 0")
-            return False
-        counted = True
-        i += 2
-    return True
+    """Read `numkeys key ... MIN | MAX [COUNT count]`; see mpop."""
+    return read_ends(args, numkeys, b"MIN", b"MAX", end, highest, count, reply)
 
 
 cdef int cmd_zpopmin(View view, Args* args, Reply reply) except -1:

@@ -9,7 +9,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.conformance import generators_hash, generators_set, generators_zset
+from tests.conformance import generators_hash, generators_list, generators_set, generators_zset
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ALL_GROUPS, Script, commands, scripts
 from tests.conformance.shrink import run_and_shrink
@@ -31,6 +31,7 @@ GROUPS = (
     *generators_hash.GROUPS,
     *generators_set.GROUPS,
     *generators_zset.ZSET_GROUPS,
+    *generators_list.GROUPS,
 )
 BRIEF = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 

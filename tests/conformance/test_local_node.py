@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conformance import generators_hash, generators_set, generators_zset
+from tests.conformance import generators_hash, generators_list, generators_set, generators_zset
 from tests.conformance.differential import Pair
 from tests.conformance.generators import ADVANCES, TIMED_GROUPS, Command, Script, commands, scripts
 from tests.conformance.model_server import ModelServer
@@ -24,6 +24,7 @@ TIMED = (
     *generators_hash.TIMED_GROUPS,
     *generators_set.GROUPS,
     *generators_zset.ZSET_GROUPS,
+    *generators_list.GROUPS,
 )
 
 

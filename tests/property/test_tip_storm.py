@@ -13,7 +13,7 @@ from kvnode._core.tip import Tip
 from kvnode.storage.local import CheckpointRecord, LocalFacts, Position
 from kvnode.storage.recovery import recover
 from kvnode.storage.snapshot import ORDER_END, SnapshotReader
-from tests.sim.workload import HASHES, KEYS, RARE, SETS, ZSETS, Workload
+from tests.sim.workload import HASHES, KEYS, LISTS, RARE, SETS, ZSETS, Workload
 from tests.support.contents import (
     CHUNK_BYTES,
     PART_KINDS,
@@ -198,7 +198,7 @@ class Storm:
         reader = SnapshotReader(self.node.tip, self.node.engine, pin.commit_ts, pin.now_ms)
         for db in range(3):
             found = {}
-            for key in KEYS + SETS + HASHES + ZSETS:
+            for key in KEYS + SETS + HASHES + ZSETS + LISTS:
                 record = upkeep.head_key(self.node.tip, pin.generations[db], key)
                 value = reader.get(record)
                 if value is not None:

@@ -1,4 +1,4 @@
-"""Random commands on a few keys: every kind of write that strings, sets and keys know."""
+"""Random commands on a few keys: every kind of write that strings, collections and keys know."""
 
 import random
 
@@ -6,6 +6,7 @@ KEYS = [b"k%d" % i for i in range(8)]
 SETS = [b"s%d" % i for i in range(3)]
 HASHES = [b"h%d" % i for i in range(3)]
 ZSETS = [b"z%d" % i for i in range(3)]
+LISTS = [b"l%d" % i for i in range(3)]
 SIZES = [0, 1, 5, 100, 32_768, 32_769, 50_000]
 OFFSETS = [0, 3, 16_384, 30_000, 40_000]
 
@@ -141,6 +142,41 @@ class Workload:
         ]
         return self.rng.choice(draw)()
 
+    def list_key(self) -> bytes:
+        return self.rng.choice(LISTS)
+
+    def elements(self, most: int) -> list[bytes]:
+        return [b"e%d" % self.rng.randrange(5) for _ in range(self.rng.randint(1, most))]
+
+    def end(self) -> str:
+        return self.rng.choice(["LEFT", "RIGHT"])
+
+    def list_command(self) -> tuple[bytes | str, ...]:
+        """The same for lists."""
+        rng, key, elements = self.rng, self.list_key, self.elements
+        draw = [
+            lambda: ("RPUSH", key(), *elements(9)),
+            lambda: ("RPUSH", key(), *elements(9)),
+            lambda: ("LPUSH", key(), *elements(4)),
+            lambda: ("LPOP", key(), b"%d" % rng.randrange(1, 4)),
+            lambda: ("RPOP", key()),
+            lambda: ("LREM", key(), rng.choice([b"0", b"1", b"-2"]), *elements(1)),
+            lambda: ("LREM", key(), rng.choice([b"1", b"-1"]), *elements(1)),
+            lambda: ("LINSERT", key(), "BEFORE", *elements(1), b"new"),
+            lambda: ("LINSERT", key(), "AFTER", *elements(1), b"new"),
+            lambda: ("LTRIM", key(), rng.choice([b"0", b"1", b"-9"]), rng.choice([b"-1", b"-2"])),
+            lambda: ("LSET", key(), rng.choice([b"0", b"2", b"-2"]), b"set"),
+            lambda: ("LMOVE", key(), key(), self.end(), self.end()),
+            lambda: ("LRANGE", key(), b"0", b"-1"),
+            lambda: ("LINDEX", key(), b"2"),
+            lambda: ("LPOS", key(), *elements(1)),
+            lambda: ("RENAME", key(), key()),
+            lambda: ("COPY", key(), key(), "DB", b"%d" % rng.randrange(3), "REPLACE"),
+            lambda: ("PEXPIRE", key(), self.ms()),
+            lambda: ("DEL", key()),
+        ]
+        return rng.choice(draw)()
+
     def value(self) -> bytes:
         size = self.rng.choice(SIZES)
         return (b"%d" % self.rng.randrange(1000)) if size < 5 else self.rng.randbytes(1) * size
@@ -187,8 +223,8 @@ class Workload:
         if self.rare and rng.random() < 0.04:
             return rng.choice(self.rare)
         if rng.random() < 0.5:
-            kinds = [self.hash_command, self.set_command, self.zset_command]
-            return rng.choices(kinds, [5, 3, 4])[0]()
+            kinds = [self.hash_command, self.set_command, self.zset_command, self.list_command]
+            return rng.choices(kinds, [4, 3, 3, 4])[0]()
         return rng.choice(draw)()
 
     def script(self) -> list[tuple[bytes | str, ...]]:

@@ -1,0 +1,112 @@
+# cython: boundscheck=False, wraparound=False
+"""Elements of a list by index, and its ends."""
+
+from libc.stdint cimport uint64_t
+from kvnode._core.claims cimport claims_missing, drop_runs_outside, window_of
+from kvnode._core.collection cimport change_list, need_all, open_collection, put_item
+from kvnode._core.keys cimport K_ITEM, POSITION_BYTES, position_hash, put_position
+from kvnode._core.tip cimport E_USED, PREFETCH_KEYS_MAX, T_LIST, T_NONE, Entry
+from kvnode._core.view cimport FOUND, MISS
+from kvnode.base.errors import InvariantError
+
+cdef enum:
+    LIST_FETCH_ITEMS_MAX = 1024     # read by position; who wants more has the whole list read
+    LIST_READ_AHEAD_ITEMS = 64      # fetched with an item at an end, for the next pops
+    WAVE_ITEMS = PREFETCH_KEYS_MAX
+
+
+cdef int open_list(View view, const Slice* key, int flags, Head* head, Collection** c,
+                   Reply reply) except -1:
+    """Find the list of a key and its claims: FOUND, ABSENT, MISS (park), or WRONG after an error."""
+    cdef int found = open_collection(view, key, T_LIST, flags, head, c, reply)
+    if found == FOUND and claims_missing(view, c[0]):
+        return MISS
+    return found
+
+
+cdef Place place_of(View view, Collection* c, int64_t index) except *:
+    """Where the element at an index is."""
+    cdef Place place
+    place.window = window_of(view, c)
+    place.run = 0
+    if place.window == NULL:
+        place.position = c.meta.head + index
+    else:
+        place.position = place.window.position_of(c.meta.head, index, &place.run)
+    return place
+
+
+cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint backward,
+                        vector[Version*]* found) except -1:
+    """Append `n` elements from a place on, which moves behind them; whether any must be fetched.
+
+    The list must have so many. Waits for main memory overlap: see Tip.prefetch.
+    """
+    cdef char keys[WAVE_ITEMS][8]
+    cdef uint64_t hashes[WAVE_ITEMS]
+    cdef size_t before = view.missing.size()
+    cdef Entry* e
+    cdef int count
+    cdef int i
+    if n > LIST_FETCH_ITEMS_MAX and need_all(view, c):
+        return True
+    found.reserve(found.size() + n)
+    while n > 0:
+        count = WAVE_ITEMS if n > WAVE_ITEMS else <int>n
+        n -= count
+        for i in range(count):
+            put_position(keys[i], place.position)
+            hashes[i] = position_hash(keys[i])
+            step(place, backward)
+        view.tip.prefetch_hashes(c.elements, hashes, count)
+        for i in range(count):
+            e = view.tip.find(c.elements, hashes[i], keys[i], POSITION_BYTES)
+            if e == NULL and not c.elements.resident:
+                view.miss(K_ITEM, c.elements, hashes[i], keys[i], POSITION_BYTES)
+                continue
+            if e == NULL or e.newest.type == T_NONE:
+                raise InvariantError(f"list {c.id} lacks an item")
+            e.flags |= E_USED
+            found.push_back(e.newest)
+    return view.missing.size() != before
+
+
+cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,
+                    vector[Version*]* found) except -1:
+    """Append the `n` elements at an end, from the end on; whether any must be fetched."""
+    cdef Place place = place_of(view, c, c.meta.length - 1 if at_tail else 0)
+    cdef int64_t ahead = min(c.meta.length - n, LIST_READ_AHEAD_ITEMS)
+    cdef vector[Version*] others
+    if not items_missing(view, c, &place, n, at_tail, found):
+        return False
+    if ahead > 0:
+        items_missing(view, c, &place, ahead, at_tail, &others)
+    return True
+
+
+cdef int push(View view, Collection* c, const char* data, size_t n, bint at_tail) except -1:
+    """Add an element at an end."""
+    if at_tail:
+        put_item(view, c, c.meta.tail, data, n)
+        return change_list(view, c, 1, 0, 1, 0)
+    put_item(view, c, c.meta.head - 1, data, n)
+    return change_list(view, c, 1, -1, 0, 0)
+
+
+cdef int keep_only(View view, Collection* c, int64_t start, int64_t length) except -1:
+    """Remove all but `length` elements from index `start` on: the ends move, no item is touched."""
+    cdef int64_t head
+    cdef int64_t tail
+    cdef int64_t holes
+    if length == 0:     # its claims die with it
+        return change_list(view, c, -c.meta.length, c.meta.tail - c.meta.head, 0, -c.meta.holes)
+    head = place_of(view, c, start).position
+    tail = place_of(view, c, start + length - 1).position + 1
+    holes = drop_runs_outside(view, c, head, tail)
+    return change_list(view, c, length - c.meta.length, head - c.meta.head, tail - c.meta.tail,
+                       -holes)
+
+
+cdef int drop_ends(View view, Collection* c, bint at_tail, int64_t n) except -1:
+    """Remove `n` elements at an end; see keep_only()."""
+    return keep_only(view, c, 0 if at_tail else n, c.meta.length - n)
