@@ -21,6 +21,8 @@ MEMBER = f"element:{RANDOM}"
 ADDED, POPPED, SCORES = "zset:added", "zset:popped", "zset:scores"
 EMPTIED = "set:popped"
 HASH_FIELDS = 100  # of the hash, and members of the set, that are read
+QUEUE, PAGES = "list:queue", "list:pages"
+PAGE_ELEMENTS = 600  # of the list that LRANGE reads
 
 
 class WorkloadError(Exception):
@@ -32,8 +34,8 @@ class Row:
     """One kind of request.
 
     command: the end of redis-benchmark's command line. durable: whether the rival syncs its log.
-    targets: pipeline depth -> ratio kvnode / rival aimed at. pops: a set or sorted set that the
-    requests empty, a member each; it is filled before every slice.
+    targets: pipeline depth -> ratio kvnode / rival aimed at. pops: a collection that the requests
+    empty, an element each; it is filled before every slice.
     """
 
     name: str
@@ -61,6 +63,14 @@ ROWS = (
     Row("ZPOPMIN", ("ZPOPMIN", POPPED), True, {1: 1.0, 16: 1.3, 64: 1.3}, pops=POPPED),
     Row("ZSCORE", ("ZSCORE", SCORES, MEMBER), False, {1: 1.0, 16: 1.0}),
     Row("ZRANGE-100", ("ZRANGE", SCORES, "0", "99"), False, {1: 0.8, 16: 0.8}),
+    Row("LPUSH", ("LPUSH", "list:pushed", MEMBER), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("RPUSH", ("RPUSH", "list:pushed", MEMBER), True, {1: 1.0, 16: 1.3, 64: 1.3}),
+    Row("LPOP", ("LPOP", QUEUE), True, {1: 1.0, 16: 1.3, 64: 1.3}, pops=QUEUE),
+    Row("RPOP", ("RPOP", QUEUE), True, {1: 1.0, 16: 1.3, 64: 1.3}, pops=QUEUE),
+    Row("LLEN", ("LLEN", PAGES), False, {1: 1.0, 16: 1.0}),
+    Row("LRANGE-100", ("LRANGE", PAGES, "0", "99"), False, {1: 0.8, 16: 0.8}),
+    Row("LRANGE-300", ("LRANGE", PAGES, "0", "299"), False, {1: 0.8}),
+    Row("LRANGE-600", ("LRANGE", PAGES, "0", "599"), False, {1: 0.8}),
     Row("SET-ALONE", ("-t", "set"), True, {1: 0.9}, clients=1),
 )
 
@@ -79,8 +89,9 @@ def preload(server: Server) -> None:
     server.client.sadd("set", *names)
     for name in (ADDED, SCORES):
         fill(server.client, name, KEYS)
+    fill_list(server.client, PAGES, PAGE_ELEMENTS)
     held = int(server.client.dbsize())
-    if held != 2 * KEYS + BIG_KEYS + 4:
+    if held != 2 * KEYS + BIG_KEYS + 5:
         raise WorkloadError(f"{server.name} holds {held} keys after loading")
 
 
@@ -104,10 +115,18 @@ def fill(client: "redis.Redis", name: str, members: int) -> None:
         client.zadd(name, {f"element:{i:012}": i * 7919 % members for i in range(first, last)})
 
 
+def fill_list(client: "redis.Redis", name: str, elements: int) -> None:
+    """Make a list of so many elements."""
+    client.delete(name)
+    for first in range(0, elements, PRELOAD_BATCH):
+        last = min(first + PRELOAD_BATCH, elements)
+        client.rpush(name, *(f"element:{i:012}" for i in range(first, last)))
+
+
 def prepare(server: Server, row: Row, requests: int) -> None:
     """Give a row that empties something enough for so many requests."""
     if row.pops:
-        fill(server.client, row.pops, requests)
+        (fill_list if row.pops == QUEUE else fill)(server.client, row.pops, requests)
 
 
 def run(server: Server, row: Row, depth: int, requests: int) -> float:
