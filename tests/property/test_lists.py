@@ -115,7 +115,7 @@ class Storm:
             assert plain(reply) == plain(model), (words, commands)
 
     def undone(self) -> None:
-        """Run a transaction that parks at its end, behind all its writes, on a list that is warm."""
+        """Run a transaction that parks at its end, behind all its writes, on warm lists."""
         self.told(("SET", b"far", b"v"))
         self.client.ask("SET", b"far", b"v")
         self.node.cool()

@@ -17,6 +17,7 @@ from tests.sim.workload import HASHES, KEYS, LISTS, RARE, SETS, ZSETS, Workload
 from tests.support.contents import (
     CHUNK_BYTES,
     PART_KINDS,
+    T_LIST,
     Contents,
     Elements,
     contents,
@@ -219,11 +220,14 @@ class Storm:
             if self.rng.random() < 0.3:
                 self.cool()  # what has left the tip by now is in LevelDB
             page = pending.finish(pending.read() if pending.read is not None else None)
-            found += [(key[17:], *decode(key, row)[2:]) for key, row in page.rows]
+            found += [(key, *decode(key, row)[2:]) for key, row in page.rows]
             at = page.end
-        length = stored_meta(data, {})[0]
+        length, head, tail, _ = stored_meta(data, {})
+        if value[0] == T_LIST:  # popped items lie outside until they are swept
+            found = [row for row in found if head <= int.from_bytes(row[0][9:]) - (1 << 63) < tail]
+        skip = 9 if value[0] == T_LIST else 17
         assert length == len(found)
-        return value[0], tuple(sorted(found))
+        return value[0], tuple(sorted((key[skip:], *rest) for key, *rest in found))
 
     def calm_down(self) -> None:
         """End what is under way."""
