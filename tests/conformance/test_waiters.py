@@ -1,4 +1,6 @@
-"""Clients that wait on sorted sets: random programs on redis-server and kvnode, the same wake-ups.
+"""Clients that wait on lists and sorted sets: the same wake-ups on redis-server and kvnode.
+
+The programs are random, from seeds.
 
 A step is over when everybody it served has been served; so both servers see the same order, and
 what each client gets after each step must be the same.
@@ -72,52 +74,86 @@ class Crowd:
             connection.close()
 
 
-def program(seed: int) -> list[tuple[int | None, list[list[str]]]]:
+class SortedSets:
+    """Commands on sorted sets."""
+
+    def wait(self, draw: random.Random, keys: list[str]) -> list[str]:
+        if draw.random() < 0.3:
+            end = draw.choice(("MIN", "MAX"))
+            return ["BZMPOP", "0", str(len(keys)), *keys, end, "COUNT", str(draw.randint(1, 3))]
+        return [draw.choice(("BZPOPMIN", "BZPOPMAX")), *keys, "0"]
+
+    def give(self, draw: random.Random, key: str, number: int) -> list[str]:
+        members = range(draw.randint(1, 4))
+        scored = ((str(draw.randint(0, 9)), f"{number}.{m}") for m in members)
+        return ["ZADD", key, *(word for pair in scored for word in pair)]
+
+    def other(self, draw: random.Random) -> list[str]:
+        source, target = draw.choices(KEYS, k=2)
+        return draw.choice(
+            (
+                ["DEL", source],
+                ["ZADD", "other", "1", f"m{draw.randrange(100)}", "2", "n"],
+                ["RENAME", "other", target],
+                ["COPY", "other", target, "REPLACE"],
+                ["ZUNIONSTORE", target, "2", "other", source],
+                ["SADD", "set", "x", "y"],
+                ["ZUNIONSTORE", target, "1", "set"],
+            )
+        )
+
+
+class Lists:
+    """Commands on lists. Moves wait on one key only: they give several keys data at once."""
+
+    def wait(self, draw: random.Random, keys: list[str]) -> list[str]:
+        end = draw.choice(("LEFT", "RIGHT"))
+        if draw.random() < 0.3:
+            return ["BLMPOP", "0", str(len(keys)), *keys, end, "COUNT", str(draw.randint(1, 3))]
+        if len(keys) == 1 and draw.random() < 0.5:
+            return ["BLMOVE", keys[0], draw.choice(KEYS), end, draw.choice(("LEFT", "RIGHT")), "0"]
+        return [draw.choice(("BLPOP", "BRPOP")), *keys, "0"]
+
+    def give(self, draw: random.Random, key: str, number: int) -> list[str]:
+        elements = [f"{number}.{i}" for i in range(draw.randint(1, 4))]
+        return [draw.choice(("LPUSH", "RPUSH")), key, *elements]
+
+    def other(self, draw: random.Random) -> list[str]:
+        source, target = draw.choices(KEYS, k=2)
+        return draw.choice(
+            (
+                ["DEL", source],
+                ["RPUSH", "other", f"e{draw.randrange(100)}", "f"],
+                ["RENAME", "other", target],
+                ["COPY", "other", target, "REPLACE"],
+                ["LMOVE", "other", target, "LEFT", "RIGHT"],
+                ["SORT", "other", "ALPHA", "STORE", target],
+            )
+        )
+
+
+Words = SortedSets | Lists
+
+
+def program(seed: int, words: Words) -> list[tuple[int | None, list[list[str]]]]:
     """Return steps: (client, or None for the one that never waits; commands)."""
     draw = random.Random(seed)
     several_keys = seed % 2 == 0
     steps: list[tuple[int | None, list[list[str]]]] = []
     for number in range(STEPS):
-        keys = draw.sample(KEYS, draw.randint(1, 3) if several_keys else 1)
+        keys = draw.sample(KEYS, draw.randint(2, 3) if several_keys else 1)
         kind = draw.randrange(10)
         if kind < 5:
-            steps.append((draw.randrange(CLIENTS), [waiting_command(draw, keys)]))
+            steps.append((draw.randrange(CLIENTS), [words.wait(draw, keys)]))
         elif kind < 7:
-            steps.append((None, [add(draw, draw.choice(KEYS), number)]))
+            steps.append((None, [words.give(draw, draw.choice(KEYS), number)]))
         elif kind == 7:
             given = [draw.choice(KEYS)] * 3 if several_keys else draw.choices(KEYS, k=3)
-            adds = [add(draw, key, number * 10 + i) for i, key in enumerate(given)]
-            steps.append((None, [["MULTI"], *adds, ["EXEC"]]))
+            gifts = [words.give(draw, key, number * 10 + i) for i, key in enumerate(given)]
+            steps.append((None, [["MULTI"], *gifts, ["EXEC"]]))
         else:
-            steps.append((None, [other_command(draw)]))
+            steps.append((None, [words.other(draw)]))
     return steps
-
-
-def waiting_command(draw: random.Random, keys: list[str]) -> list[str]:
-    if draw.random() < 0.3:
-        end = draw.choice(("MIN", "MAX"))
-        return ["BZMPOP", "0", str(len(keys)), *keys, end, "COUNT", str(draw.randint(1, 3))]
-    return [draw.choice(("BZPOPMIN", "BZPOPMAX")), *keys, "0"]
-
-
-def add(draw: random.Random, key: str, number: int) -> list[str]:
-    members = range(draw.randint(1, 4))
-    return ["ZADD", key, *(w for m in members for w in (str(draw.randint(0, 9)), f"{number}.{m}"))]
-
-
-def other_command(draw: random.Random) -> list[str]:
-    source, target = draw.choices(KEYS, k=2)
-    return draw.choice(
-        (
-            ["DEL", source],
-            ["ZADD", "other", "1", f"m{draw.randrange(100)}", "2", "n"],
-            ["RENAME", "other", target],
-            ["COPY", "other", target, "REPLACE"],
-            ["ZUNIONSTORE", target, "2", "other", source],
-            ["SADD", "set", "x", "y"],
-            ["ZUNIONSTORE", target, "1", "set"],
-        )
-    )
 
 
 class Impatient(Crowd):
@@ -133,10 +169,10 @@ class Impatient(Crowd):
         return super().run(who, commands)
 
 
-def difference(seed: int, crowds: tuple[Crowd, Crowd]) -> str | None:
+def difference(seed: int, words: Words, crowds: tuple[Crowd, Crowd]) -> str | None:
     """Run a program on both; return the first step that differs, None if none does."""
     try:
-        for number, (who, commands) in enumerate(program(seed)):
+        for number, (who, commands) in enumerate(program(seed, words)):
             expected, actual = (crowd.run(who, commands) for crowd in crowds)
             if str(actual) != str(expected):
                 return f"step {number}: {who}> {commands}\n{expected}\n{actual}"
@@ -147,13 +183,15 @@ def difference(seed: int, crowds: tuple[Crowd, Crowd]) -> str | None:
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("words", [SortedSets(), Lists()], ids=["zset", "list"])
 def test_the_same_clients_are_served(
-    seed: int, redis_server: ServerProcess, kvnode_server: ServerProcess
+    seed: int, words: Words, redis_server: ServerProcess, kvnode_server: ServerProcess
 ) -> None:
-    assert difference(seed, (Crowd(redis_server), Crowd(kvnode_server))) is None
+    assert difference(seed, words, (Crowd(redis_server), Crowd(kvnode_server))) is None
 
 
 def test_a_lost_place_is_noticed(redis_server: ServerProcess, kvnode_server: ServerProcess) -> None:
     assert any(
-        difference(seed, (Crowd(redis_server), Impatient(kvnode_server))) for seed in range(4)
+        difference(seed, SortedSets(), (Crowd(redis_server), Impatient(kvnode_server)))
+        for seed in range(4)
     )
