@@ -100,7 +100,8 @@ class Storm:
             ("ZRANGE", EQUAL, self.name_end(), self.name_end(), "BYLEX", *reverse, *self.limit()),
             ("ZCOUNT", key, self.end(), self.end()),
             ("ZLEXCOUNT", EQUAL, self.name_end(), self.name_end()),
-            (rng.choice(["ZRANK", "ZREVRANK"]), key, *self.names(key, 1), *self.some(("WITHSCORE",))),
+            ("ZRANK", key, *self.names(key, 1), *self.some(("WITHSCORE",))),
+            ("ZREVRANK", key, *self.names(key, 1), *self.some(("WITHSCORE",))),
             ("ZMSCORE", key, *self.names(key, 20)),
             ("ZSCORE", key, *self.names(key, 1)),
             ("ZCARD", key),
@@ -111,7 +112,8 @@ class Storm:
         """Return a command on two sets; of more, the order of sums of infinite scores decides."""
         rng = self.rng
         inputs = (2, self.key(), rng.choice([*KEYS, PLAIN, EQUAL]))
-        weighted = *self.some(("WEIGHTS", 2, -1)), *self.some(("AGGREGATE", "MIN"), ("AGGREGATE", "MAX"))
+        aggregate = self.some(("AGGREGATE", "MIN"), ("AGGREGATE", "MAX"))
+        weighted = *self.some(("WEIGHTS", 2, -1)), *aggregate
         draw: list[Words] = [
             (rng.choice(["ZUNION", "ZINTER"]), *inputs, *weighted, *self.some(("WITHSCORES",))),
             ("ZDIFF", *inputs, *self.some(("WITHSCORES",))),
@@ -153,7 +155,8 @@ class Storm:
         assert len(chosen) == len(flat) // 2 == min(count, len(members))
         assert chosen.items() <= members.items()
         repeated = self.client.ask("ZRANDMEMBER", key, -count)
-        assert len(repeated) == (count if members else 0) and set(repeated) <= set(members)
+        assert len(repeated) == (count if members else 0)
+        assert set(repeated) <= set(members)
 
     def scan(self) -> None:
         """Walk a set with removals in between: what was there throughout is returned."""
