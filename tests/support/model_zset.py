@@ -129,12 +129,23 @@ def _remove(model: TypedKeyspace, client: Client, key: bytes, names: set[bytes])
 Test = Callable[[bytes, float], bool]
 
 
+def parse_end(data: bytes) -> float:
+    """Return an end of a range of scores: spaces before it, nothing and any size are allowed.
+
+    Raises CommandFailure.
+    """
+    text = data.lstrip(b" \t\n\v\f\r")
+    if data and not NUMBER.fullmatch(text):
+        raise CommandFailure(NOT_A_RANGE)
+    return float(text) if data else 0.0
+
+
 def by_score(low: bytes, high: bytes) -> Test:
     """Return whether a pair lies between two scores. Raises CommandFailure."""
     ends = []
     for text in (low, high):
         number = text.removeprefix(b"(")
-        ends.append((parse_score(number, NOT_A_RANGE), number != text))
+        ends.append((parse_end(number), number != text))
     (least, is_above), (most, is_below) = ends
 
     def test(member: bytes, score: float) -> bool:
