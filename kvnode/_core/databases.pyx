@@ -25,6 +25,7 @@ cdef int cmd_select(View view, Args* args, Reply reply) except -1:
 cdef int cmd_dbsize(View view, Args* args, Reply reply) except -1:
     cdef Table* table = view.table
     view.observed = max(view.observed, table.keys_changed, table.switched)
+    view.saw_all = True
     return reply_integer(reply, table.keys)
 
 

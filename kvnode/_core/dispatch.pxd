@@ -52,6 +52,7 @@ cdef class Command:
     cdef Handler function               # NULL when the handler is Python
     cdef readonly object handler        # Python handler(view, args, reply), or None
     cdef readonly dict subcommands      # upper-case name -> Command, or None
+    cdef readonly bint replaces_databases   # a write that names no keys and may hit any
     cdef readonly bint stores_arguments # large arguments become values as they are: see staging
     cdef readonly object row            # the row of the table
     cdef public uint64_t calls, microseconds, rejected, failed
@@ -72,12 +73,18 @@ cdef class Dispatch:
     cdef public object on_slow          # on_slow(session, args, microseconds)
     cdef public object gate             # gate(session, command) -> True: not now; None: all may run
 
+    cdef bint has_reservation           # a transaction has reserved names: see reserve()
+    cdef bint all_reserved
+    cdef set reserved
+    cdef list held_back                 # sessions whose next command waits for its end
+
     cdef void* run_command              # fast commands are measured in runs of the same one
     cdef uint64_t run_started
     cdef uint32_t run_length
 
     cdef int add(self, bytes name, Command command) except -1
     cdef int measure(self, View view, Session session, Command command, Args* args) except -1
+    cdef bint hold_back(self, Session session, Command command, Args* args) except -1
     cdef int end_run(self) except -1
     cdef Command subcommand(self, Command command, Args* args)
     cdef int refuse(self, View view, Session session, Command command, bytes line) except -1

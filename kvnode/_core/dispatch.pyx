@@ -28,6 +28,8 @@ cdef enum:
 STORES_ARGUMENTS = frozenset(
     (b"set", b"setnx", b"setex", b"psetex", b"getset", b"mset", b"msetnx"))
 
+REPLACES_DATABASES = frozenset((b"flushall", b"flushdb", b"swapdb"))
+
 
 cdef class NativeHandler:
     """A handler written in Cython, as the command table names it."""
@@ -59,6 +61,7 @@ cdef class Command:
             self.handler = handler
         self.row = row
         self.stores_arguments = name in STORES_ARGUMENTS
+        self.replaces_databases = name in REPLACES_DATABASES
         self.subcommands = subcommands
 
     def reset(self):
@@ -85,6 +88,8 @@ cdef class Dispatch:
         for name, command in self.commands.items():
             self.add(name, command)
         self.errors = {}
+        self.reserved = set()
+        self.held_back = []
         self.slow_micros = -1
 
     def __dealloc__(self):
@@ -151,6 +156,8 @@ cdef class Dispatch:
             return DONE
         if self.gate is not None and self.gate(session, command):
             return HELD
+        if self.has_reservation and self.hold_back(session, command, args):
+            return HELD
         return self.measure(view, session, command, args)
 
     cdef int measure(self, View view, Session session, Command command, Args* args) except -1:
@@ -186,6 +193,41 @@ cdef class Dispatch:
             self.count_error(session.reply)
         return outcome
 
+    # -- reservations ---------------------------------------------------------------------------
+
+    def reserve(self, names):
+        """Hold back writes that name one of `names`, in any database; None: all writes."""
+        self.has_reservation = True
+        if names is None:
+            self.all_reserved = True
+        else:
+            self.reserved |= names
+
+    def end_reservation(self):
+        """Return the sessions that were held back, in order, to be resumed."""
+        cdef list sessions = self.held_back
+        self.has_reservation = self.all_reserved = False
+        self.reserved = set()
+        self.held_back = []
+        return sessions
+
+    cdef bint hold_back(self, Session session, Command command, Args* args) except -1:
+        """Whether a command, of an EXEC perhaps, waits for the end of the reservation.
+
+        Any argument may be a key: that holds back a command too many now and then.
+        """
+        cdef int i
+        if command.flags & C_WRITE == 0:
+            return False
+        if not self.all_reserved and not command.replaces_databases:
+            for i in range(1, args.n):
+                if PyBytes_FromStringAndSize(args.v[i].data, args.v[i].len) in self.reserved:
+                    break
+            else:
+                return False
+        self.held_back.append(session)
+        return True
+
     cdef int end_run(self) except -1:
         """Give the time of a run of fast commands to their row."""
         if self.run_length:
@@ -197,8 +239,16 @@ cdef class Dispatch:
     cdef int call(self, View view, Command command, Args* args, Reply reply) except -1:
         """Run a handler, native or Python; the one way for sockets, EXEC and scripts."""
         cdef size_t at = reply.out.len
+        cdef int result
+        view.steps = 0
         if command.function != NULL:
-            return command.function(view, args, reply)
+            result = command.function(view, args, reply)
+            if result == PARK and view.is_long:
+                view.is_long = False
+                view.clear_missing()
+                view.missing_loads.clear()
+                return LONG
+            return result
         if command.handler is None:     # a container called without a subcommand
             reply_error_bytes(reply, b"ERR wrong number of arguments for '" + command.name
                               + b"' command")

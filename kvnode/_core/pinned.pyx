@@ -13,8 +13,8 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
 from kvnode._core.deltas cimport Meta, get_meta, meta_add
 from kvnode._core.keys cimport (
-    DELTA_KEY_BYTES, K_HEAD, K_ITEM, POSITION_BYTES, RECORD_PREFIX_BYTES_MAX, get_position,
-    position_hash, put_position)
+    DELTA_KEY_BYTES, K_CLAIM, K_HEAD, K_ITEM, PLACED_PREFIX_BYTES, POSITION_BYTES,
+    RECORD_PREFIX_BYTES_MAX, get_position, position_hash, put_position, record_prefix)
 from kvnode._core.entries cimport (
     T_NONE, Collection, Entry, HeadData, Table, Version, head_data, is_collection)
 from kvnode._core.records cimport (
@@ -92,13 +92,13 @@ def scan_at(Tip tip not None, uint8_t kind, uint64_t id, uint64_t from_order, si
     cdef int status
     if table == NULL:
         return rows, None, True
-    if kind == K_ITEM:
-        scan_items(tip, table, from_order, limit, &entries, &next_order, &done)
+    if kind == K_ITEM or kind == K_CLAIM:
+        scan_positions(tip, table, from_order, limit, &entries, &next_order, &done)
     else:
         tip.scan_next(table, from_order, &entries, limit, &next_order, &done)
     for e in entries:
         status = status_at(e, commit_ts, &v)
-        rows.append((get_be64(e.key) if kind == K_ITEM else e.hash, record_key(e), status,
+        rows.append((get_be64(e.key) if record_prefix(kind) == PLACED_PREFIX_BYTES else e.hash, record_key(e), status,
                      envelope_at(tip, e, v, commit_ts, values) if status == 2 else None))
     return rows, None if done else next_order, not knows_past(table)
 
@@ -118,14 +118,18 @@ cdef Table* table_of(Tip tip, uint8_t kind, uint64_t id) noexcept:
     if kind == K_HEAD:
         return tip.generation(id)
     c = tip.collection(id)
-    if c == NULL or c.elements == NULL or c.elements.kind != kind:
+    if c == NULL:
+        return NULL
+    if kind == K_CLAIM:
+        return c.claims
+    if c.elements == NULL or c.elements.kind != kind:
         return NULL
     return c.elements
 
 
-cdef int scan_items(Tip tip, Table* table, uint64_t from_order, size_t limit,
-                    vector[Entry*]* entries, uint64_t* next_order, bint* done) except -1:
-    """Append the items in memory of a list at up to `limit` positions, see Tip.scan_next()."""
+cdef int scan_positions(Tip tip, Table* table, uint64_t from_order, size_t limit,
+                        vector[Entry*]* entries, uint64_t* next_order, bint* done) except -1:
+    """Append what is in memory of a list at up to `limit` positions, see Tip.scan_next()."""
     cdef Collection* c = table.owner
     cdef char key[8]
     cdef Entry* e

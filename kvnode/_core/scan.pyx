@@ -151,6 +151,7 @@ cdef uint8_t open_row(bytes envelope, uint64_t* expire_at) except 0:
 cdef inline void observe_all(View view) noexcept:
     """The reply depends on every key: it waits for the newest write there can be (I2)."""
     view.observed = view.commit_ts
+    view.saw_all = True
 
 
 cdef int reply_names(vector[Slice]* names, Reply reply) except -1:
@@ -258,7 +259,7 @@ cdef int cmd_keys(View view, Args* args, Reply reply) except -1:
     cdef Filter filter
     cdef uint64_t following = 0
     cdef bint done = False
-    if view.session.in_exec and not view.table.resident:
+    if view.session.in_exec and not view.is_private and not view.table.resident:
         return refuse(reply, b"ERR KEYS inside MULTI takes a database that is in memory; use SCAN")
     if not view.session.in_exec and (
             not view.table.resident or view.table.entries > KEYS_AT_ONCE_MAX):

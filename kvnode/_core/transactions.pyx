@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport DONE, PARK, Command, Dispatch, Handler, native
+from kvnode._core.dispatch cimport DONE, HELD, PARK, Command, Dispatch, Handler, native
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_error, reply_null_array, reply_ok)
@@ -164,6 +164,8 @@ cdef int cmd_exec(View view, Args* args, Reply reply) except -1:
     if session.cas_dirty:
         reply_null_array(reply)
         return end_multi(view)
+    if (<Dispatch>view.dispatch).has_reservation and queue_is_held_back(view):
+        return HELD
     if not keys_in_memory(view):
         return PARK
     outcome = run_queued(view, reply)
@@ -222,6 +224,25 @@ cdef bint keys_in_memory(View view) except -1:
             if args.v != kept:
                 free(args.v)
     return view.missing.size() == before
+
+
+cdef bint queue_is_held_back(View view) except -1:
+    """Whether a queued command names what a transaction has reserved."""
+    cdef Slice kept[ARGUMENTS_KEPT]
+    cdef Args args
+    cdef Dispatch dispatch = view.dispatch
+    cdef bint is_held = False
+    cdef size_t at = 0
+    while at < view.session.queued.len and not is_held:
+        args.v = kept
+        at = load_queued(view.session, at, &args)
+        try:
+            is_held = dispatch.hold_back(
+                view.session, dispatch.find(args.v[0].data, args.v[0].len), &args)
+        finally:
+            if args.v != kept:
+                free(args.v)
+    return is_held
 
 
 cdef size_t load_queued(Session session, size_t at, Args* args) except 0:

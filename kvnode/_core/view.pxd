@@ -118,6 +118,11 @@ cdef class View:
     cdef public int64_t set_listpack_entries, set_listpack_value       # set-max-...
     cdef public int64_t set_intset_entries
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
+    cdef public bint is_private         # of a workspace: no step budget holds
+    cdef uint32_t breaths               # since other threads could last run
+    cdef bint is_long                   # the running command is past its step budget
+    cdef int64_t steps                  # elements that it is going to look at
+    cdef bint saw_all                   # the running command looked at the names of its database
     cdef uint64_t draws                 # ever
     cdef list events                    # events of the running command
     cdef list switches
@@ -144,6 +149,9 @@ cdef class View:
     cdef int bury(self, Version* old) except -1
     cdef int unmake(self, Savepoint* mark) except -1
     cdef Collection* create_collection(self, Head* head, uint8_t type) except NULL
+    cdef void breathe(self) noexcept
+    cdef int adopt_settings(self, View other) except -1
+    cdef Collection* name_collection(self, Head* head, uint8_t type) except NULL
     cdef Change* change_of(self, Collection* c) except NULL
     cdef Entry* put_part(self, Collection* c, Table* table, Entry* entry, uint64_t hash,
                          const char* key, size_t n, Version* v) except NULL

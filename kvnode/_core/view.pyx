@@ -24,6 +24,7 @@ cdef enum:
     FOLD_DELTAS = 8         # unfolded deltas of a collection past which its writer looks for some
     SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255
+    STEPS_PER_BREATH = 512          # elements that a workspace's command looks at in one go
 
 
 cdef class View:
@@ -71,6 +72,7 @@ cdef class View:
         """Run for `session` from here on."""
         self.session = session
         self.observed = 0
+        self.saw_all = False
         self.table = self.tip.databases[session.db if session is not None else 0]
         return 0
 
@@ -317,6 +319,12 @@ cdef class View:
 
     cdef Collection* create_collection(self, Head* head, uint8_t type) except NULL:
         """Give a key, absent or to be overwritten, a new and empty collection."""
+        if head.version != NULL:
+            self.bury(head.version)
+        return self.name_collection(head, type)
+
+    cdef Collection* name_collection(self, Head* head, uint8_t type) except NULL:
+        """The same, while what the key has held lives on or is buried already."""
         cdef uint64_t id = self.new_id()
         cdef Collection* c = self.tip.new_collection(id, type, True)
         cdef Version* v
@@ -324,8 +332,6 @@ cdef class View:
         c.low = c.high = 0
         c.changed = self.commit_ts
         self.created.push_back(c)
-        if head.version != NULL:
-            self.bury(head.version)
         v = self.tip.new_version(HEAD_DATA_BYTES)
         memset(v.data, 0, HEAD_DATA_BYTES)
         v.type = type
@@ -364,6 +370,8 @@ cdef class View:
 
         entry: NULL if it has none in memory.
         """
+        if self.is_private:
+            self.breathe()
         if entry == NULL:
             entry = self.tip.insert(table, hash, key, n)
         if c.order != NULL:
@@ -669,6 +677,28 @@ cdef class View:
         self.dispatch = dispatch
         self.watches = watches
         self.node = node
+
+    cdef void breathe(self) noexcept:
+        """A step of a command that holds up other threads for as long as it takes: let them run."""
+        self.breaths += 1
+        if self.breaths == STEPS_PER_BREATH:
+            self.breaths = 0
+            with nogil:
+                pass
+
+    cdef int adopt_settings(self, View other) except -1:
+        """Take over what CONFIG SET and DEBUG have told another view."""
+        self.expiry_active = other.expiry_active
+        self.string_bytes_max = other.string_bytes_max
+        self.databases_count = other.databases_count
+        self.hash_listpack_entries = other.hash_listpack_entries
+        self.hash_listpack_value = other.hash_listpack_value
+        self.zset_listpack_entries = other.zset_listpack_entries
+        self.zset_listpack_value = other.zset_listpack_value
+        self.set_listpack_entries = other.set_listpack_entries
+        self.set_listpack_value = other.set_listpack_value
+        self.set_intset_entries = other.set_intset_entries
+        return 0
 
     def select(self, int db):
         """Make `db` the database of the running session, for this and the following commands."""

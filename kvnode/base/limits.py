@@ -86,3 +86,9 @@ SYNC_POLL_SECONDS = 0.005  # between looks at the log for WAITAOF
 RELOAD_STEPS_MAX = 1 << 26  # buckets that DEBUG RELOAD looks at
 JOB_PAGE_KEYS = 1000  # keys read at once by a job
 JOB_PAGES_PER_STEP = 4  # pages from memory in one pass
+
+# -- optimistic transactions --------------------------------------------------------------------
+OPTIMISTIC_TRIES_MAX = 4  # tries after which a transaction reserves its keys
+RESERVED_TRIES_MAX = 4  # further ones; then it ends with an error
+TRANSACTIONS_OPEN_MAX = 16  # that hold a snapshot and memory of their own; others wait
+TRANSACTION_WRITE_BYTES_MAX = 64 * MIB  # written by one transaction, besides new collections

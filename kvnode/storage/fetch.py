@@ -90,7 +90,10 @@ class Fetcher:
     def start(
         self, keys: Iterable[bytes], ranges: Iterable[Wanted], waiters: Iterable[Any]
     ) -> None:
-        """Fetch what the sessions `waiters` miss; at once, or when an earlier fetch has ended."""
+        """Fetch what `waiters` miss; at once, or when an earlier fetch has ended.
+
+        A waiter is a session, or a function: called in the pass in which the records are there.
+        """
         self._waiting_keys.update(dict.fromkeys(keys))
         self._waiting_ranges.update(dict.fromkeys(ranges))
         self._waiting.extend(waiters)

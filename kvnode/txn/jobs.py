@@ -1,8 +1,7 @@
 """Commands past the step budget: they go on beside the sequencer.
 
-KEYS reads a snapshot. Its fence is an empty entry appended after the command arrived: its commit
-proves leadership and covers what came before on any connection; the snapshot is pinned after it.
-LCS computes on what it has read already.
+Most run as an optimistic transaction of one command. KEYS reads a snapshot, behind a fence as
+theirs. LCS computes on what it has read already.
 """
 
 from collections.abc import Callable
@@ -12,11 +11,11 @@ from kvnode._core.glob import matches
 from kvnode._core.lcs import LcsJob
 from kvnode._core.session import Session
 from kvnode._core.upkeep import generation_at
-from kvnode.base.errors import InvariantError
 from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import Page, PendingPage, SnapshotReader, StoredPart
+from kvnode.txn.optimistic import Command, Transactions
 from kvnode.txn.replica import Replica
 
 
@@ -143,16 +142,22 @@ class ComputeJob:
 
 
 class Jobs:
-    """Jobs under way on a node."""
+    """Jobs under way on a node.
 
-    def __init__(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+    executor: reads LevelDB, and computes. worker: runs transactions; by default the same.
+    """
+
+    def __init__(
+        self, replica: Replica, engine: Engine, executor: Executor, worker: Executor | None = None
+    ) -> None:
         self._replica = replica
         self._engine = engine
         self._executor = executor
         self._jobs: list[KeysJob | ComputeJob] = []
+        self.transactions = Transactions(replica, engine, worker or executor, executor)
 
     def __bool__(self) -> bool:
-        return bool(self._jobs)
+        return bool(self._jobs) or bool(self.transactions)
 
     def start(self, session: Session, args: list[bytes]) -> None:
         """Take over a command that the sequencer gave up."""
@@ -162,7 +167,7 @@ class Jobs:
             fence_index = self._replica.sequencer.propose_empty()
             self._jobs.append(KeysJob(session, args[1], fence_index))
         else:
-            raise InvariantError(f"no job for {args[0]!r}")
+            self.transactions.begin(session, Command(args))
         session.waiting = self
 
     def step(self, is_closed: Callable[[Session], bool]) -> bool:
@@ -180,4 +185,5 @@ class Jobs:
                 if not is_closed(job.session):
                     self._replica.sequencer.answer(job.session, job.write)
         self._jobs = [job for job in self._jobs if not job.is_done]
-        return any(not job.is_waiting for job in self._jobs)
+        has_more = self.transactions.step(is_closed)
+        return has_more or any(not job.is_waiting for job in self._jobs)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kvnode._core.sequencer import Sequencer
+from kvnode._core.session import Session
 from kvnode.base.limits import (
     CHECKPOINT_AGE_MS,
     CHECKPOINT_DIRTY_SHARE,
@@ -140,8 +141,11 @@ class Replica:
         for fetch in self.fetcher.take_ready():
             for key, part in fetch.ranges.items():
                 self.view.ranges[key] = (part.rows, part.next_hash, part.is_done)
-            for session in fetch.waiters:
-                self.sequencer.resume(session)
+            for waiter in fetch.waiters:
+                if isinstance(waiter, Session):
+                    self.sequencer.resume(waiter)
+                else:
+                    waiter()
             self.fetched.append(fetch)
         self._step_checkpoint()
         self.is_upkeep_due = True
@@ -234,4 +238,3 @@ class Replica:
             "checkpoint_index": self.checkpointer.last.at.index,
             "checkpoint_rows": self.checkpointer.rows_written,
         }
-

@@ -1,0 +1,177 @@
+"""One try of an optimistic transaction: a pinned snapshot, and the workspace filled from it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kvnode._core.keys import CLAIM, HEAD
+from kvnode._core.tip import Tip
+from kvnode._core.view import View
+from kvnode._core.workspace import Workspace
+from kvnode.base.errors import InvariantError
+from kvnode.base.limits import LOAD_ROWS_PER_PAGE
+from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor
+from kvnode.storage.snapshot import PendingPage, SnapshotReader
+
+DONE, PARK = range(2)  # Outcome of dispatch.pxd
+
+
+class Attempt:
+    """Commands run on a snapshot taken now; commit() of the sequencer compares and carries over.
+
+    run() may be called on another thread. Everything else belongs to the sequencer's thread, while
+    no run() is under way.
+    """
+
+    def __init__(self, view: View, engine: Engine, db: int, proto: int) -> None:
+        self._tip: Tip = view.tip
+        self._pin = self._tip.pin()
+        self._is_open = True
+        self._snapshot = SnapshotReader(self._tip, engine, self._pin, self._pin >> 16)
+        self.workspace = Workspace(self._tip, view, self._pin, db, proto)
+
+    @property
+    def start_ts(self) -> int:
+        """The commit_ts of the snapshot: the time that its commands see, too."""
+        return self._pin
+
+    def run(self, words: list[bytes]) -> bytes | None:
+        """Run one command, which must be in order; return its reply.
+
+        None: it lacks records. Nothing of it stays; run it again after read_missing().
+        """
+        outcome = self.workspace.run(words)
+        if outcome == DONE:
+            return self.workspace.take_reply()
+        if outcome != PARK:
+            raise InvariantError(f"{words[0]!r} in a transaction: outcome {outcome}")
+        return None
+
+    def read_missing(
+        self, executor: Executor, then: Callable[[BaseException | None], None]
+    ) -> None:
+        """Read what the last command lacked; then(error) is called when the workspace has it."""
+        keys, ranges, loads = self.workspace.take_missing()
+        _Reads(self, executor, then).start(keys, ranges, loads)
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        if self._is_open:
+            self._is_open = False
+            self._tip.unpin(self._pin)
+
+
+class _Reads:
+    """What one command lacked, read one call after another: the tip's part now, LevelDB's there."""
+
+    def __init__(
+        self, attempt: Attempt, executor: Executor, then: Callable[[BaseException | None], None]
+    ) -> None:
+        self._attempt = attempt
+        self._executor = executor
+        self._then = then
+        self._epoch = 0  # of the fetch that keeps the deltas of heads
+        self._steps: list[Callable[[], None]] = []
+
+    def start(self, keys: list[bytes], ranges: list[Any], loads: list[int]) -> None:
+        """Read records, ranges of heads and whole collections."""
+        self._steps = [lambda id_=id_: self._load(id_) for id_ in loads]
+        self._steps += [
+            lambda wanted=wanted: self._range(wanted, wanted[1], []) for wanted in ranges
+        ]
+        if keys:
+            self._steps.append(lambda: self._records(keys))
+        self._next()
+
+    def _next(self) -> None:
+        """Go on with what is left; an attempt that was closed meanwhile needs nothing."""
+        if self._steps and self._attempt._is_open:
+            self._steps.pop()()
+        else:
+            self._then(None)
+
+    def _run(self, read: Callable[[], Any] | None, take: Callable[[Any], None]) -> None:
+        """Have `read` run beside the sequencer, if LevelDB has something to add, and take it."""
+
+        def completed(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self._then(error)
+            elif self._attempt._is_open:
+                take(result)
+            else:
+                self._next()
+
+        if read is None:
+            take(None)
+        else:
+            self._executor.submit(read, completed)
+
+    def _records(self, keys: list[bytes]) -> None:
+        attempt, tip = self._attempt, self._attempt._tip
+        epoch = tip.begin_fetch()
+        pending = attempt._snapshot.begin_get(keys)
+
+        def completed(result: Any, error: BaseException | None) -> None:
+            tip.end_fetch(epoch)
+            if error is not None:
+                self._then(error)
+                return
+            if attempt._is_open:
+                attempt.workspace.install(keys, pending.finish(result))
+                for id_ in attempt.workspace.take_holed():
+                    self._steps.append(lambda id_=id_: self._claims(id_, 0, []))
+            self._next()
+
+        if pending.read is None:
+            completed(None, None)
+        else:
+            self._executor.submit(pending.read, completed)
+
+    def _load(self, id_: int) -> None:
+        """Read a collection page by page until it is whole."""
+        workspace = self._attempt.workspace
+        place = workspace.begin_load(id_)
+        if place is None:
+            self._next()
+            return
+        page = self._page(place[0], id_, place[1], LOAD_ROWS_PER_PAGE)
+
+        def take(result: Any) -> None:
+            workspace.end_load(id_, page.finish(result))
+            self._load(id_)
+
+        self._run(page.read, take)
+
+    def _claims(self, id_: int, first: int, rows: list[Any]) -> None:
+        """Read the claims of a list."""
+        page = self._page(CLAIM, id_, first, LOAD_ROWS_PER_PAGE)
+
+        def take(result: Any) -> None:
+            found = page.finish(result)
+            rows.extend(found.rows)
+            if found.is_last:
+                self._attempt.workspace.install_claims(id_, rows)
+                self._next()
+            else:
+                self._claims(id_, found.end, rows)
+
+        self._run(page.read, take)
+
+    def _range(self, wanted: tuple[int, int, int], first: int, rows: list[Any]) -> None:
+        """Read heads from a hash on, until the range reaches far enough for a cursor."""
+        workspace = self._attempt.workspace
+        generation, _, count = wanted
+        page = self._page(HEAD, generation, first, count)
+
+        def take(result: Any) -> None:
+            found = page.finish(result)
+            rows.extend(found.rows)
+            if workspace.install_range(wanted, rows, found.end):
+                self._next()
+            else:
+                self._range(wanted, found.end, rows)
+
+        self._run(page.read, take)
+
+    def _page(self, kind: int, id_: int, first: int, count: int) -> PendingPage:
+        return self._attempt._snapshot.begin_page(kind, id_, first, count)

@@ -1,0 +1,331 @@
+"""Optimistic transactions: programs that run beside the sequencer and take effect on it at once.
+
+A transaction waits for its fence, an empty entry appended after it arrived: the commit of that
+proves leadership and covers what came before on any connection. Then it runs on a snapshot pinned
+at that moment, and the sequencer compares what it read with everything committed or speculative
+since. If something has changed it runs again from its start, behind a new fence. After
+OPTIMISTIC_TRIES_MAX tries it reserves the keys that it has touched; one transaction at a time does.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from kvnode._core.commit import COMMITTED, CONFLICT, commit
+from kvnode._core.session import Session
+from kvnode.base.limits import (
+    OPTIMISTIC_TRIES_MAX,
+    RESERVED_TRIES_MAX,
+    TRANSACTION_WRITE_BYTES_MAX,
+    TRANSACTIONS_OPEN_MAX,
+)
+from kvnode.storage.engine import Engine
+from kvnode.storage.executor import Executor
+from kvnode.txn.attempt import Attempt
+from kvnode.txn.replica import Replica
+
+CONFLICTS = b"ERR the transaction met changes of others each time it ran; nothing of it is done"
+TOO_LARGE = b"ERR the transaction writes too much at once; nothing of it is done"
+
+
+class Program(Protocol):
+    """What a transaction runs."""
+
+    def start(self) -> None:
+        """A try begins: forget the one before."""
+
+    def run(self, attempt: Attempt) -> bool:
+        """Run commands by attempt.run() until the end: True; or until one lacks records: False.
+
+        On the executor. Called again where it stopped once the records are there. A program that
+        cannot stop waits inside instead, see Transaction.read_missing().
+        """
+
+    def reply(self) -> bytes:
+        """The whole reply, once run() has ended."""
+
+
+class Command:
+    """The program of one command."""
+
+    def __init__(self, words: list[bytes]) -> None:
+        self._words = words
+        self._reply: bytes | None = None
+
+    def start(self) -> None:
+        """A try begins."""
+        self._reply = None
+
+    def run(self, attempt: Attempt) -> bool:
+        """Run the command."""
+        self._reply = attempt.run(self._words)
+        return self._reply is not None
+
+    def reply(self) -> bytes:
+        """Its reply."""
+        assert self._reply is not None
+        return self._reply
+
+
+class Stage(Enum):
+    """What a transaction waits for."""
+
+    FENCE = auto()  # the commit of its fence
+    RUNNING = auto()  # its program, or reads for it
+    COMMITTING = auto()  # a pass, or the end of another's reservation
+    FETCHING = auto()  # records that the comparison needs
+    QUEUED = auto()  # its turn to reserve
+    ENDED = auto()
+
+
+class Transaction:
+    """One program of a waiting session. Made by Transactions.begin()."""
+
+    def __init__(self, owner: "Transactions", session: Session, program: Program) -> None:
+        self.session = session
+        self.stage = Stage.FENCE
+        self.tries = 0
+        self.attempt: Attempt | None = None
+        self._owner = owner
+        self._program = program
+        self._fence_index = 0
+        self._is_running = False
+        self._error: BaseException | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin a try: append its fence."""
+        self.tries += 1
+        self._fence_index = self._owner.replica.sequencer.propose_empty()
+        self.stage = Stage.FENCE
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a completion, a commit of the log or another transaction has to come first."""
+        if self.stage is Stage.FENCE:
+            return not self._may_open()
+        return self.stage is not Stage.COMMITTING or self._owner.is_reserved_against(self)
+
+    def step(self) -> None:
+        """Go on, in a pass. Raises what a read or the program raised."""
+        if self._error is not None:
+            raise self._error
+        if self.stage is Stage.FENCE:
+            if self._may_open():
+                self._open()
+        elif self.stage is Stage.COMMITTING and not self._owner.is_reserved_against(self):
+            self._commit()
+
+    def abort(self, line: bytes) -> None:
+        """End with an error and nothing done. In a pass."""
+        self._end()
+        self._owner.replica.sequencer.answer(self.session, lambda reply: reply.error(line))
+
+    def close(self) -> None:
+        """The client is gone: end without an answer."""
+        self._end()
+
+    def read_missing(self, then: Callable[[BaseException | None], None]) -> None:
+        """For a program that waits inside run(): read what its last command lacks, then(error).
+
+        On the sequencer's thread.
+        """
+        assert self.attempt is not None
+        self.attempt.read_missing(self._owner.reader, then)
+
+    # -- running --------------------------------------------------------------------------------
+
+    def _may_open(self) -> bool:
+        sequencer = self._owner.replica.sequencer
+        return sequencer.committed >= self._fence_index and self._owner.has_room_for(self)
+
+    def _open(self) -> None:
+        """The fence is committed: the snapshot is taken here, once per try."""
+        owner, session = self._owner, self.session
+        self.attempt = Attempt(owner.replica.view, owner.engine, session.db, session.proto)
+        self._program.start()
+        self._run()
+
+    def _run(self) -> None:
+        attempt, program = self.attempt, self._program
+        assert attempt is not None
+        self.stage = Stage.RUNNING
+        self._is_running = True
+        self._owner.worker.submit(lambda: program.run(attempt), self._ran)
+
+    def _ran(self, is_finished: bool | None, error: BaseException | None) -> None:
+        self._is_running = False
+        if self.stage is Stage.ENDED:
+            self._close_attempt()
+        elif error is not None:
+            self._error = error
+        elif is_finished:
+            self.stage = Stage.COMMITTING
+        else:
+            self.read_missing(self._was_read)
+
+    def _was_read(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._error = error
+        elif self.stage is not Stage.ENDED:
+            self._run()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        """Compare, and take effect; in a pass."""
+        assert self.attempt is not None
+        workspace, sequencer = self.attempt.workspace, self._owner.replica.sequencer
+        if workspace.wrote:
+            if workspace.write_bytes > TRANSACTION_WRITE_BYTES_MAX:
+                self.abort(TOO_LARGE)
+                return
+            verdict, missing = commit(sequencer, self.session, workspace)
+            if verdict == CONFLICT:
+                self._retry()
+                return
+            if verdict != COMMITTED:
+                self.stage = Stage.FETCHING
+                self._owner.replica.fetcher.start(missing, [], [self._fetched])
+                return
+        self._owner.committed += 1
+        self._end()
+        reply = self._program.reply()
+        sequencer.answer(self.session, lambda out: out.raw(reply))
+
+    def _fetched(self) -> None:
+        """The records are in memory, and stay until the end of this pass."""
+        if self.stage is Stage.FETCHING:
+            self.stage = Stage.COMMITTING
+            if not self._owner.is_reserved_against(self):
+                self._commit()
+
+    def _retry(self) -> None:
+        assert self.attempt is not None
+        self._owner.conflicts += 1
+        names = self.attempt.workspace.names()
+        self._close_attempt()
+        if not self._owner.reserve(self, names):
+            if self.tries >= OPTIMISTIC_TRIES_MAX:
+                self._owner.queue(self, names)
+                return
+        elif self.tries >= OPTIMISTIC_TRIES_MAX + RESERVED_TRIES_MAX:
+            self.abort(CONFLICTS)
+            return
+        self.renew()
+
+    def _end(self) -> None:
+        self.stage = Stage.ENDED
+        if not self._is_running:
+            self._close_attempt()
+        self._owner.release(self)
+
+    def _close_attempt(self) -> None:
+        if self.attempt is not None:
+            self.attempt.close()
+            self.attempt = None
+
+
+class Transactions:
+    """All transactions of a node, and the one reservation.
+
+    worker: runs programs. reader: reads LevelDB for them.
+    """
+
+    def __init__(
+        self, replica: Replica, engine: Engine, worker: Executor, reader: Executor
+    ) -> None:
+        self.replica = replica
+        self.engine = engine
+        self.worker = worker
+        self.reader = reader
+        self.committed = 0
+        self.conflicts = 0
+        self.reservations = 0
+        self._running: list[Transaction] = []
+        self._holder: Transaction | None = None  # of the reservation
+        self._queue: deque[tuple[Transaction, set[bytes] | None]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._running)
+
+    def begin(self, session: Session, program: Program) -> Transaction:
+        """Begin a transaction; the session has to be waiting. Its reply comes by itself.
+
+        In a pass, or at the end of one: the fence takes its time.
+        """
+        transaction = Transaction(self, session, program)
+        self._running.append(transaction)
+        return transaction
+
+    def step(self, is_closed: Callable[[Session], bool]) -> bool:
+        """Go on with every transaction, in a pass; True when there is more to do at once."""
+        for transaction in list(self._running):
+            if is_closed(transaction.session):
+                transaction.close()
+            else:
+                transaction.step()
+        return any(not transaction.is_waiting for transaction in self._running)
+
+    def end_all(self, line: bytes) -> None:
+        """Leadership is lost: every transaction ends with an error, and its pin. In a pass."""
+        for transaction in list(self._running):
+            transaction.abort(line)
+
+    def has_room_for(self, transaction: Transaction) -> bool:
+        """Whether one more may hold a workspace."""
+        if transaction is self._holder:
+            return True
+        count = sum(other.attempt is not None for other in self._running)
+        return count < TRANSACTIONS_OPEN_MAX
+
+    # -- the reservation ------------------------------------------------------------------------
+
+    def is_reserved_against(self, transaction: Transaction) -> bool:
+        """Whether another transaction holds the reservation: commits wait for its end."""
+        return self._holder is not None and self._holder is not transaction
+
+    def reserve(self, transaction: Transaction, names: set[bytes] | None) -> bool:
+        """A try failed: its holder's reservation takes in more names (None: all there are).
+
+        False: the transaction does not hold it.
+        """
+        if self._holder is not transaction:
+            return False
+        self.replica.view.dispatch.reserve(names)
+        return True
+
+    def queue(self, transaction: Transaction, names: set[bytes] | None) -> None:
+        """A transaction wants the reservation; it begins its next try when it has it."""
+        transaction.stage = Stage.QUEUED
+        self._queue.append((transaction, names))
+        self._take_turn()
+
+    def release(self, transaction: Transaction) -> None:
+        """A transaction has ended. In a pass, or before one."""
+        if transaction in self._running:
+            self._running.remove(transaction)
+        if self._holder is transaction:
+            self._holder = None
+            for session in self.replica.view.dispatch.end_reservation():
+                self.replica.sequencer.resume(session)
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        while self._holder is None and self._queue:
+            transaction, names = self._queue.popleft()
+            if transaction.stage is Stage.QUEUED:
+                self._holder = transaction
+                self.reservations += 1
+                self.replica.view.dispatch.reserve(names)
+                transaction.renew()
+
+    def statistics(self) -> dict[str, int]:
+        """Counters for INFO."""
+        return {
+            "transactions_running": len(self._running),
+            "transactions_committed": self.committed,
+            "transactions_conflicted": self.conflicts,
+            "transactions_reserved": self.reservations,
+        }
