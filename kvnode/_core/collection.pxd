@@ -26,6 +26,7 @@ from kvnode._core.view cimport Head, View
 
 
 cdef enum:
+    STEPS_MAX = 50000       # elements that one command looks at on the sequencer: about 5 ms
     WRONG = 3               # beside Lookup: the key holds another type, and the reply says so
 
 
@@ -59,6 +60,7 @@ cdef Version* put_element(View view, Collection* c, Element* element, const char
 cdef int remove_element(View view, Collection* c, Element* element) except -1
 
 cdef bint need_all(View view, Collection* c) except -1
+cdef bint need_walk(View view, Collection* c) except -1
 cdef int drop_expired(View view, Head* head, Collection* c) except -1
 cdef Element element_of(Entry* e) noexcept
 cdef void walk_all(View view, Collection* c, Walk* walk) noexcept
@@ -78,3 +80,16 @@ cdef int remove_item(View view, Collection* c, Element* element) except -1
 cdef inline bint is_live(View view, const Version* v) noexcept nogil:
     """Whether an element is there: not removed, and not a field past its deadline."""
     return v != NULL and v.type != 0 and (v.expire_at == 0 or v.expire_at > view.now_ms)
+
+
+cdef inline bint is_past_budget(View view, int64_t elements) noexcept nogil:
+    """Count elements that the running command will look at; True: it has to answer PARK.
+
+    It is then run again as a transaction beside the sequencer, where no budget holds. Not so inside
+    EXEC, which is one step whatever it takes.
+    """
+    view.steps += elements
+    if view.steps <= STEPS_MAX or view.session is None or view.session.in_exec:
+        return False
+    view.is_long = True
+    return True

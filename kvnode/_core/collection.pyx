@@ -190,6 +190,11 @@ cdef bint need_all(View view, Collection* c) except -1:
     return True
 
 
+cdef bint need_walk(View view, Collection* c) except -1:
+    """need_all() for a command that looks at every element: True also when these are too many."""
+    return is_past_budget(view, c.meta.length) or need_all(view, c)
+
+
 cdef int drop_expired(View view, Head* head, Collection* c) except -1:
     """Remove the fields past their deadline. REQUIRES: need_all() was false.
 
@@ -232,6 +237,8 @@ cdef Entry* next_of(View view, Walk* walk) noexcept:
                 walk.expired.push_back(e)
         if walk.done:
             return NULL
+        if view.is_private:
+            view.breathe()
         segment = walk.table.directory[
             0 if walk.table.depth == 0 else walk.at >> (64 - walk.table.depth)]
         walk.next = segment.buckets[bucket_of(segment, walk.at)]
@@ -287,7 +294,7 @@ cdef int copy_collection(View view, Head* source, Head* target) except -1:
     cdef uint8_t flags = source.version.flags
     if c.type == T_LIST:
         return copy_list(view, c, source, target)
-    if need_all(view, c):
+    if need_walk(view, c):
         return MISS
     drop_expired(view, source, c)
     if c.meta.length == 0:
@@ -324,7 +331,7 @@ cdef int copy_list(View view, Collection* c, Head* source, Head* target) except 
     cdef uint8_t flags = source.version.flags
     cdef int64_t position
     cdef int64_t at = 0
-    if need_all(view, c):
+    if need_walk(view, c):
         return MISS
     copy = begin_copy(view, T_LIST, target, expire_at, flags)
     for position in range(c.meta.head, c.meta.tail):

@@ -7,7 +7,7 @@ from kvnode._core.arguments cimport event, refuse, require_i64
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_i64, parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, Walk, close_collection, create, drop_expired, elements_missing, find_element,
-    need_all, next_of, open_collection, put_element, remove_element, walk_all)
+    need_walk, next_of, open_collection, put_element, remove_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport note_size
 from kvnode._core.numbers cimport (
@@ -290,7 +290,7 @@ cdef int show(View view, Args* args, int contents, Reply reply) except -1:
     cdef Version* v
     cdef int64_t length = 0
     cdef int found = open_collection(view, &args.v[1], T_HASH, L_READ, &head, &c, reply)
-    if found == MISS or (found == FOUND and need_all(view, c)):
+    if found == MISS or (found == FOUND and need_walk(view, c)):
         return PARK
     if found == WRONG:
         return DONE

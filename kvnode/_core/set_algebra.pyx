@@ -8,7 +8,7 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, any_missing, event, is_word, refuse)
 from kvnode._core.bytes cimport Slice, make_slice, parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, create, need_all, next_of, open_collection, put_element, walk_all)
+    WRONG, Element, Walk, create, need_walk, next_of, open_collection, put_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
 from kvnode._core.parser cimport Args
@@ -60,7 +60,7 @@ cdef bint unite(View view, vector[Collection*]* sets, vector[Entry*]* out) excep
     cdef Entry* e
     cdef bint missing = False
     for c in sets[0]:
-        if c != NULL and need_all(view, c):
+        if c != NULL and need_walk(view, c):
             missing = True
     if missing:
         return False
@@ -90,7 +90,7 @@ cdef bint intersect(View view, vector[Collection*]* sets, int64_t limit,
             return True
         if smallest == NULL or c.meta.length < smallest.meta.length:
             smallest = c
-    if need_all(view, smallest):
+    if need_walk(view, smallest):
         return False
     walk_all(view, smallest, &walk)
     e = next_of(view, &walk)
@@ -116,7 +116,7 @@ cdef bint subtract(View view, vector[Collection*]* sets, vector[Entry*]* out) ex
     cdef bint missing = False
     if first == NULL:
         return True
-    if need_all(view, first):
+    if need_walk(view, first):
         return False
     walk_all(view, first, &walk)
     e = next_of(view, &walk)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from kvnode._core.arguments cimport any_missing, event
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, close_collection, create, elements_missing, find_element, need_all,
+    WRONG, Element, Walk, close_collection, create, elements_missing, find_element, need_walk,
     next_of, open_collection, put_element, remove_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
@@ -166,7 +166,7 @@ cdef int cmd_smembers(View view, Args* args, Reply reply) except -1:
         return DONE
     if found == ABSENT:
         return reply_set(reply, 0)
-    if need_all(view, c):
+    if need_walk(view, c):
         return PARK
     reply_set(reply, c.meta.length)
     walk_all(view, c, &walk)

@@ -14,7 +14,7 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, WRONGTYPE, event, is_word, note_missing, refuse, require_i64)
 from kvnode._core.bytes cimport Slice, make_slice
 from kvnode._core.collection cimport (
-    Element, Walk, change_list, close_collection, create, find_element, find_item, need_all,
+    Element, Walk, change_list, close_collection, create, find_element, find_item, need_walk,
     next_of, put_item, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_lenient_double
@@ -106,7 +106,7 @@ cdef bint take_elements(View view, Collection* c, bint descending, vector[SortIt
     cdef Walk walk
     cdef Entry* e
     cdef int64_t i
-    if need_all(view, c):
+    if need_walk(view, c):
         return False
     if c.type == T_LIST:
         for i in range(c.meta.tail - c.meta.head):

@@ -79,6 +79,7 @@ class Node:
         self.readers = [
             ThreadExecutor(f"leveldb-reader-{i}", self._wake_fd) for i in range(READER_THREADS)
         ]
+        self.worker = ThreadExecutor("transactions", self._wake_fd)
         self.opened = self._open()
         self.replica = self.opened.replica
         self.sequencer = self.replica.sequencer
@@ -88,7 +89,7 @@ class Node:
         self.dispatch = self.view.dispatch
         self.commands = self.dispatch.commands
         self.errors = self.dispatch.errors
-        self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0])
+        self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0], self.worker)
         self.reactor = self._make_reactor()
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
@@ -276,7 +277,7 @@ class Node:
 
     def close(self) -> None:
         """Release everything."""
-        for executor in (self.writer, *self.readers):
+        for executor in (self.writer, self.worker, *self.readers):
             executor.close()
         self.opened.close()
         log.info("stopped")
@@ -284,7 +285,7 @@ class Node:
     # -- events of the reactor ------------------------------------------------------------------
 
     def _on_wake(self) -> None:
-        for executor in (self.writer, *self.readers):
+        for executor in (self.writer, self.worker, *self.readers):
             executor.deliver()
         self.replica.completions_due()
         self.reactor.wants_after = True
