@@ -1,0 +1,236 @@
+"""Transactions and plain commands in random steps, on a node that flushes, evicts and commits late:
+the replies are those of some serial order that respects real time.
+"""
+
+import random
+
+import pytest
+
+from kvnode._core import invariants
+from kvnode._core.session import Session
+from kvnode.txn import optimistic
+from kvnode.txn.attempt import Attempt
+from tests.reference.serial import LAST, Operation, is_serializable, text_of
+from tests.sim.node import SimNode, new_node
+from tests.support.resp import ErrorReply, Reply, decode_all, encode
+from tests.support.scripts import S_READY, Running
+
+SEEDS = 150
+BUG_SEEDS = 3000
+STEPS = 60
+SCRIPTS_MAX, COMMANDS_MAX = 4, 5
+
+STRINGS, SETS, HASHES = (b"a", b"b"), (b"s", b"t"), (b"h",)
+SETUP = [
+    (b"SET", b"a", b"1"),
+    (b"SADD", b"s", b"x", b"y"),
+    (b"SADD", b"t", b"x"),
+    (b"HSET", b"h", b"f", b"1"),
+]
+
+CHECKS = {  # Check of workspace.pxd
+    "databases": 1,
+    "absences": 2,
+    "values": 4,
+    "identity": 8,
+    "lengths": 16,
+    "whole": 32,
+    "names": 64,
+    "empty": 128,
+}
+
+
+def draw(rng: random.Random, *, in_script: bool) -> tuple[bytes, ...]:
+    """Return a command; in a script some carry on the reply before."""
+    string, set_, member = rng.choice(STRINGS), rng.choice(SETS), rng.choice([b"x", b"y", b"z"])
+    field, value = rng.choice([b"f", b"g"]), b"%d" % rng.randrange(100)
+    if in_script and rng.random() < 0.4:
+        value = LAST
+    commands = [
+        [(b"GET", string), (b"SET", string, value), (b"APPEND", string, b"."), (b"DEL", string)],
+        [(b"SADD", set_, member), (b"SREM", set_, member), (b"SISMEMBER", set_, member)],
+        [(b"SADD", set_, member), (b"SCARD", set_), (b"SMEMBERS", set_), (b"EXISTS", set_)],
+        [(b"HSET", b"h", field, value), (b"HGET", b"h", field), (b"HDEL", b"h", field)],
+        [(b"HGETALL", b"h"), (b"HGETALL", b"h"), (b"HSET", b"h", b"f", value)],
+        [(b"HLEN", b"h"), (b"DBSIZE",), (b"DEL", set_), (b"EXISTS", string)],
+        [(b"RENAME", set_, rng.choice(SETS)), (b"RENAME", string, rng.choice(STRINGS))],
+        [(b"FLUSHDB",), (b"SWAPDB", b"0", b"1"), (b"SET", set_, value), (b"DEL", b"h")],
+    ]
+    return rng.choice(rng.choices(commands, [5, 4, 4, 3, 3, 2, 2, 1])[0])
+
+
+class World:
+    """A node, its clients, and what they saw when."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.node: SimNode = new_node(seed)
+        self.moment = 0
+        self.operations: list[Operation] = []
+        self.open: dict[Session, list[tuple[Operation, Running | None]]] = {}
+        self.scripts = self.commands = 0
+        self.state: dict = {}
+        for words in SETUP:
+            self.plain(words)
+            self.finish()
+        if self.rng.random() < 0.5:
+            self.cool()
+
+    def step(self) -> None:
+        steps = [self.begin_script, self.begin_command, self.node.sync, self.node.serve]
+        steps += [self.node.reader.step, self.evict, self.flush, self.write]
+        self.rng.choices(steps, [3, 3, 3, 5, 5, 1, 1, 1])[0]()
+        self.look()
+
+    def begin_script(self) -> None:
+        if self.scripts == SCRIPTS_MAX:
+            return
+        self.scripts += 1
+        commands = [draw(self.rng, in_script=True) for _ in range(self.rng.randint(2, 4))]
+        session = None
+        if self.rng.random() < 0.5:
+            session = self.plain(draw(self.rng, in_script=False))  # in one pipeline with the script
+            if session.state != S_READY:
+                return
+            self.moment += 1
+        operation = Operation(commands, self.moment)
+        if session is not None:
+            self.operations[-1].followed_by = operation
+
+        def script():
+            replies: list[object] = []
+            for words in commands:
+                last = replies[-1] if replies else None
+                reply = yield tuple(text_of(last) if word == LAST else word for word in words)
+                replies.append(plain_form(words, reply))
+            return replies
+
+        running = Running(self.node, script, session)
+        self.operations.append(operation)
+        self.open.setdefault(running.session, []).append((operation, running))
+
+    def begin_command(self) -> None:
+        if self.commands < COMMANDS_MAX:
+            self.commands += 1
+            self.plain(draw(self.rng, in_script=False))
+
+    def plain(self, words: tuple[bytes, ...]) -> Session:
+        session = self.node.session()
+        operation = Operation([words], self.moment)
+        self.operations.append(operation)
+        self.open[session] = [(operation, None)]
+        session.feed(encode(*words))
+        self.node.serve(session)
+        return session
+
+    def look(self) -> None:
+        """Note which clients have their replies by now."""
+        self.moment += 1
+        for session in list(self.open):
+            for reply in decode_all(session.take()):
+                operation, running = self.open[session].pop(0)
+                operation.ended = self.moment
+                if running is None:
+                    operation.replies = [plain_form(operation.commands[0], reply)]
+                else:
+                    assert not isinstance(reply, ErrorReply), reply
+                    operation.replies = running.program.result
+            if not self.open[session]:
+                del self.open[session]
+        self.moment += 1
+
+    def evict(self) -> None:
+        self.node.tip.evict(0, self.rng.choice([10, 1000]))
+
+    def cool(self) -> None:
+        """All that can leave memory leaves it."""
+        self.node.checkpoint()
+        self.node.evict()
+        for db in range(2):
+            self.node.tip.set_resident(self.node.tip.current_generation(db), False)
+
+    def flush(self) -> None:
+        if self.rng.random() < 0.3:
+            self.node.replica.request_checkpoint(lambda ok: None)
+        self.node.background()
+        self.node.writer.step()
+
+    def write(self) -> None:
+        self.node.write(1)
+
+    def finish(self) -> None:
+        for _ in range(500):
+            if not self.open:
+                return
+            self.node.step_threads()
+            self.node.sync()
+            self.node.serve()
+            self.look()
+        raise AssertionError("some operation never ends")
+
+
+def plain_form(words: tuple[bytes, ...], reply: Reply) -> object:
+    if isinstance(reply, ErrorReply):
+        return str(reply).split()[0]
+    if words[0] == b"HGETALL" and isinstance(reply, list):
+        return sorted(zip(reply[::2], reply[1::2], strict=True))
+    return sorted(reply) if words[0] == b"SMEMBERS" else reply
+
+
+def run(seed: int) -> World:
+    """Run a history; raise AssertionError if no serial order explains it."""
+    world = World(seed)
+    for _ in range(STEPS):
+        world.step()
+    world.finish()
+    for key in STRINGS:
+        world.plain((b"GET", key))
+        world.finish()
+    for key in SETS:
+        world.plain((b"SMEMBERS", key))
+        world.finish()
+    for words in ((b"HGET", b"h", b"f"), (b"HLEN", b"h"), (b"DBSIZE",)):
+        world.plain(words)
+        world.finish()
+    invariants.check(world.node.tip)
+    assert world.node.tip.statistics()["pins"] == 0
+    assert is_serializable({}, world.operations), world.operations
+    return world
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_replies_are_those_of_a_serial_order(seed):
+    run(seed)
+
+
+def leave_out(monkeypatch: pytest.MonkeyPatch, check: str) -> None:
+    def attempt(*args) -> Attempt:
+        made = Attempt(*args)
+        made.workspace.left_out = CHECKS[check]
+        return made
+
+    monkeypatch.setattr(optimistic, "Attempt", attempt)
+
+
+def start_before_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    renew = optimistic.Transaction.renew
+
+    def early(self) -> None:
+        renew(self)
+        self._fence_index = 0
+
+    monkeypatch.setattr(optimistic.Transaction, "renew", early)
+
+
+@pytest.mark.parametrize("bug", [*CHECKS, "fence"])
+def test_a_planted_bug_is_found(monkeypatch, bug):
+    if bug == "fence":
+        start_before_the_fence(monkeypatch)
+    else:
+        leave_out(monkeypatch, bug)
+    for seed in range(BUG_SEEDS):
+        try:
+            run(seed)
+        except (AssertionError, invariants.InvariantError):
+            return
+    pytest.fail("not found")
