@@ -16,10 +16,11 @@ from kvnode._core.collection cimport Element, change_list, put_element, put_item
 from kvnode._core.deltas cimport Meta, meta_is_zero
 from kvnode._core.encoding cimport note_member, note_size
 from kvnode._core.entries cimport (
-    DATABASES_MAX, T_CHUNKED, T_LIST, T_NONE, T_SET, Collection, Entry, Table, Version, head_data, is_collection,
-    surely_absent)
+    DATABASES_MAX, T_CHUNKED, T_LIST, T_NONE, T_SET, Collection, Entry, Table, Version, head_data,
+    is_collection, surely_absent)
 from kvnode._core.keys cimport K_CHUNK, K_HEAD, K_ITEM, K_TRASH, get_position
 from kvnode._core.sequencer cimport Sequencer
+from kvnode._core.serving cimport serve_waiters
 from kvnode._core.session cimport Session
 from kvnode._core.stream cimport keep_chunks
 from kvnode._core.tip cimport Tip, claims_of
@@ -53,6 +54,8 @@ def commit(Sequencer sequencer not None, Session session not None, Workspace wor
     if verdict == V_COMMITTED:
         Effects(view, work).apply()
         view.finish_command()
+        if not view.signalled.empty():
+            serve_waiters(sequencer, session)
         session.observed = max(session.observed, view.observed)
         sequencer.bound_batch()
     keys = view.take_missing()

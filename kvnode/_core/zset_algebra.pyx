@@ -14,7 +14,7 @@ from kvnode._core.arguments cimport (
     SYNTAX, any_missing, is_word, note_missing, refuse, require_i64)
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, find_element, need_all, next_of, open_collection, walk_all)
+    WRONG, Element, Walk, find_element, need_walk, next_of, open_collection, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_double
 from kvnode._core.order_tree cimport OrderTree
@@ -191,7 +191,7 @@ cdef bint unite(View view, const Request* request, vector[Input]* inputs,
     cdef uint32_t number
     cdef bint missing = False
     for i in range(inputs.size()):
-        if inputs[0][i].c != NULL and need_all(view, inputs[0][i].c):
+        if inputs[0][i].c != NULL and need_walk(view, inputs[0][i].c):
             missing = True
     if missing:
         return False
@@ -243,7 +243,7 @@ cdef bint intersect(View view, const Request* request, vector[Input]* inputs,
     cdef bint missing = False
     if inputs[0][0].c == NULL:
         return True
-    if need_all(view, inputs[0][0].c):
+    if need_walk(view, inputs[0][0].c):
         return False
     walk_all(view, inputs[0][0].c, &walk)
     e = next_of(view, &walk)
@@ -269,7 +269,7 @@ cdef bint subtract(View view, vector[Input]* inputs, OrderTree[Entry]* out) exce
     cdef bint missing = False
     if inputs[0][0].c == NULL:
         return True
-    if need_all(view, inputs[0][0].c):
+    if need_walk(view, inputs[0][0].c):
         return False
     walk_all(view, inputs[0][0].c, &walk)
     e = next_of(view, &walk)

@@ -7,7 +7,15 @@ from kvnode.base.limits import OPTIMISTIC_TRIES_MAX
 from tests.sim.node import SimNode, new_node
 from tests.support.contents import contents
 from tests.support.resp import encode
-from tests.support.scripts import S_READY, S_WAITING, Running, ask, run_program, step
+from tests.support.scripts import (
+    S_READY,
+    S_WAITING,
+    Running,
+    ask,
+    finish,
+    run_program,
+    step,
+)
 
 
 @pytest.fixture
@@ -93,6 +101,8 @@ def commands(*script):
 SETUP = (
     ("MSET", "s", "1", "other", "1"),
     ("SADD", "set", "a", "b", "c"),
+    ("ZADD", "zset", "1", "a", "2", "b"),
+    ("HSET", "hash", "f", "1", "g", "1"),
 )
 
 
@@ -146,6 +156,17 @@ SETUP = (
         # all elements
         (("SMEMBERS", "set"), [("SADD", "set", "d"), ("SREM", "set", "a")], True),
         (("SMEMBERS", "set"), [("SADD", "other-set", "d")], False),
+        # sorted sets and hashes
+        (("ZADD", "zset", "1", "x"), [("ZADD", "zset", "2", "y")], False),
+        (("ZADD", "zset", "1", "a"), [("ZADD", "zset", "2", "a")], True),
+        (("ZINCRBY", "zset", "1", "a"), [("ZINCRBY", "zset", "1", "b")], False),
+        (("ZSCORE", "zset", "a"), [("ZADD", "zset", "5", "a")], True),
+        (("ZRANGE", "zset", "0", "0"), [("ZADD", "zset", "5", "c")], True),
+        (("ZCARD", "zset"), [("ZADD", "zset", "5", "a")], False),
+        (("HSET", "hash", "f", "1"), [("HSET", "hash", "h", "2")], False),
+        (("HGET", "hash", "f"), [("HSET", "hash", "f", "1")], True),
+        (("HGETALL", "hash"), [("HSET", "hash", "f", "1")], True),
+        (("HLEN", "hash"), [("HSET", "hash", "f", "1")], False),
         # all names
         (("DBSIZE",), [("SET", "new", "1")], True),
         (("DBSIZE",), [("SET", "s", "2")], False),
@@ -471,3 +492,54 @@ def test_cold_keys_are_fetched_before_a_commit(node, client):
     assert run.program.starts == 1
     assert client("SCARD", "set") == 4
     invariants.check(node.tip)
+
+
+def test_a_blocked_client_is_served_by_a_commit(node, client):
+    waiter = node.session()
+    waiter.feed(encode("BZPOPMIN", "zset", "0"))
+    node.serve(waiter)
+    Running(node, commands(("ZADD", "zset", "1", "a"))).finish()
+    assert waiter.take().endswith(b"$1\r\na\r\n$1\r\n1\r\n")
+    assert client("EXISTS", "zset") == 0
+
+
+# -- long commands ------------------------------------------------------------------------------
+
+MANY = 50_001
+
+
+@pytest.fixture
+def large(node, client):
+    members = [b"%d" % i for i in range(MANY)]
+    for at in range(0, MANY, 10_000):
+        client("SADD", "large", *members[at : at + 10_000])
+    return client
+
+
+def test_a_long_read_runs_beside_the_others(node, large):
+    session = node.session()
+    session.feed(encode("SMEMBERS", "large") + encode("SET", "after", "1"))
+    node.serve(session)
+    assert session.state == S_WAITING
+    assert large("GET", "after") is None, "its next command waits"
+    node.now_ms += 1
+    reply = finish(node, session)
+    assert reply.startswith(b"*50001\r\n")
+    assert large("GET", "after") == b"1"
+
+
+def test_a_long_store_takes_effect_at_once(node, large):
+    large("SADD", "small", "x")
+    assert large("SUNIONSTORE", "target", "large", "small") == MANY + 1
+    assert large("SCARD", "target") == MANY + 1
+    invariants.check(node.tip)
+    assert large("COPY", "target", "copy") == 1
+    assert large("SORT", "large", "LIMIT", "0", "1") == [b"0"]
+    assert large("SORT", "large", "STORE", "sorted") == MANY
+    assert large("TYPE", "sorted") == b"list"
+    assert node.jobs.transactions.committed == 4
+    invariants.check(node.tip)
+    node = node.crash()
+    databases = contents(node.tip, node.engine).databases
+    assert len(databases[0][b"copy"].data[1]) == MANY + 1
+    assert [row[2] for row in databases[0][b"sorted"].data[1][:3]] == [b"0", b"1", b"2"]
