@@ -164,7 +164,7 @@ cdef int check_collection(View view, Workspace work, Collection* c) except -1:
             and checks(work, CHECK_LENGTHS):
         return V_CONFLICT
     if c.type == T_LIST:
-        is_whole = c.id in work.lengths
+        is_whole = is_whole or c.id in work.lengths
     if is_whole and main.changed > work.start_ts and checks(work, CHECK_WHOLE):
         return V_CONFLICT
     if not c.died and main.meta.length + c.meta.length - base.length <= 0 \

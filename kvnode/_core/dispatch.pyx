@@ -241,10 +241,10 @@ cdef class Dispatch:
         cdef size_t at = reply.out.len
         cdef int result
         view.steps = 0
+        view.is_long = False
         if command.function != NULL:
             result = command.function(view, args, reply)
             if result == PARK and view.is_long:
-                view.is_long = False
                 view.clear_missing()
                 view.missing_loads.clear()
                 return LONG

@@ -91,4 +91,4 @@ JOB_PAGES_PER_STEP = 4  # pages from memory in one pass
 OPTIMISTIC_TRIES_MAX = 4  # tries after which a transaction reserves its keys
 RESERVED_TRIES_MAX = 4  # further ones; then it ends with an error
 TRANSACTIONS_OPEN_MAX = 16  # that hold a snapshot and memory of their own; others wait
-TRANSACTION_WRITE_BYTES_MAX = 64 * MIB  # written by one transaction, besides new collections
+TRANSACTION_WRITE_BYTES_MAX = 64 * MIB  # that one transaction may write: it is one log entry

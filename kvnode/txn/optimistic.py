@@ -270,6 +270,7 @@ class Transactions:
 
     def end_all(self, line: bytes) -> None:
         """Leadership is lost: every transaction ends with an error, and its pin. In a pass."""
+        self._queue.clear()  # none of them takes its turn now
         for transaction in list(self._running):
             transaction.abort(line)
 
