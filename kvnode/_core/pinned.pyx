@@ -89,6 +89,7 @@ def scan_at(Tip tip not None, uint8_t kind, uint64_t id, uint64_t from_order, si
     cdef list rows = []
     cdef Entry* e
     cdef Version* v
+    cdef uint64_t order
     cdef int status
     if table == NULL:
         return rows, None, True
@@ -98,7 +99,8 @@ def scan_at(Tip tip not None, uint8_t kind, uint64_t id, uint64_t from_order, si
         tip.scan_next(table, from_order, &entries, limit, &next_order, &done)
     for e in entries:
         status = status_at(e, commit_ts, &v)
-        rows.append((get_be64(e.key) if record_prefix(kind) == PLACED_PREFIX_BYTES else e.hash, record_key(e), status,
+        order = get_be64(e.key) if record_prefix(kind) == PLACED_PREFIX_BYTES else e.hash
+        rows.append((order, record_key(e), status,
                      envelope_at(tip, e, v, commit_ts, values) if status == 2 else None))
     return rows, None if done else next_order, not knows_past(table)
 

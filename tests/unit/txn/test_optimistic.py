@@ -92,8 +92,10 @@ def read(*words):
 
 def commands(*script):
     def steps():
+        reply = None
         for words in script:
-            yield words
+            reply = yield words
+        return reply
 
     return steps
 
