@@ -91,7 +91,7 @@ class _Reads:
             self._then(None)
 
     def _run(self, read: Callable[[], Any] | None, take: Callable[[Any], None]) -> None:
-        """Have `read` run beside the sequencer, if LevelDB has something to add, and take it."""
+        """Have `read` run beside the sequencer, then take what it found."""
 
         def completed(result: Any, error: BaseException | None) -> None:
             if error is not None:
@@ -101,10 +101,8 @@ class _Reads:
             else:
                 self._next()
 
-        if read is None:
-            take(None)
-        else:
-            self._executor.submit(read, completed)
+        # With nothing to read, too, the next page is taken in a later pass.
+        self._executor.submit(read or (lambda: None), completed)
 
     def _records(self, keys: list[bytes]) -> None:
         attempt, tip = self._attempt, self._attempt._tip
