@@ -307,7 +307,8 @@ class OrderTree {
 
     static int compare_bytes(const Entry *entry, const char *data, size_t n) {
         size_t have = Bytes::size(entry);
-        int sign = memcmp(Bytes::data(entry), data, have < n ? have : n);
+        size_t common = have < n ? have : n;
+        int sign = common ? memcmp(Bytes::data(entry), data, common) : 0;   // data may be null
         return sign ? sign : (have > n) - (have < n);
     }
 
