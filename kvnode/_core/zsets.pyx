@@ -122,12 +122,15 @@ cdef int add_pairs(View view, Args* args, int first, int pairs, double* scores, 
                 put_score(view, &head, c, &element, scores[i])
                 added += 1
             continue
+        kept = flags & ADD_NX
+        if kept:
+            continue            # before any sum: NX never answers that one is not a number
         old = score_of(element.version)
         if flags & ADD_INCR:
             scores[i] += old
             if scores[i] != scores[i]:
                 return refuse(reply, b"ERR resulting score is not a number (NaN)")
-        kept = flags & ADD_NX or keeps_score(flags, old, scores[i])
+        kept = keeps_score(flags, old, scores[i])
         if not kept and scores[i] != old:
             put_score(view, &head, c, &element, scores[i])
             changed += 1
