@@ -73,6 +73,7 @@ cdef int copy_collection(View view, Head* source, Head* target) except -1
 cdef int change_list(View view, Collection* c, int64_t length, int64_t head, int64_t tail,
                      int64_t holes) except -1
 cdef int find_item(View view, Collection* c, int64_t position, Element* element) except -1
+cdef bint old_item_missing(View view, Collection* c, int64_t position) except -1
 cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1
 cdef int remove_item(View view, Collection* c, Element* element) except -1
 

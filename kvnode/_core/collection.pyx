@@ -192,7 +192,7 @@ cdef bint need_all(View view, Collection* c) except -1:
 
 cdef bint need_walk(View view, Collection* c) except -1:
     """need_all() for a command that looks at every element: True also when these are too many."""
-    return is_past_budget(view, c.meta.length) or need_all(view, c)
+    return is_past_budget(view, c.meta.length + c.meta.holes) or need_all(view, c)
 
 
 cdef int drop_expired(View view, Head* head, Collection* c) except -1:
@@ -380,8 +380,29 @@ cdef int find_item(View view, Collection* c, int64_t position, Element* element)
     return FOUND
 
 
+cdef bint old_item_missing(View view, Collection* c, int64_t position) except -1:
+    """Whether what a position that is to be written has held must be fetched first: it is asked for.
+
+    A reader at a pin may need it: the flush of the new item moves what memory knows to the history.
+    Popped positions count until they are swept; a workspace is never flushed.
+    """
+    cdef char key[8]
+    cdef uint64_t hash
+    if c.elements.resident or not c.low <= position < c.high or view.is_private:
+        return False
+    put_position(key, position)
+    hash = position_hash(key)
+    if view.tip.find(c.elements, hash, key, POSITION_BYTES) != NULL:
+        return False
+    view.miss(K_ITEM, c.elements, hash, key, POSITION_BYTES)
+    return True
+
+
 cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1:
-    """Set the item at a position, present, absent or not known; metadata are the caller's."""
+    """Set the item at a position, present or absent; metadata are the caller's.
+
+    REQUIRES: old_item_missing() was false.
+    """
     cdef char key[8]
     cdef uint64_t hash
     cdef Version* v = view.tip.new_version(n)

@@ -26,6 +26,7 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
                         vector[Version*]* found) except -1
 cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,
                     vector[Version*]* found) except -1
+cdef bint room_missing(View view, Collection* c, int64_t n, bint at_tail) except -1
 cdef int push(View view, Collection* c, const char* data, size_t n, bint at_tail) except -1
 cdef int keep_only(View view, Collection* c, int64_t start, int64_t length) except -1
 cdef int drop_ends(View view, Collection* c, bint at_tail, int64_t n) except -1

@@ -3,7 +3,8 @@
 
 from libc.stdint cimport uint64_t
 from kvnode._core.claims cimport claims_missing, drop_runs_outside, window_of
-from kvnode._core.collection cimport change_list, need_all, open_collection, put_item
+from kvnode._core.collection cimport (
+    change_list, need_all, old_item_missing, open_collection, put_item)
 from kvnode._core.keys cimport K_ITEM, POSITION_BYTES, position_hash, put_position
 from kvnode._core.tip cimport E_USED, PREFETCH_KEYS_MAX, T_LIST, T_NONE, Entry
 from kvnode._core.view cimport FOUND, MISS
@@ -84,8 +85,21 @@ cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,
     return True
 
 
+cdef bint room_missing(View view, Collection* c, int64_t n, bint at_tail) except -1:
+    """Whether old items where `n` elements are to be pushed must be fetched first: they are asked for."""
+    cdef int64_t position = c.meta.tail if at_tail else c.meta.head - 1
+    cdef bint missing = False
+    if c.elements.resident:
+        return False
+    while n > 0 and c.low <= position < c.high:     # beyond, nothing ever was
+        missing |= old_item_missing(view, c, position)
+        position += 1 if at_tail else -1
+        n -= 1
+    return missing
+
+
 cdef int push(View view, Collection* c, const char* data, size_t n, bint at_tail) except -1:
-    """Add an element at an end."""
+    """Add an element at an end. REQUIRES: room_missing() was false."""
     if at_tail:
         put_item(view, c, c.meta.tail, data, n)
         return change_list(view, c, 1, 0, 1, 0)

@@ -5,7 +5,7 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, any_missing, event, refuse
 from kvnode._core.collection cimport WRONG, close_collection, create
 from kvnode._core.dispatch cimport DONE, PARK, native
-from kvnode._core.items cimport drop_ends, find_ends, open_list, push
+from kvnode._core.items cimport drop_ends, find_ends, open_list, push, room_missing
 from kvnode._core.lists cimport pop_found, read_end
 from kvnode._core.mpop cimport read_ends
 from kvnode._core.reply cimport reply_array, reply_bulk, reply_null, reply_null_array
@@ -65,6 +65,8 @@ cdef int move(View view, const Slice* source, const Slice* target, bint from_tai
     if target_found == WRONG:
         return WRONG
     if find_ends(view, c, from_tail, 1, &items) or target_found == MISS:
+        return MISS
+    if target_found == FOUND and room_missing(view, into, 1, to_tail):
         return MISS
     reply_bulk(reply, items[0].data, items[0].length)
     if target_found == ABSENT:

@@ -5,10 +5,11 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport NO_SUCH_KEY, event, is_word, refuse, require_i64
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, close_collection, create, find_item, open_collection, put_item)
+    WRONG, Element, close_collection, create, find_item, old_item_missing, open_collection,
+    put_item)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport (
-    Place, drop_ends, find_ends, items_missing, keep_only, open_list, place_of, push)
+    Place, drop_ends, find_ends, items_missing, keep_only, open_list, place_of, push, room_missing)
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     reply_array, reply_bulk, reply_integer, reply_null, reply_null_array, reply_ok)
@@ -68,6 +69,8 @@ cdef int push_all(View view, Args* args, bint at_tail, bint creates, Reply reply
         if not creates:
             return reply_integer(reply, 0)
         c = create(view, &head, T_LIST)
+    elif room_missing(view, c, args.n - 2, at_tail):
+        return PARK
     for i in range(2, args.n):
         push(view, c, args.v[i].data, args.v[i].len, at_tail)
     event(view, N_LIST, b"rpush" if at_tail else b"lpush", &args.v[1])
@@ -203,6 +206,7 @@ cdef int cmd_lset(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef Collection* c
     cdef int64_t index
+    cdef int64_t position
     cdef int found = open_list(view, &args.v[1], 0, &head, &c, reply)
     if found == MISS:
         return PARK
@@ -216,7 +220,10 @@ cdef int cmd_lset(View view, Args* args, Reply reply) except -1:
         index += c.meta.length
     if not 0 <= index < c.meta.length:
         return refuse(reply, b"ERR index out of range")
-    put_item(view, c, place_of(view, c, index).position, args.v[3].data, args.v[3].len)
+    position = place_of(view, c, index).position
+    if old_item_missing(view, c, position):
+        return PARK
+    put_item(view, c, position, args.v[3].data, args.v[3].len)
     view.change_of(c)       # who watches the key is told
     event(view, N_LIST, b"lset", &args.v[1])
     return reply_ok(reply)
