@@ -31,6 +31,13 @@ cdef extern from *:
     const char* TOO_LONG "KV_TOO_LONG"
 
 
+cdef enum Condition:        # NX, XX, GT, LT: when a value may take the place of another
+    IF_NEW = 1
+    IF_THERE = 2
+    IF_GREATER = 4
+    IF_LESS = 8
+
+
 cdef inline int refuse(Reply reply, const char* line) except -1:
     """Answer an error line; return DONE."""
     reply_error(reply, line, strlen(line))
@@ -50,6 +57,17 @@ cdef inline bint is_word(const Slice* arg, const char* upper) noexcept nogil:
         if c != <uint8_t>upper[i]:
             return False
     return True
+
+
+cdef inline int condition_of(const Slice* arg) noexcept nogil:
+    """The Condition that an argument is; 0: none."""
+    if is_word(arg, b"NX"):
+        return IF_NEW
+    if is_word(arg, b"XX"):
+        return IF_THERE
+    if is_word(arg, b"GT"):
+        return IF_GREATER
+    return IF_LESS if is_word(arg, b"LT") else 0
 
 
 cdef inline bint same_bytes(const Slice* a, const Slice* b) noexcept nogil:

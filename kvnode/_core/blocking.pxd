@@ -19,17 +19,19 @@ waits already where it is, with the deadline of its first run. In an EXEC nobody
 answers null at once.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.deque cimport deque
 from libcpp.map cimport map
 from libcpp.pair cimport pair
 from libcpp.unordered_map cimport unordered_map
 from kvnode._core.bytes cimport Slice
+from kvnode._core.collection cimport WRONG
+from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.session cimport Session
 from kvnode._core.tip cimport Entry
-from kvnode._core.view cimport View
+from kvnode._core.view cimport FOUND, MISS, View
 
 
 cdef enum NullForm:         # of the reply where a command may not wait; in RESP3 they are one
@@ -116,3 +118,16 @@ cdef bint require_timeout(View view, const Slice* seconds, uint64_t* deadline_ms
                           Reply reply) except -1
 cdef int block_on(View view, Args* args, int first, int last, uint32_t types,
                   uint64_t deadline_ms, NullForm form, Reply reply) except -1
+
+
+cdef inline int done_or_wait(View view, Args* args, int found, int first, int end, uint8_t type,
+                             uint64_t deadline_ms, NullForm form, Reply reply) except -1:
+    """The outcome of a try on the keys args[first:end]; it waits for them if they had nothing.
+
+    found: as of open_collection(); after FOUND and WRONG the reply is written.
+    """
+    if found == MISS:
+        return PARK
+    if found == FOUND or found == WRONG:
+        return DONE
+    return block_on(view, args, first, end - 1, 1 << type, deadline_ms, form, reply)

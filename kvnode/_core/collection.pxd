@@ -19,10 +19,11 @@ hashes, asks need_all() first: it says whether the command has to be parked unti
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice
+from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.parser cimport Args
-from kvnode._core.reply cimport Reply
+from kvnode._core.reply cimport Reply, reply_integer
 from kvnode._core.tip cimport Collection, Entry, Segment, Table, Version
-from kvnode._core.view cimport Head, View
+from kvnode._core.view cimport FOUND, L_READ, MISS, Head, View
 
 
 cdef enum:
@@ -58,6 +59,8 @@ cdef bint elements_missing(View view, Collection* c, const Args* args, int first
 cdef Version* put_element(View view, Collection* c, Element* element, const char* data, size_t n,
                           uint64_t expire_at) except NULL
 cdef int remove_element(View view, Collection* c, Element* element) except -1
+cdef int remove_named(View view, Args* args, uint8_t type, int event_class, bytes name,
+                      Reply reply) except -1
 
 cdef bint need_all(View view, Collection* c) except -1
 cdef bint need_walk(View view, Collection* c) except -1
@@ -94,3 +97,15 @@ cdef inline bint is_past_budget(View view, int64_t elements) noexcept nogil:
         return False
     view.is_long = True
     return True
+
+
+cdef inline int reply_length(View view, Args* args, uint8_t type, Reply reply) except -1:
+    """SCARD, HLEN, ZCARD, LLEN: answer the number of elements."""
+    cdef Head head
+    cdef Collection* c
+    cdef int found = open_collection(view, &args.v[1], type, L_READ, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    return reply_integer(reply, c.meta.length if found == FOUND else 0)

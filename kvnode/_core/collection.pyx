@@ -6,9 +6,10 @@ from libc.string cimport memcpy
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
 from kvnode._core.bytes cimport ASSERT
-from kvnode._core.dispatch cimport DONE
+from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.keys cimport (
     K_FIELD, K_ITEM, K_MEMBER, PLACED_PREFIX_BYTES, POSITION_BYTES, position_hash, put_position)
+from kvnode._core.reply cimport reply_integer
 from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
     E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
@@ -133,6 +134,36 @@ cdef int remove_element(View view, Collection* c, Element* element) except -1:
                   view.tip.new_version(0))
     element.version = NULL
     return 0
+
+
+cdef int remove_named(View view, Args* args, uint8_t type, int event_class, bytes name,
+                      Reply reply) except -1:
+    """SREM, HDEL, ZREM: remove the elements named from argument 2 on, and answer how many.
+
+    name: of the event, if there were any.
+    """
+    cdef Head head
+    cdef Collection* c
+    cdef Element element
+    cdef int64_t removed = 0
+    cdef int i
+    cdef int found = open_collection(view, &args.v[1], type, 0, &head, &c, reply)
+    if found == MISS:
+        return PARK
+    if found == WRONG:
+        return DONE
+    if found == ABSENT:
+        return reply_integer(reply, 0)
+    if elements_missing(view, c, args, 2, 1):
+        return PARK
+    for i in range(2, args.n):
+        if find_element(view, c, args.v[i].data, args.v[i].len, &element) == FOUND:
+            remove_element(view, c, &element)
+            removed += 1
+    if removed:
+        event(view, event_class, name, &args.v[1])
+    close_collection(view, &head, c, &args.v[1])    # a field past its deadline may be the last
+    return reply_integer(reply, removed)
 
 
 cdef Element element_of(Entry* e) noexcept:

@@ -65,7 +65,6 @@ cdef enum EntryFlag:
     E_WATCHED = 4           # some session watches it: never evicted
     E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
     E_STORED = 16           # LevelDB may have a row of it
-    E_AWAITED = 32          # some session is blocked on the key
 
 
 cdef struct Entry:

@@ -7,14 +7,15 @@ Who meets a field past its deadline removes it (see collection); a sweeper finds
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
-from kvnode._core.arguments cimport event, is_word, refuse, require_i64
+from kvnode._core.arguments cimport condition_of, event, is_word, refuse, require_i64
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, close_collection, create, elements_missing, find_element, open_collection,
     put_element, remove_element)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport mark_head, note_size
-from kvnode._core.expiry cimport EXPIRE_GT, EXPIRE_LT, EXPIRE_NX, EXPIRE_XX, condition_holds
+from kvnode._core.expiry cimport (
+    D_EX, D_EXAT, D_PX, D_PXAT, DEADLINES, FROM_NOW, IN_SECONDS, condition_holds, deadline_form)
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_integer, reply_null
 from kvnode._core.tip cimport T_HASH, V_WIDER_ENCODING, Collection
@@ -32,21 +33,20 @@ cdef enum Outcome:          # for one field, as the commands answer it
     CHANGED = 1
     DELETED = 2
 
-cdef enum SetFlag:
+cdef enum SetFlag:          # beside a DeadlineForm
     SET_FNX = 1
     SET_FXX = 2
     SET_KEEPTTL = 4
-    SET_DEADLINE = 8
 
 
 # -- arguments ----------------------------------------------------------------------------------
 
-cdef bint require_deadline(View view, const Slice* arg, bint seconds, bint relative,
-                           const char* command, uint64_t* deadline, Reply reply) except -1:
+cdef bint require_deadline(View view, const Slice* arg, int form, const char* command,
+                           uint64_t* deadline, Reply reply) except -1:
     """Turn an amount of time into ms since the epoch; False after an error reply."""
     cdef int64_t value
-    cdef int64_t unit_ms = 1000 if seconds else 1
-    cdef int64_t base = <int64_t>view.now_ms if relative else 0
+    cdef int64_t unit_ms = 1000 if form & IN_SECONDS else 1
+    cdef int64_t base = <int64_t>view.now_ms if form & FROM_NOW else 0
     cdef char line[ERROR_BYTES_MAX]
     if not require_i64(arg, &value, reply):
         return False
@@ -59,13 +59,6 @@ cdef bint require_deadline(View view, const Slice* arg, bint seconds, bint relat
         return False
     deadline[0] = <uint64_t>max(1, value * unit_ms + base)     # 0 stands for none
     return True
-
-
-cdef int deadline_unit(const Slice* arg, bint* seconds, bint* relative) noexcept:
-    """Whether an argument is EX, PX, EXAT or PXAT, and what it means."""
-    seconds[0] = is_word(arg, b"EX") or is_word(arg, b"EXAT")
-    relative[0] = is_word(arg, b"EX") or is_word(arg, b"PX")
-    return seconds[0] or relative[0] or is_word(arg, b"PXAT")
 
 
 cdef bint require_fields(const Args* args, int at, const char* bad_number, Reply reply) except -1:
@@ -120,8 +113,7 @@ cdef int finish(View view, Head* head, Collection* c, const Slice* key, bytes ch
     return close_collection(view, head, c, key)
 
 
-cdef int expire(View view, Args* args, Reply reply, const char* command, bint seconds,
-                bint relative) except -1:
+cdef int expire(View view, Args* args, Reply reply, const char* command, int form) except -1:
     """HEXPIRE, HPEXPIRE, HEXPIREAT, HPEXPIREAT."""
     cdef Head head
     cdef Collection* c
@@ -138,7 +130,7 @@ cdef int expire(View view, Args* args, Reply reply, const char* command, bint se
         return PARK
     if found == WRONG:
         return DONE
-    if not require_deadline(view, &args.v[2], seconds, relative, command, &deadline, reply):
+    if not require_deadline(view, &args.v[2], form, command, &deadline, reply):
         return DONE
     condition = condition_of(&args.v[3])
     at = 4 if condition else 3
@@ -162,30 +154,20 @@ cdef int expire(View view, Args* args, Reply reply, const char* command, bint se
     return finish(view, &head, c, &args.v[1], b"hexpire", changed, deleted)
 
 
-cdef int condition_of(const Slice* arg) noexcept:
-    if is_word(arg, b"NX"):
-        return EXPIRE_NX
-    if is_word(arg, b"XX"):
-        return EXPIRE_XX
-    if is_word(arg, b"GT"):
-        return EXPIRE_GT
-    return EXPIRE_LT if is_word(arg, b"LT") else 0
-
-
 cdef int cmd_hexpire(View view, Args* args, Reply reply) except -1:
-    return expire(view, args, reply, b"hexpire", True, True)
+    return expire(view, args, reply, b"hexpire", D_EX)
 
 
 cdef int cmd_hpexpire(View view, Args* args, Reply reply) except -1:
-    return expire(view, args, reply, b"hpexpire", False, True)
+    return expire(view, args, reply, b"hpexpire", D_PX)
 
 
 cdef int cmd_hexpireat(View view, Args* args, Reply reply) except -1:
-    return expire(view, args, reply, b"hexpireat", True, False)
+    return expire(view, args, reply, b"hexpireat", D_EXAT)
 
 
 cdef int cmd_hpexpireat(View view, Args* args, Reply reply) except -1:
-    return expire(view, args, reply, b"hpexpireat", False, False)
+    return expire(view, args, reply, b"hpexpireat", D_PXAT)
 
 
 cdef int open_fields(View view, Args* args, int at, int flags, Head* head, Collection** c,
@@ -232,7 +214,7 @@ cdef int cmd_hpersist(View view, Args* args, Reply reply) except -1:
 
 # -- telling deadlines --------------------------------------------------------------------------
 
-cdef int tell(View view, Args* args, Reply reply, bint seconds, bint relative) except -1:
+cdef int tell(View view, Args* args, Reply reply, int form) except -1:
     """HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME; seconds are rounded up."""
     cdef Head head
     cdef Collection* c
@@ -253,25 +235,25 @@ cdef int tell(View view, Args* args, Reply reply, bint seconds, bint relative) e
         elif not element.version.expire_at:
             reply_integer(reply, NO_DEADLINE)
         else:
-            value = element.version.expire_at - (view.now_ms if relative else 0)
-            reply_integer(reply, <int64_t>((value + 999) // 1000 if seconds else value))
+            value = element.version.expire_at - (view.now_ms if form & FROM_NOW else 0)
+            reply_integer(reply, <int64_t>((value + 999) // 1000 if form & IN_SECONDS else value))
     return close_collection(view, &head, c, &args.v[1])
 
 
 cdef int cmd_httl(View view, Args* args, Reply reply) except -1:
-    return tell(view, args, reply, True, True)
+    return tell(view, args, reply, D_EX)
 
 
 cdef int cmd_hpttl(View view, Args* args, Reply reply) except -1:
-    return tell(view, args, reply, False, True)
+    return tell(view, args, reply, D_PX)
 
 
 cdef int cmd_hexpiretime(View view, Args* args, Reply reply) except -1:
-    return tell(view, args, reply, True, False)
+    return tell(view, args, reply, D_EXAT)
 
 
 cdef int cmd_hpexpiretime(View view, Args* args, Reply reply) except -1:
-    return tell(view, args, reply, False, False)
+    return tell(view, args, reply, D_PXAT)
 
 
 # -- values together with deadlines -------------------------------------------------------------
@@ -305,20 +287,18 @@ cdef int cmd_hgetex(View view, Args* args, Reply reply) except -1:
     cdef Collection* c
     cdef Element element
     cdef uint64_t deadline = 0
-    cdef bint seconds
-    cdef bint relative
     cdef bint persist = is_word(&args.v[2], b"PERSIST")
-    cdef bint given = deadline_unit(&args.v[2], &seconds, &relative)
+    cdef int form = deadline_form(&args.v[2])
     cdef bint changed = False
     cdef bint deleted = False
     cdef int outcome
-    cdef int at = 4 if given else 3 if persist else 2
+    cdef int at = 4 if form else 3 if persist else 2
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_HASH, L_READ, &head, &c, reply)
     if found == MISS:
         return PARK
-    if found == WRONG or (given and not require_deadline(
-            view, &args.v[3], seconds, relative, b"hgetex", &deadline, reply)):
+    if found == WRONG or (form and not require_deadline(
+            view, &args.v[3], form, b"hgetex", &deadline, reply)):
         return DONE
     found = open_fields(view, args, at, 0, &head, &c, reply)
     if found == MISS:
@@ -333,7 +313,7 @@ cdef int cmd_hgetex(View view, Args* args, Reply reply) except -1:
             reply_null(reply)
             continue
         reply_bulk(reply, element.version.data, element.version.length)
-        if given or (persist and element.version.expire_at):
+        if form or (persist and element.version.expire_at):
             outcome = set_deadline(view, &head, c, &element, deadline)
             changed |= outcome == CHANGED
             deleted |= outcome == DELETED
@@ -352,31 +332,30 @@ cdef int parse_hsetex(View view, const Args* args, int* flags, uint64_t* deadlin
     cdef char line[ERROR_BYTES_MAX]
     cdef const Slice* arg
     cdef int64_t count
-    cdef bint seconds
-    cdef bint relative
+    cdef int form
     cdef int at = 2
     flags[0] = 0
     deadline[0] = 0
     while at < args.n and not is_word(&args.v[at], b"FIELDS"):
         arg = &args.v[at]
+        form = deadline_form(arg)
         at += 1
         if is_word(arg, b"FNX") or is_word(arg, b"FXX"):
             if flags[0] & (SET_FNX | SET_FXX):
                 return refuse(reply, b"ERR Only one of FXX or FNX arguments can be specified")
             flags[0] |= SET_FNX if is_word(arg, b"FNX") else SET_FXX
-        elif is_word(arg, b"KEEPTTL") or deadline_unit(arg, &seconds, &relative):
-            if flags[0] & (SET_KEEPTTL | SET_DEADLINE):
+        elif is_word(arg, b"KEEPTTL") or form:
+            if flags[0] & (SET_KEEPTTL | DEADLINES):
                 return refuse(reply, b"ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can "
                                      b"be specified")
-            if is_word(arg, b"KEEPTTL"):
+            if not form:
                 flags[0] |= SET_KEEPTTL
                 continue
             if at == args.n:
                 return refuse(reply, b"ERR missing expire time")
-            if not require_deadline(view, &args.v[at], seconds, relative, b"hsetex", deadline,
-                                    reply):
+            if not require_deadline(view, &args.v[at], form, b"hsetex", deadline, reply):
                 return 0
-            flags[0] |= SET_DEADLINE
+            flags[0] |= form
             at += 1
         else:
             snprintf(line, ERROR_BYTES_MAX, b"ERR unknown argument: %.*s",
@@ -425,7 +404,7 @@ cdef int cmd_hsetex(View view, Args* args, Reply reply) except -1:
         if found == FOUND:
             close_collection(view, &head, c, &args.v[1])
         return reply_integer(reply, 0)
-    if flags & SET_DEADLINE and deadline <= view.now_ms:
+    if flags & DEADLINES and deadline <= view.now_ms:
         if found == FOUND:
             drop_fields(view, &head, c, args, first)
         return reply_integer(reply, 1)

@@ -3,27 +3,16 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from kvnode._core.arguments cimport SYNTAX, refuse
-from kvnode._core.blocking cimport NULL_ARRAY, NULL_BULK, NullForm, block_on, require_timeout
+from kvnode._core.blocking cimport NULL_ARRAY, NULL_BULK, done_or_wait, require_timeout
 from kvnode._core.bytes cimport Slice
-from kvnode._core.collection cimport WRONG
-from kvnode._core.dispatch cimport DONE, PARK, native
-from kvnode._core.list_moves cimport (
-    POP_NESTED, POP_PAIR, move, pop_first, read_mpop)
+from kvnode._core.dispatch cimport DONE, native
+from kvnode._core.list_moves cimport move, pop_first, read_mpop
 from kvnode._core.lists cimport read_end
+from kvnode._core.mpop cimport POP_NESTED, POP_ONE
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.tip cimport T_LIST
-from kvnode._core.view cimport FOUND, MISS, View
-
-
-cdef int done_or_wait(View view, Args* args, int found, int first, int end, uint64_t deadline_ms,
-                      NullForm form, Reply reply) except -1:
-    """The outcome of a try on the lists args[first:end]; it waits for them if they had nothing."""
-    if found == MISS:
-        return PARK
-    if found == FOUND or found == WRONG:
-        return DONE
-    return block_on(view, args, first, end - 1, 1 << T_LIST, deadline_ms, form, reply)
+from kvnode._core.view cimport View
 
 
 cdef int pop_or_wait(View view, Args* args, bint at_tail, Reply reply) except -1:
@@ -32,8 +21,8 @@ cdef int pop_or_wait(View view, Args* args, bint at_tail, Reply reply) except -1
     cdef int found
     if not require_timeout(view, &args.v[end], &deadline_ms, reply):
         return DONE
-    found = pop_first(view, args, 1, end, at_tail, 1, POP_PAIR, reply)
-    return done_or_wait(view, args, found, 1, end, deadline_ms, NULL_ARRAY, reply)
+    found = pop_first(view, args, 1, end, at_tail, 1, POP_ONE, reply)
+    return done_or_wait(view, args, found, 1, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
 
 
 cdef int move_or_wait(View view, Args* args, bint from_tail, bint to_tail, const Slice* timeout,
@@ -43,7 +32,7 @@ cdef int move_or_wait(View view, Args* args, bint from_tail, bint to_tail, const
     if not require_timeout(view, timeout, &deadline_ms, reply):
         return DONE
     found = move(view, &args.v[1], &args.v[2], from_tail, to_tail, reply)
-    return done_or_wait(view, args, found, 1, 2, deadline_ms, NULL_BULK, reply)
+    return done_or_wait(view, args, found, 1, 2, T_LIST, deadline_ms, NULL_BULK, reply)
 
 
 cdef int cmd_blpop(View view, Args* args, Reply reply) except -1:
@@ -64,7 +53,7 @@ cdef int cmd_blmpop(View view, Args* args, Reply reply) except -1:
             or not require_timeout(view, &args.v[1], &deadline_ms, reply):
         return DONE
     found = pop_first(view, args, 3, end, at_tail, count, POP_NESTED, reply)
-    return done_or_wait(view, args, found, 3, end, deadline_ms, NULL_ARRAY, reply)
+    return done_or_wait(view, args, found, 3, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
 
 
 cdef int cmd_blmove(View view, Args* args, Reply reply) except -1:

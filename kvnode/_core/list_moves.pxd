@@ -6,14 +6,10 @@ nothing to take, and nothing is written; the caller says null, or waits.
 
 from libc.stdint cimport int64_t
 from kvnode._core.bytes cimport Slice
+from kvnode._core.mpop cimport PopForm
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.view cimport View
-
-
-cdef enum PopForm:
-    POP_PAIR = 0        # of BLPOP and BRPOP: key, element
-    POP_NESTED = 1      # of LMPOP and BLMPOP: key, elements
 
 
 cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int64_t count,

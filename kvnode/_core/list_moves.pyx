@@ -2,12 +2,12 @@
 """List commands on several keys: LMOVE, RPOPLPUSH, LMPOP, and what their waiting forms call."""
 
 from libcpp.vector cimport vector
-from kvnode._core.arguments cimport SYNTAX, any_missing, event, refuse
+from kvnode._core.arguments cimport SYNTAX, event, refuse
 from kvnode._core.collection cimport WRONG, close_collection, create
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport drop_ends, find_ends, open_list, push, room_missing
 from kvnode._core.lists cimport pop_found, read_end
-from kvnode._core.mpop cimport read_ends
+from kvnode._core.mpop cimport POP_NESTED, open_first, read_ends
 from kvnode._core.reply cimport reply_array, reply_bulk, reply_null, reply_null_array
 from kvnode._core.tip cimport T_LIST, Collection, Version
 from kvnode._core.view cimport ABSENT, FOUND, MISS, N_LIST, Head
@@ -17,23 +17,14 @@ cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int6
                    PopForm form, Reply reply) except -1:
     """Pop up to `count` elements from the first of the keys args[first:end] that has any.
 
-    POP_PAIR answers one element.
+    POP_ONE answers one element.
     """
-    cdef Args keys = args[0]
     cdef vector[Version*] items
     cdef Head head
     cdef Collection* c
     cdef Version* v
-    cdef int found = ABSENT
-    cdef int i = first
-    keys.n = end
-    if any_missing(view, &keys, first, 1):
-        return MISS
-    while i < end:
-        found = open_list(view, &args.v[i], 0, &head, &c, reply)
-        if found != ABSENT:
-            break
-        i += 1
+    cdef int i
+    cdef int found = open_first(view, args, first, end, open_list, &head, &c, &i, reply)
     if found != FOUND:
         return found
     count = min(count, c.meta.length)

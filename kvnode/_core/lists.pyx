@@ -6,7 +6,7 @@ from kvnode._core.arguments cimport NO_SUCH_KEY, event, is_word, refuse, require
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, close_collection, create, find_item, old_item_missing, open_collection,
-    put_item)
+    put_item, reply_length)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport (
     Place, drop_ends, find_ends, items_missing, keep_only, open_list, place_of, push, room_missing)
@@ -142,14 +142,7 @@ cdef int cmd_rpop(View view, Args* args, Reply reply) except -1:
 # -- by index -----------------------------------------------------------------------------------
 
 cdef int cmd_llen(View view, Args* args, Reply reply) except -1:
-    cdef Head head
-    cdef Collection* c
-    cdef int found = open_collection(view, &args.v[1], T_LIST, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    return reply_integer(reply, c.meta.length if found == FOUND else 0)
+    return reply_length(view, args, T_LIST, reply)
 
 
 cdef int cmd_lrange(View view, Args* args, Reply reply) except -1:

@@ -1,10 +1,38 @@
-"""The arguments of ZMPOP, LMPOP and their blocking forms: keys, an end, a count."""
+"""Pops from the first of several keys that has anything: what lists and sorted sets share."""
 
 from libc.stdint cimport int64_t
-from kvnode._core.arguments cimport SYNTAX, is_word, refuse
+from kvnode._core.arguments cimport SYNTAX, any_missing, is_word, refuse
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
+from kvnode._core.tip cimport Collection
+from kvnode._core.view cimport ABSENT, MISS, Head, View
+
+
+cdef enum PopForm:
+    POP_ONE = 0         # of BLPOP, BZPOPMIN and their kin: key, element, and its score if it has one
+    POP_NESTED = 1      # of LMPOP, ZMPOP and their blocking forms: key, elements
+
+
+ctypedef int (*Opener)(View view, const Slice* key, int flags, Head* head, Collection** c,
+                       Reply reply) except -1
+
+
+cdef inline int open_first(View view, Args* args, int first, int end, Opener open, Head* head,
+                           Collection** c, int* at, Reply reply) except -1:
+    """Find the first of the keys args[first:end] that there is, args[at]: as open_collection()."""
+    cdef Args keys = args[0]
+    cdef int found
+    cdef int i
+    keys.n = end
+    if any_missing(view, &keys, first, 1):
+        return MISS
+    for i in range(first, end):
+        found = open(view, &args.v[i], 0, head, c, reply)
+        if found != ABSENT:
+            at[0] = i
+            return found
+    return ABSENT
 
 
 cdef inline bint read_ends(const Args* args, int numkeys, const char* low, const char* high,

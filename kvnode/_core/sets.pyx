@@ -6,7 +6,7 @@ from kvnode._core.arguments cimport any_missing, event
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
     WRONG, Element, Walk, close_collection, create, elements_missing, find_element, need_walk,
-    next_of, open_collection, put_element, remove_element, walk_all)
+    next_of, open_collection, put_element, remove_element, remove_named, reply_length, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
 from kvnode._core.parser cimport Args
@@ -42,39 +42,11 @@ cdef int cmd_sadd(View view, Args* args, Reply reply) except -1:
 
 
 cdef int cmd_srem(View view, Args* args, Reply reply) except -1:
-    cdef Head head
-    cdef Collection* c
-    cdef Element element
-    cdef int64_t removed = 0
-    cdef int i
-    cdef int found = open_collection(view, &args.v[1], T_SET, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
-    if elements_missing(view, c, args, 2, 1):
-        return PARK
-    for i in range(2, args.n):
-        if find_element(view, c, args.v[i].data, args.v[i].len, &element) == FOUND:
-            remove_element(view, c, &element)
-            removed += 1
-    if removed:
-        event(view, N_SET, b"srem", &args.v[1])
-        close_collection(view, &head, c, &args.v[1])
-    return reply_integer(reply, removed)
+    return remove_named(view, args, T_SET, N_SET, b"srem", reply)
 
 
 cdef int cmd_scard(View view, Args* args, Reply reply) except -1:
-    cdef Head head
-    cdef Collection* c
-    cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    return reply_integer(reply, c.meta.length if found == FOUND else 0)
+    return reply_length(view, args, T_SET, reply)
 
 
 cdef int cmd_sismember(View view, Args* args, Reply reply) except -1:

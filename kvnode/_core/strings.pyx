@@ -7,6 +7,7 @@ from kvnode._core.arguments cimport (
     N_GENERIC, N_NEW, N_STRING, SYNTAX, WRONGTYPE, any_missing, event, is_word, refuse, require_i64)
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.expiry cimport D_EX, D_PX, DEADLINES, FROM_NOW, IN_SECONDS, deadline_form
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_integer, reply_null, reply_ok
 from kvnode._core.strvalue cimport (
@@ -14,19 +15,14 @@ from kvnode._core.strvalue cimport (
 from kvnode._core.tip cimport Version
 from kvnode._core.view cimport FOUND, L_READ, MISS, Head, View
 
-cdef enum SetFlag:
+cdef enum SetFlag:          # beside a DeadlineForm
     SET_NX = 1
     SET_XX = 2
     SET_GET = 4
     SET_KEEPTTL = 8
     SET_PERSIST = 16
-    SET_EX = 32
-    SET_PX = 64
-    SET_EXAT = 128
-    SET_PXAT = 256
     SET_IFEQ = 512
     SET_IFNE = 1024
-    DEADLINES = 32 + 64 + 128 + 256
     CONDITIONS = 1 + 2 + 512 + 1024
 
 cdef enum:
@@ -72,7 +68,7 @@ cdef bint parse_set_options(const Args* args, Options* options) noexcept:
             i += 1
             options.expected = &args.v[i]
         else:
-            found = deadline_option(arg)
+            found = deadline_form(arg)
             if not found or flags & (SET_KEEPTTL | (DEADLINES - found)):
                 return False
             flags |= found
@@ -95,7 +91,7 @@ cdef bint parse_getex_options(const Args* args, Options* options) noexcept:
         if is_word(arg, b"PERSIST") and not flags & DEADLINES:
             flags |= SET_PERSIST
         else:
-            found = deadline_option(arg)
+            found = deadline_form(arg)
             if not found or i + 1 == args.n or flags & (SET_PERSIST | (DEADLINES - found)):
                 return False
             flags |= found
@@ -106,18 +102,6 @@ cdef bint parse_getex_options(const Args* args, Options* options) noexcept:
     return True
 
 
-cdef inline int deadline_option(const Slice* arg) noexcept:
-    if is_word(arg, b"EX"):
-        return SET_EX
-    if is_word(arg, b"PX"):
-        return SET_PX
-    if is_word(arg, b"EXAT"):
-        return SET_EXAT
-    if is_word(arg, b"PXAT"):
-        return SET_PXAT
-    return 0
-
-
 cdef bint require_deadline(View view, const Slice* arg, int flags, const char* command,
                            uint64_t* expire_at, Reply reply) except -1:
     """Turn the argument of a deadline option into ms since the epoch, or answer the error."""
@@ -126,10 +110,10 @@ cdef bint require_deadline(View view, const Slice* arg, int flags, const char* c
     cdef char line[ERROR_BYTES_MAX]
     if not require_i64(arg, &value, reply):
         return False
-    if value > 0 and not (flags & (SET_EX | SET_EXAT) and value > INT64_MAX_SECONDS):
-        if flags & (SET_EX | SET_EXAT):
+    if value > 0 and not (flags & IN_SECONDS and value > INT64_MAX_SECONDS):
+        if flags & IN_SECONDS:
             value *= 1000
-        if not flags & (SET_EX | SET_PX):
+        if not flags & FROM_NOW:
             expire_at[0] = <uint64_t>value
             return True
         if value <= INT64_MAX - now:
@@ -321,11 +305,11 @@ cdef int set_for(View view, Args* args, Reply reply, int unit, const char* comma
 
 
 cdef int cmd_setex(View view, Args* args, Reply reply) except -1:
-    return set_for(view, args, reply, SET_EX, b"setex")
+    return set_for(view, args, reply, D_EX, b"setex")
 
 
 cdef int cmd_psetex(View view, Args* args, Reply reply) except -1:
-    return set_for(view, args, reply, SET_PX, b"psetex")
+    return set_for(view, args, reply, D_PX, b"psetex")
 
 
 cdef int set_all(View view, Args* args) except -1:

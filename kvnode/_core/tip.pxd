@@ -22,7 +22,7 @@ from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.entries cimport (
-    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Collection, DATABASES_MAX, E_AWAITED, E_DIRTY,
+    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Collection, DATABASES_MAX, E_DIRTY,
     E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
     HeadData, KeyFilter,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,

@@ -827,7 +827,7 @@ cdef class Tip:
                 if e.table == self.delta_rows:
                     self.remove(e)      # read from LevelDB with the head that it belongs to
                 elif e.newest.type == T_NONE and e.newest.older == NULL and e.table.resident \
-                        and e.flags & (E_WATCHED | E_AWAITED) == 0 \
+                        and e.flags & E_WATCHED == 0 \
                         and (self.fetch_oldest == NO_FETCH or e.table == self.meta):
                     self.remove(e)      # what is not there is absent all the same
         self.in_flight.clear()

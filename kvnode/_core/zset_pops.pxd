@@ -1,14 +1,10 @@
 """Pops from sorted sets, for the forms that answer at once and for those that wait."""
 
 from libc.stdint cimport int64_t
+from kvnode._core.mpop cimport PopForm
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.view cimport View
-
-
-cdef enum PopForm:
-    POP_FLAT = 0        # of BZPOPMIN and BZPOPMAX: key, member, score
-    POP_NESTED = 1      # of ZMPOP and BZMPOP: key, pairs
 
 
 cdef int pop_first(View view, Args* args, int first, int end, bint highest, int64_t count,

@@ -2,11 +2,11 @@
 """Sorted-set commands that pop: ZPOPMIN, ZPOPMAX, ZMPOP."""
 
 from libcpp.vector cimport vector
-from kvnode._core.arguments cimport SYNTAX, any_missing, refuse
+from kvnode._core.arguments cimport SYNTAX, refuse
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.collection cimport WRONG
 from kvnode._core.dispatch cimport DONE, PARK, native
-from kvnode._core.mpop cimport read_ends
+from kvnode._core.mpop cimport POP_NESTED, POP_ONE, open_first, read_ends
 from kvnode._core.reply cimport reply_array, reply_bulk, reply_null_array
 from kvnode._core.tip cimport Collection, Entry
 from kvnode._core.view cimport ABSENT, FOUND, MISS, Head
@@ -78,28 +78,19 @@ cdef int pop_first(View view, Args* args, int first, int end, bint highest, int6
     """Pop up to `count` members from the first of the keys args[first:end] that has any.
 
     FOUND: the reply is written. WRONG: an error is. ABSENT: no key has any, and nothing is written.
-    MISS: park. POP_FLAT answers one member.
+    MISS: park. POP_ONE answers one member.
     """
-    cdef Args keys = args[0]
     cdef Head head
     cdef Collection* c
     cdef vector[Entry*] members
-    cdef int found = ABSENT
-    cdef int i = first
-    keys.n = end
-    if any_missing(view, &keys, first, 1):
-        return MISS
-    while i < end:
-        found = open_ordered(view, &args.v[i], 0, &head, &c, reply)
-        if found != ABSENT:
-            break
-        i += 1
+    cdef int i
+    cdef int found = open_first(view, args, first, end, open_ordered, &head, &c, &i, reply)
     if found != FOUND:
         return found
     take(c, highest, count, &members)
-    reply_array(reply, 3 if form == POP_FLAT else 2)
+    reply_array(reply, 3 if form == POP_ONE else 2)
     reply_bulk(reply, args.v[i].data, args.v[i].len)
-    if form == POP_FLAT:
+    if form == POP_ONE:
         reply_bulk(reply, members[0].key, members[0].key_len)
         reply.number(score_of(members[0].newest))
     else:

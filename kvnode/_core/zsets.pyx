@@ -3,11 +3,12 @@
 
 from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
-from kvnode._core.arguments cimport SYNTAX, event, is_word, refuse
+from kvnode._core.arguments cimport (
+    IF_GREATER, IF_LESS, IF_NEW, IF_THERE, SYNTAX, condition_of, event, is_word, refuse)
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
-    WRONG, Element, close_collection, create, elements_missing, find_element, open_collection,
-    remove_element)
+    WRONG, Element, create, elements_missing, find_element, open_collection, remove_named,
+    reply_length)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_double
 from kvnode._core.parser cimport Args
@@ -19,11 +20,7 @@ from kvnode._core.zset cimport put_score, score_of
 cdef enum:
     FEW = 16                # scores of one command that are kept on the stack
 
-cdef enum AddFlag:
-    ADD_NX = 1
-    ADD_XX = 2
-    ADD_GT = 4
-    ADD_LT = 8
+cdef enum AddFlag:          # beside a Condition
     ADD_CH = 16
     ADD_INCR = 32
 
@@ -32,24 +29,16 @@ cdef enum AddFlag:
 
 cdef int add_flag(const Slice* arg) noexcept nogil:
     """The option that an argument is; 0: none."""
-    if is_word(arg, b"NX"):
-        return ADD_NX
-    if is_word(arg, b"XX"):
-        return ADD_XX
-    if is_word(arg, b"GT"):
-        return ADD_GT
-    if is_word(arg, b"LT"):
-        return ADD_LT
     if is_word(arg, b"CH"):
         return ADD_CH
-    return ADD_INCR if is_word(arg, b"INCR") else 0
+    return ADD_INCR if is_word(arg, b"INCR") else condition_of(arg)
 
 
 cdef const char* flags_error(int flags, int pairs) noexcept nogil:
     """What is wrong with the options; NULL: nothing."""
-    if flags & ADD_NX and flags & ADD_XX:
+    if flags & IF_NEW and flags & IF_THERE:
         return b"ERR XX and NX options at the same time are not compatible"
-    if (flags & ADD_GT and flags & (ADD_LT | ADD_NX)) or (flags & ADD_LT and flags & ADD_NX):
+    if (flags & IF_GREATER and flags & (IF_LESS | IF_NEW)) or (flags & IF_LESS and flags & IF_NEW):
         return b"ERR GT, LT, and/or NX options at the same time are not compatible"
     if flags & ADD_INCR and pairs > 1:
         return b"ERR INCR option supports a single increment-element pair"
@@ -58,7 +47,7 @@ cdef const char* flags_error(int flags, int pairs) noexcept nogil:
 
 cdef bint keeps_score(int flags, double old, double new) noexcept nogil:
     """Whether GT or LT leave a member alone."""
-    return (flags & ADD_GT and new <= old) or (flags & ADD_LT and new >= old)
+    return (flags & IF_GREATER and new <= old) or (flags & IF_LESS and new >= old)
 
 
 cdef int add(View view, Args* args, int flags, Reply reply) except -1:
@@ -109,7 +98,7 @@ cdef int add_pairs(View view, Args* args, int first, int pairs, double* scores, 
     if found == WRONG:
         return DONE
     if found == ABSENT:
-        if flags & ADD_XX:
+        if flags & IF_THERE:
             return reply_null(reply) if flags & ADD_INCR else reply_integer(reply, 0)
         c = create(view, &head, T_ZSET)
     elif elements_missing(view, c, args, first + 1, 2):
@@ -117,12 +106,12 @@ cdef int add_pairs(View view, Args* args, int first, int pairs, double* scores, 
     for i in range(pairs):
         member = &args.v[first + 2 * i + 1]
         if find_element(view, c, member.data, member.len, &element) == ABSENT:
-            kept = flags & ADD_XX
+            kept = flags & IF_THERE
             if not kept:
                 put_score(view, &head, c, &element, scores[i])
                 added += 1
             continue
-        kept = flags & ADD_NX
+        kept = flags & IF_NEW
         if kept:
             continue            # before any sum: NX never answers that one is not a number
         old = score_of(element.version)
@@ -152,39 +141,11 @@ cdef int cmd_zincrby(View view, Args* args, Reply reply) except -1:
 # -- the others ---------------------------------------------------------------------------------
 
 cdef int cmd_zrem(View view, Args* args, Reply reply) except -1:
-    cdef Head head
-    cdef Collection* c
-    cdef Element element
-    cdef int64_t removed = 0
-    cdef int i
-    cdef int found = open_collection(view, &args.v[1], T_ZSET, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
-    if elements_missing(view, c, args, 2, 1):
-        return PARK
-    for i in range(2, args.n):
-        if find_element(view, c, args.v[i].data, args.v[i].len, &element) == FOUND:
-            remove_element(view, c, &element)
-            removed += 1
-    if removed:
-        event(view, N_ZSET, b"zrem", &args.v[1])
-        close_collection(view, &head, c, &args.v[1])
-    return reply_integer(reply, removed)
+    return remove_named(view, args, T_ZSET, N_ZSET, b"zrem", reply)
 
 
 cdef int cmd_zcard(View view, Args* args, Reply reply) except -1:
-    cdef Head head
-    cdef Collection* c
-    cdef int found = open_collection(view, &args.v[1], T_ZSET, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    return reply_integer(reply, c.meta.length if found == FOUND else 0)
+    return reply_length(view, args, T_ZSET, reply)
 
 
 cdef int cmd_zscore(View view, Args* args, Reply reply) except -1:
