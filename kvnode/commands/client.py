@@ -25,7 +25,7 @@ from kvnode.commands.errors import (
     syntax_error,
 )
 from kvnode.commands.help import help_row
-from kvnode.commands.row import Handler, Row
+from kvnode.commands.row import RANDOM, Handler, Row
 
 HARMLESS = "noscript loading stale"
 ADMIN = f"admin {HARMLESS}"
@@ -257,7 +257,7 @@ SUBCOMMANDS = (
         "6.2.0",
         2,
         client_info,
-        tips=("nondeterministic_output",),
+        tips=RANDOM,
     ),
     sub(
         "kill",
@@ -285,7 +285,7 @@ SUBCOMMANDS = (
         client_list_,
         ADMIN,
         complexity=EACH_CLIENT,
-        tips=("nondeterministic_output",),
+        tips=RANDOM,
         history=(("5.0.0", "`TYPE`."), ("6.2.0", "`ID`."), ("7.4.0", "The field `watch`.")),
     ),
     sub(

@@ -3,9 +3,7 @@
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error
 from kvnode.commands.help import help_row
-from kvnode.commands.row import Row
-
-UNSTABLE = ("nondeterministic_output",)
+from kvnode.commands.row import RANDOM, Row
 
 
 def disabled(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
@@ -24,7 +22,7 @@ def sub(
         arity,
         "cluster",
         "stale",
-        tips=() if is_stable else UNSTABLE,
+        tips=() if is_stable else RANDOM,
         handler=disabled,
     )
 

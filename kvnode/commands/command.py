@@ -10,7 +10,7 @@ from kvnode.commands.context import CommandContext, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, syntax_error
 from kvnode.commands.help import help_row
 from kvnode.commands.keys import keys_and_flags
-from kvnode.commands.row import CATEGORIES, Handler, Key, Row
+from kvnode.commands.row import CATEGORIES, UNORDERED, Handler, Key, Row
 
 
 def all_commands(view: ViewContext) -> list[CommandContext]:
@@ -218,7 +218,6 @@ def sub(
     )
 
 
-UNORDERED = ("nondeterministic_output_order",)
 EACH_COMMAND = "O(N), N being the number of commands"
 EACH_ARGUMENT = "O(N), N being the number of arguments"
 

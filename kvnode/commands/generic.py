@@ -1,39 +1,23 @@
 """Rows of the commands that concern keys of any type, and of the databases. Handlers are native."""
 
-from typing import Any
+from functools import partial
 
 from kvnode.commands.help import help_row
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import EXISTENCE, RANDOM, READ, Key, Row, native_row
 
-READ = (Key("RO access"),)
-EXISTENCE = (Key("RO"),)
 UPDATE = (Key("RW update"),)
 CONDITION = "[condition=<NX | XX | GT | LT>@7.0.0]"
 CONDITION_HISTORY = (("7.0.0", "`NX`, `XX`, `GT` and `LT`."),)
 EACH_KEY = "O(N), N being the number of keys"
 SUMMED = ("request_policy:multi_shard", "response_policy:agg_sum")
-UNSTABLE = ("nondeterministic_output",)
 
-
-def generic(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    group: str = "generic",
-    **more: Any,
-) -> Row:
-    """Return a row whose handler is native."""
-    return Row(name, syntax, summary, since, arity, group, flags, keys, native=name, **more)
+generic = partial(native_row, group="generic")
 
 
 def object_row(name: str, since: str, summary: str) -> Row:
     """Return the row of an OBJECT subcommand that looks at one key."""
     keys = (Key("RO", index=2),)
-    return generic(f"object|{name}", "key:key", 3, "readonly", keys, since, summary, tips=UNSTABLE)
+    return generic(f"object|{name}", "key:key", 3, "readonly", keys, since, summary, tips=RANDOM)
 
 
 EXPIRY = (
@@ -112,7 +96,7 @@ EXPIRY = (
         READ,
         "2.6.0",
         "Returns how many milliseconds a key has left.",
-        tips=UNSTABLE,
+        tips=RANDOM,
         history=(("2.8.0", "The reply -2."),),
     ),
     generic(
@@ -123,7 +107,7 @@ EXPIRY = (
         READ,
         "1.0.0",
         "Returns how many seconds a key has left.",
-        tips=UNSTABLE,
+        tips=RANDOM,
         history=(("2.8.0", "The reply -2."),),
     ),
 )

@@ -1,37 +1,18 @@
 """Rows of the hash commands, those that give fields deadlines included. Handlers are native."""
 
-from typing import Any
+from functools import partial
 
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import EXISTENCE, RANDOM, READ, UNORDERED, Key, Row, native_row
+from kvnode.commands.syntax import EXPIRATION
 
-READ = (Key("RO access"),)
-EXISTENCE = (Key("RO"),)
 UPDATE = (Key("RW update"),)
 INCREMENT = (Key("RW access update"),)
 EACH_FIELD = "O(N), N being the number of fields named"
 WHOLE = "O(N), N being the size of the hash"
-UNORDERED = ("nondeterministic_output_order",)
-RANDOM = ("nondeterministic_output",)
 FIELDS = "FIELDS fields=<numfields:integer field...>"
 CONDITION = "[condition=<NX | XX | GT | LT>]"
-EXPIRATION = (
-    "EX seconds:integer | PX milliseconds:integer | "
-    "EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time"
-)
 
-
-def hash_row(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    **more: Any,
-) -> Row:
-    """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "hash", flags, keys, native=name, **more)
+hash_row = partial(native_row, group="hash")
 
 
 def expire_row(name: str, amount: str, summary: str) -> Row:

@@ -1,10 +1,9 @@
 """Rows of the list commands. Their handlers are native."""
 
-from typing import Any
+from functools import partial
 
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import READ, Key, native_row
 
-READ = (Key("RO access"),)
 INSERT = (Key("RW insert"),)
 DELETE = (Key("RW delete"),)
 POP = (Key("RW access delete"),)
@@ -21,19 +20,7 @@ PUSHX_HISTORY = (("4.0.0", "Several elements."),)
 POP_HISTORY = (("6.2.0", "The count."),)
 TIMEOUT_HISTORY = (("6.0.0", "Fractions of a second."),)
 
-
-def of_list(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    **more: Any,
-) -> Row:
-    """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "list", flags, keys, native=name, **more)
+of_list = partial(native_row, group="list")
 
 
 ROWS = (

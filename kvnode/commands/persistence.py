@@ -2,7 +2,7 @@
 
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, syntax_error
-from kvnode.commands.row import Row
+from kvnode.commands.row import RANDOM, Row
 
 BACKGROUND = "admin noscript no_async_loading"
 
@@ -75,7 +75,7 @@ ROWS = (
         "server",
         "loading stale fast",
         acl="admin dangerous",
-        tips=("nondeterministic_output",),
+        tips=RANDOM,
         handler=lastsave,
     ),
     Row(

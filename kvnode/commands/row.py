@@ -6,6 +6,7 @@ COMMAND, COMMAND DOCS, the ACL categories, key extraction and docs/COMMANDS.md a
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Flags in the order in which COMMAND INFO lists them.
 FLAGS = (
@@ -243,3 +244,27 @@ class Row:
     def accepts(self, count: int) -> bool:
         """Return whether a call with `count` arguments, the name included, has the right arity."""
         return count == self.arity if self.arity > 0 else count >= -self.arity
+
+
+# Keys and tips that many rows have.
+READ = (Key("RO access"),)
+READ_ALL = (Key("RO access", last=-1),)
+EXISTENCE = (Key("RO"),)
+UNORDERED = ("nondeterministic_output_order",)
+RANDOM = ("nondeterministic_output",)
+
+
+def native_row(
+    name: str,
+    syntax: str,
+    arity: int,
+    flags: str,
+    keys: tuple[Key, ...],
+    since: str,
+    summary: str,
+    *,
+    group: str,
+    **more: Any,
+) -> Row:
+    """Return a row whose handler is native and has its name."""
+    return Row(name, syntax, summary, since, arity, group, flags, keys, native=name, **more)

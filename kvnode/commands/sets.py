@@ -1,34 +1,17 @@
 """Rows of the set commands. Their handlers are native."""
 
-from typing import Any
+from functools import partial
 
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import EXISTENCE, RANDOM, READ, READ_ALL, UNORDERED, Key, Row, native_row
 
-READ = (Key("RO access"),)
-READ_ALL = (Key("RO access", last=-1),)
-EXISTENCE = (Key("RO"),)
 SOURCES = Key("RO access", index=2, last=-1)
 EACH_MEMBER = "O(N), N being the number of members named"
 COUNTED = "O(N), N being the number of members returned"
 SUM = "O(N), N being the number of members of all the sets"
 PRODUCT = "O(N*M), N being the size of the smallest set and M the number of sets"
-UNORDERED = ("nondeterministic_output_order",)
-RANDOM = ("nondeterministic_output",)
 SEVERAL = (("2.4.0", "Several members."),)
 
-
-def set_row(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    **more: Any,
-) -> Row:
-    """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "set", flags, keys, native=name, **more)
+set_row = partial(native_row, group="set")
 
 
 def store_row(name: str, destination: Key, summary: str, complexity: str) -> Row:

@@ -1,10 +1,9 @@
 """Rows of the sorted-set commands. Their handlers are native."""
 
-from typing import Any
+from functools import partial
 
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import RANDOM, READ, Key, native_row
 
-READ = (Key("RO access"),)
 UPDATE = (Key("RW update"),)
 DELETE = (Key("RW delete"),)
 POP = (Key("RW access delete"),)
@@ -30,19 +29,7 @@ INTERSECTION = (
 UNION = "O(N)+O(M*log(M)), N being the size of all sets together and M of the result"
 TIMEOUT_HISTORY = (("6.0.0", "Fractions of a second as `timeout`."),)
 
-
-def zset(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    **more: Any,
-) -> Row:
-    """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "sorted-set", flags, keys, native=name, **more)
+zset = partial(native_row, group="sorted-set")
 
 
 MEMBERS = (
@@ -100,7 +87,7 @@ MEMBERS = (
         "6.2.0",
         "Returns members picked at random.",
         complexity="O(N), N being the number of members returned",
-        tips=("nondeterministic_output",),
+        tips=RANDOM,
     ),
     zset(
         "zrank",
@@ -145,7 +132,7 @@ MEMBERS = (
         "2.8.0",
         "Goes through the members and their scores, some in each call.",
         complexity="O(COUNT) for each call",
-        tips=("nondeterministic_output",),
+        tips=RANDOM,
     ),
     zset(
         "zscore",

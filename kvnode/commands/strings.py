@@ -1,32 +1,15 @@
 """Rows of the string commands. Their handlers are native."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-from kvnode.commands.row import Key, Row
+from kvnode.commands.row import READ, READ_ALL, Key, native_row
+from kvnode.commands.syntax import EXPIRATION
 
-READ = (Key("RO access"),)
-READ_ALL = (Key("RO access", last=-1),)
 UPDATE = (Key("RW access update"),)
 OVERWRITE = (Key("OW update"),)
-EXPIRATION = (
-    "EX seconds:integer | PX milliseconds:integer | "
-    "EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time"
-)
 
-
-def string(
-    name: str,
-    syntax: str,
-    arity: int,
-    flags: str,
-    keys: tuple[Key, ...],
-    since: str,
-    summary: str,
-    **more: Any,
-) -> Row:
-    """Return a row of the group whose handler is native."""
-    return Row(name, syntax, summary, since, arity, "string", flags, keys, native=name, **more)
+string = partial(native_row, group="string")
 
 
 def set_flags(args: Sequence[bytes]) -> str:

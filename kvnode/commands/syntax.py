@@ -16,6 +16,10 @@ The order of suffixes is @ ! ...; outer brackets come last.
 import re
 from dataclasses import dataclass, replace
 
+EXPIRATION = (  # of commands that set a value and a deadline
+    "EX seconds:integer | PX milliseconds:integer | "
+    "EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time"
+)
 SCALARS = ("string", "integer", "double", "key", "pattern", "unix-time")
 SUFFIX = re.compile(r"(?:@([\d.]*\d))?(?:!([\d.]*\d))?(\.\.\.\+?)?")
 

@@ -4,69 +4,44 @@ For measuring what commands cost by themselves; nothing that it is told outlives
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from itertools import chain
 
-from kvnode._core import (
-    databases,
-    element_scan,
-    expiry,
-    generic,
-    hash_expiry,
-    hashes,
-    lcs,
-    list_blocking,
-    list_edit,
-    list_moves,
-    lists,
-    liveness,
-    random_choice,
-    scan,
-    set_algebra,
-    sets,
-    sort,
-    string_edit,
-    strings,
-    transactions,
-    zset_algebra,
-    zset_blocking,
-    zset_pops,
-    zset_ranges,
-    zsets,
-)
 from kvnode._core.dispatch import Dispatch, NativeHandler
 from kvnode._core.logwriter import PythonSink
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.tip import Tip
+from kvnode._core.transactions import Watches
 from kvnode._core.view import View
 from kvnode.commands import table
 
 NATIVE_MODULES = (
-    databases,
-    element_scan,
-    expiry,
-    generic,
-    hash_expiry,
-    hashes,
-    lcs,
-    list_blocking,
-    list_edit,
-    list_moves,
-    lists,
-    liveness,
-    random_choice,
-    scan,
-    set_algebra,
-    sets,
-    sort,
-    string_edit,
-    strings,
-    transactions,
-    zset_algebra,
-    zset_blocking,
-    zset_pops,
-    zset_ranges,
-    zsets,
+    "databases",
+    "element_scan",
+    "expiry",
+    "generic",
+    "hash_expiry",
+    "hashes",
+    "lcs",
+    "list_blocking",
+    "list_edit",
+    "list_moves",
+    "lists",
+    "liveness",
+    "random_choice",
+    "scan",
+    "set_algebra",
+    "sets",
+    "sort",
+    "string_edit",
+    "strings",
+    "transactions",
+    "zset_algebra",
+    "zset_blocking",
+    "zset_pops",
+    "zset_ranges",
+    "zsets",
 )
 
 HASH_KEY = bytes(range(16))  # fixed: runs compare instruction by instruction
@@ -85,7 +60,8 @@ class _MemoryLog(PythonSink):
 
 def native_handlers() -> dict[str, NativeHandler]:
     """Return every handler of the native core by the name under which rows refer to it."""
-    return dict(chain.from_iterable(module.HANDLERS.items() for module in NATIVE_MODULES))
+    modules = (import_module(f"kvnode._core.{name}") for name in NATIVE_MODULES)
+    return dict(chain.from_iterable(module.HANDLERS.items() for module in modules))
 
 
 def connect() -> Callable[[bytes], bytes]:
@@ -95,7 +71,7 @@ def connect() -> Callable[[bytes], bytes]:
     tip = Tip(HASH_KEY, True)
     view = View(tip, FIRST_ID)
     dispatch = Dispatch(table.build(native_handlers()))
-    view.connect(dispatch, transactions.Watches(tip))
+    view.connect(dispatch, Watches(tip))
     sequencer = Sequencer(tip, view, dispatch, _MemoryLog(), TERM, 0, 0, 0)
     session = Session(1, START_MS)
     session.authenticated = session.parser.authenticated = True
