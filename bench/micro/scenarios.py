@@ -68,6 +68,18 @@ def scenarios() -> list[Scenario]:
         command(b"ZADD", b"zset", b"-1", name) + command(b"ZPOPMIN", b"zset")
         for name in members[: OPERATIONS // 2]
     ]
+    some = [draw.choice(members) for _ in range(OPERATIONS)]
+    added = b"".join(command(b"SADD", b"set", name) for name in members)
+    srems = [
+        command(b"SREM", b"set", name) + command(b"SADD", b"set", name)
+        for name in some[: OPERATIONS // 2]
+    ]
+    hsets = b"".join(command(b"HSET", b"hash", name, value) for name in some)
+    hgets = b"".join(command(b"HGET", b"hash", name) for name in some)
+    pushes = b"".join(command(b"RPUSH", b"list", name) for name in members)
+    queue = command(b"RPUSH", b"list", value) + command(b"LPOP", b"list")
+    pages = OPERATIONS // 10
+    lranges = command(b"LRANGE", b"list", b"0", b"99") * pages
     gets = b"".join(command(b"GET", name) for name in picks)
     sets = b"".join(command(b"SET", name, value) for name in picks)
     return [
@@ -91,4 +103,11 @@ def scenarios() -> list[Scenario]:
             command(b"ZRANGE", b"zset", b"0", b"99") * (OPERATIONS // 10),
             OPERATIONS // 10,
         ),
+        Scenario("SREM, SADD", added, b"".join(srems), OPERATIONS),
+        Scenario("SCARD", b"", command(b"SCARD", b"set") * OPERATIONS, OPERATIONS),
+        Scenario("HSET", b"", hsets, OPERATIONS),
+        Scenario("HGET", b"", hgets, OPERATIONS),
+        Scenario("RPUSH, LPOP", pushes, queue * (OPERATIONS // 2), OPERATIONS),
+        Scenario("LLEN", b"", command(b"LLEN", b"list") * OPERATIONS, OPERATIONS),
+        Scenario("LRANGE of 100", b"", lranges, pages),
     ]
