@@ -13,21 +13,12 @@ from kvnode._core.tip import Tip
 from kvnode.storage import parts
 from kvnode.storage.local import CheckpointRecord, LocalFacts, Position
 from kvnode.storage.recovery import recover
-from kvnode.storage.snapshot import ORDER_END, SnapshotReader
+from kvnode.storage.snapshot import SnapshotReader
 from tests.sim.workload import HASHES, KEYS, LISTS, RARE, SETS, ZSETS, Workload
-from tests.support.contents import (
-    CHUNK_BYTES,
-    PART_KINDS,
-    T_LIST,
-    Contents,
-    Elements,
-    contents,
-    decode,
-    replay,
-    stored_meta,
-)
+from tests.support.contents import Contents, Elements, contents, replay
 from tests.support.local import HASH_KEY, S_PARKED, S_READY, TERM, Fetch, LocalNode
 from tests.support.resp import encode
+from tests.support.snapshots import value_at
 
 SEEDS = 40
 BUG_SEEDS = 300
@@ -210,25 +201,12 @@ class Storm:
 
     def read_at(self, reader: SnapshotReader, value: bytes) -> bytes | tuple[int, Elements]:
         """Return what a key holds at a pin, in the form of a Value's data."""
-        if value[0] not in PART_KINDS:
-            return _read_string(reader, value)
-        data = value[10:] if value[1] & 0x80 else value[2:]
-        kind = PART_KINDS[value[0]]
-        found = []
-        at = 0
-        while at < ORDER_END:
-            pending = reader.begin_page(kind[0], int.from_bytes(data[:8]), at, 3)
+
+        def between() -> None:
             if self.rng.random() < 0.3:
                 self.cool()  # what has left the tip by now is in LevelDB
-            page = pending.finish(pending.read() if pending.read is not None else None)
-            found += [(key, *decode(key, row)[2:]) for key, row in page.rows]
-            at = page.end
-        length, head, tail, _ = stored_meta(data, {})
-        if value[0] == T_LIST:  # popped items lie outside until they are swept
-            found = [row for row in found if head <= int.from_bytes(row[0][9:]) - (1 << 63) < tail]
-        skip = 9 if value[0] == T_LIST else 17
-        assert length == len(found)
-        return value[0], tuple(sorted((key[skip:], *rest) for key, *rest in found))
+
+        return value_at(reader, value, between)
 
     def calm_down(self) -> None:
         """End what is under way."""
@@ -245,19 +223,6 @@ class Storm:
             ):
                 return
         raise AssertionError("some command never ends")
-
-
-def _read_string(reader: SnapshotReader, value: bytes) -> bytes:
-    """Return the bytes of a string from the value of its head."""
-    data = value[10:] if value[1] & 0x80 else value[2:]
-    if value[0] == 1:
-        return data
-    value_id, length = data[:8], int.from_bytes(data[8:])
-    parts = [
-        (reader.get(b"C" + value_id + number.to_bytes(4)) or b"").ljust(CHUNK_BYTES, b"\0")
-        for number in range(-(-length // CHUNK_BYTES))
-    ]
-    return b"".join(parts)[:length]
 
 
 def run(seed: int, bug: str = "") -> None:
