@@ -97,11 +97,26 @@ cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
 
 # -- metadata -----------------------------------------------------------------------------------
 
-cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil:
-    """Return the metadata of a ready collection as of `commit_ts`."""
+cdef Meta meta_at(Tip tip, Collection* c, uint64_t commit_ts) noexcept nogil:
+    """Return the metadata of a ready collection as of `commit_ts`, -1: at the tip.
+
+    Also while a batch is open: of that there is no delta yet.
+    """
     cdef Meta m = c.meta
-    deltas_undo(&c.deltas, commit_ts, &m)
+    if commit_ts != <uint64_t>-1:
+        undo_open(tip, c, &m)
+        deltas_undo(&c.deltas, commit_ts, &m)
     return m
+
+
+cdef void undo_open(Tip tip, Collection* c, Meta* m) noexcept nogil:
+    """Take away what the open batch did; after a savepoint a collection has one more change."""
+    cdef size_t slot = c.slot
+    cdef size_t before = tip.changes.size()
+    while slot < before and tip.changes[slot].collection == c:
+        meta_subtract(m, &tip.changes[slot].sum)
+        before = slot
+        slot = tip.changes[slot].slot_before
 
 
 cdef uint64_t oldest_reader(Tip tip) noexcept nogil:
@@ -245,7 +260,7 @@ cdef bint flush_head(Tip tip, Entry* e, Version* v, list rows, size_t* written) 
     if c == NULL or not c.ready:
         return True
     fold(tip, c)
-    d.base = meta_at(c, tip.durable)
+    d.base = meta_at(tip, c, tip.durable)
     d.folded = tip.durable
     if c.type == T_LIST and c.died == 0:
         done = sweep_items(tip, c, SWEPT_ITEMS_PER_FLUSH, rows)
@@ -264,8 +279,9 @@ cdef int live_span(Tip tip, Collection* c, int64_t* low, int64_t* high) noexcept
     cdef uint64_t oldest = oldest_reader(tip)
     cdef uint32_t i = c.deltas.count
     cdef Meta m = c.meta
-    low[0] = m.head
-    high[0] = m.tail
+    undo_open(tip, c, &m)
+    low[0] = min(m.head, c.meta.head)
+    high[0] = max(m.tail, c.meta.tail)
     while i > 0 and c.deltas.items[i - 1].commit_ts > oldest:
         i -= 1
         meta_subtract(&m, &c.deltas.items[i].sum)

@@ -100,7 +100,7 @@ cdef struct Collection:
     bint stored             # LevelDB may have sub-records of it
     bint used               # since the eviction clock came by
     bint loading            # its pages are being read: nothing of it may leave
-    uint32_t slot           # its place in the open batch's list of changes
+    uint32_t slot           # place of its last change in the open batch's, see tip.changes
     Entry* head             # the head that names it at the tip; NULL: not in memory
     Meta meta
     Deltas deltas
@@ -117,6 +117,14 @@ cdef struct Collection:
     OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
     Collection* next        # ring of the eviction clock
     Collection* previous
+
+
+cdef struct Change:
+    # What the open batch did to the metadata of a collection, and no delta says yet.
+    Collection* collection
+    Meta sum
+    uint64_t changed_before     # what a rollback gives back
+    uint32_t slot_before
 
 
 cdef enum:

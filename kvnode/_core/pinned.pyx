@@ -174,7 +174,7 @@ cdef bytes envelope_at(Tip tip, Entry* e, Version* v, uint64_t commit_ts, bint v
         return envelope_of(e, v)
     copy = make_version(v.length)
     memcpy(copy, v, 34 + v.length)
-    head_data(copy).base = meta_at(c, commit_ts)
+    head_data(copy).base = meta_at(tip, c, commit_ts)
     head_data(copy).folded = min(commit_ts, max(c.changed, head_data(v).folded))
     try:
         return envelope_of(e, copy)
@@ -202,7 +202,7 @@ def head_at(Tip tip not None, bytes envelope not None, list deltas not None, uin
         raise CorruptionError(f"stored head of {n} bytes")
     c = tip.collection(data.id)
     if c != NULL and c.ready:
-        data.base = meta_at(c, commit_ts)
+        data.base = meta_at(tip, c, commit_ts)
     else:
         add_deltas(c, deltas, data.folded, commit_ts, &data.base)
     data.folded = commit_ts

@@ -22,7 +22,7 @@ from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.entries cimport (
-    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Collection, DATABASES_MAX, E_DIRTY,
+    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Change, Collection, DATABASES_MAX, E_DIRTY,
     E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
     HeadData, KeyFilter,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
@@ -70,6 +70,7 @@ cdef class Tip:
     cdef public bint has_delta_rows     # LevelDB may hold deltas
     cdef readonly uint64_t delta_rows_written
     cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
+    cdef vector[Change] changes     # of the open batch: collections that it changed, see View
     cdef vector[Entry*] dirty       # written since the running checkpoint took its list; or NULL
     cdef vector[Entry*] flushing    # the running checkpoint's list
     cdef public bint sorting        # `flushing` is being sorted on another thread
@@ -140,7 +141,7 @@ cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n
 
 
 cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1
-cdef Meta meta_at(Collection* c, uint64_t commit_ts) noexcept nogil
+cdef Meta meta_at(Tip tip, Collection* c, uint64_t commit_ts) noexcept nogil
 cdef int make_ready(Tip tip, Collection* c) except -1
 cdef uint64_t oldest_reader(Tip tip) noexcept nogil
 cdef int fold(Tip tip, Collection* c) except -1

@@ -10,7 +10,7 @@ from kvnode._core.buffer cimport Buffer
 from kvnode._core.bytes cimport Slice
 from kvnode._core.session cimport Session
 from kvnode._core.deltas cimport Meta
-from kvnode._core.tip cimport Collection, Entry, Table, Tip, Version
+from kvnode._core.tip cimport Change, Collection, Entry, Table, Tip, Version
 
 
 cdef enum Lookup:
@@ -48,14 +48,6 @@ cdef struct Write:
     Version* version
 
 
-cdef struct Change:
-    # What the open batch did to the metadata of a collection.
-    Collection* collection
-    Meta sum
-    uint64_t changed_before     # what a rollback gives back
-    uint32_t slot_before
-
-
 cdef struct Staged:
     # An argument whose bytes were written as chunks before its command runs.
     const char* data
@@ -88,8 +80,7 @@ cdef class View:
     cdef Table* table                   # current database of the session
     cdef vector[Write] writes           # of the open batch, in order
     cdef size_t savepoint_floor         # writes below it must survive a rollback
-    cdef vector[Change] changes         # of the open batch: one for each collection it changed
-    cdef size_t changes_floor           # those below it must survive a rollback
+    cdef size_t changes_floor           # tip.changes below it must survive a rollback
     cdef vector[Collection*] created    # in the open batch
     cdef vector[Collection*] killed     # in the open batch
     cdef vector[Entry*] touched         # watched entries that the running command changed

@@ -77,7 +77,7 @@ cdef class View:
         return 0
 
     cdef bint has_writes(self) noexcept:
-        return not self.writes.empty() or not self.changes.empty()
+        return not self.writes.empty() or not self.tip.changes.empty()
 
     cdef bint counts_changed(self) noexcept:
         return self.next_id != self.logged_next_id
@@ -351,18 +351,18 @@ cdef class View:
             self.touched.push_back(c.head)
         if self.awaited_types:
             self.signal(c.head, c.type)
-        if slot >= self.changes_floor and slot < self.changes.size() \
-                and self.changes[slot].collection == c:
-            return &self.changes[slot]
+        if slot >= self.changes_floor and slot < self.tip.changes.size() \
+                and self.tip.changes[slot].collection == c:
+            return &self.tip.changes[slot]
         memset(&change, 0, sizeof(Change))
         change.collection = c
         change.changed_before = c.changed
         change.slot_before = c.slot
-        c.slot = <uint32_t>self.changes.size()
+        c.slot = <uint32_t>self.tip.changes.size()
         c.changed = self.commit_ts
         c.used = True
-        self.changes.push_back(change)
-        return &self.changes.back()
+        self.tip.changes.push_back(change)
+        return &self.tip.changes.back()
 
     cdef Entry* put_part(self, Collection* c, Table* table, Entry* entry, uint64_t hash,
                          const char* key, size_t n, Version* v) except NULL:
@@ -583,11 +583,11 @@ cdef class View:
         mark.floor = self.savepoint_floor
         mark.dirty = self.tip.dirty.size()
         mark.generations = self.tip.generations.size()
-        mark.changes = self.changes.size()
+        mark.changes = self.tip.changes.size()
         mark.changes_floor = self.changes_floor
         mark.created = self.created.size()
         mark.killed = self.killed.size()
-        self.changes_floor = self.changes.size()
+        self.changes_floor = self.tip.changes.size()
         mark.next_id = self.next_id
         mark.batch_bytes = self.batch_bytes
         self.savepoint_floor = self.writes.size()
@@ -628,12 +628,12 @@ cdef class View:
     cdef int unmake(self, Savepoint* mark) except -1:
         """Undo what happened to collections since `mark`; their elements are undone already."""
         cdef Change* change
-        while self.changes.size() > mark.changes:
-            change = &self.changes.back()
+        while self.tip.changes.size() > mark.changes:
+            change = &self.tip.changes.back()
             meta_subtract(&change.collection.meta, &change.sum)
             change.collection.changed = change.changed_before
             change.collection.slot = change.slot_before
-            self.changes.pop_back()
+            self.tip.changes.pop_back()
         while self.killed.size() > mark.killed:
             self.killed.back().died = 0
             self.killed.pop_back()
@@ -729,7 +729,7 @@ cdef class View:
         cdef Version* v
         cdef Version* older
         self.write_counts()
-        if not self.changes.empty():
+        if not self.tip.changes.empty():
             self.encode_changes(out)
         for i in range(self.writes.size()):
             w = self.writes[i]
@@ -771,19 +771,22 @@ cdef class View:
         cdef size_t i
         cdef Change* change
         cdef Collection* c
-        for i in range(self.changes.size()):
-            change = &self.changes[i]
+        cdef Meta sum
+        for i in range(self.tip.changes.size()):
+            change = &self.tip.changes[i]
             c = change.collection
+            sum = change.sum
+            memset(&change.sum, 0, sizeof(Meta))    # from here on the delta says it
             if c.slot != i:         # changed again after a savepoint
-                meta_add(&self.changes[c.slot].sum, &change.sum)
+                meta_add(&self.tip.changes[c.slot].sum, &sum)
                 continue
-            if meta_is_zero(&change.sum):
+            if meta_is_zero(&sum):
                 continue
-            deltas_push(&c.deltas, self.commit_ts, &change.sum)
+            deltas_push(&c.deltas, self.commit_ts, &sum)
             if c.died:
                 continue
             if c.head.newest.commit_ts != self.commit_ts:
-                encode_delta(out, c, self.commit_ts, &change.sum)
+                encode_delta(out, c, self.commit_ts, &sum)
             self.tip.mark_dirty(c.head)
             if c.deltas.count > FOLD_DELTAS:
                 fold(self.tip, c)
@@ -793,11 +796,11 @@ cdef class View:
         """The batch is encoded: popped items may be freed, also those that it wrote itself."""
         cdef size_t i
         cdef Collection* c
-        for i in range(self.changes.size()):
-            c = self.changes[i].collection
+        for i in range(self.tip.changes.size()):
+            c = self.tip.changes[i].collection
             if c.type == T_LIST and c.slot == i and not c.died:
                 sweep_items(self.tip, c, SWEPT_ITEMS_PER_BATCH, None)
-        self.changes.clear()
+        self.tip.changes.clear()
         self.changes_floor = 0
         return 0
 

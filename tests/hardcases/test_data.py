@@ -18,7 +18,7 @@ from tests.support.local import (
     LocalNode,
     pipeline,
 )
-from tests.support.resp import encode
+from tests.support.resp import decode_all, encode
 
 OK = b"+OK\r\n"
 
@@ -54,6 +54,35 @@ def test_hard_case_01_counts_are_not_doubled_by_replay():
         node.check()
         assert ask(node, ("DBSIZE",)) == b":19\r\n"
         assert node.tip.database_counts()[0][:2] == (19, 8)
+
+
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_hard_case_01_a_slice_knows_nothing_of_the_pass_in_which_it_is_cut(is_synced):
+    """The reactor cuts slices between commands: of what these did there is no delta yet."""
+    node = new_node()
+    ask(node, ("RPUSH", "l", "a", "b", "c"), ("SADD", "s", "x"))
+    begin_checkpoint(node)
+    session = node.session()
+    commands = pipeline(("LPOP", "l"), ("RPUSH", "l", "d"), ("SADD", "s", "y"))
+    session.feed(commands + pipeline(("MULTI",), ("LPOP", "l"), ("SADD", "s", "z"), ("EXEC",)))
+
+    def work():
+        node.sequencer.serve(session)
+        node.checkpointer.step(node.sequencer.durable_index)
+
+    node.run_pass(work)
+    node.check()
+    if is_synced:
+        node.sync()
+    while not node.checkpointer.finished:
+        node.step_threads()
+        node.background()
+    for _ in range(2):
+        node = node.crash()
+        replies = decode_all(ask(node, ("LRANGE", "l", 0, -1), ("SCARD", "s"), ("SMEMBERS", "s")))
+        members = sorted(replies.pop())
+        assert replies == ([[b"c", b"d"], 3] if is_synced else [[b"a", b"b", b"c"], 1])
+        assert members == ([b"x", b"y", b"z"] if is_synced else [b"x"])
 
 
 def test_hard_case_02_a_checkpoint_begins_at_what_is_committed_and_synced():
