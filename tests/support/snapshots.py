@@ -23,9 +23,9 @@ def value_at(
 ) -> bytes | tuple[int, Elements]:
     """Return what a key holds, from the value of its head, in the form of a contents.Value's data.
 
-    between: called when the tip's part of a page is read and LevelDB's is not. Raises AssertionError
-    when the metadata of a collection at the pin, or the claims of a list, are not those of its
-    elements.
+    between: called when the tip's part of a page is read and LevelDB's is not.
+    Raises AssertionError when the metadata of a collection at the pin, or the claims of a list,
+    are not those of its elements.
     """
     data = value[10:] if value[1] & HAS_DEADLINE else value[2:]
     if value[0] not in PART_KINDS:
