@@ -1,10 +1,11 @@
 """What OBJECT ENCODING says of a collection: which of Redis's forms it would have.
 
 Redis keeps a small collection in a compact form and changes it for good when it outgrows that. Here
-the form is only told, never used: two flags in the head remember what the collection once was.
+the form is only told, never used: two flags in the head remember what the collection once was. A list
+changes its form back as it shrinks, so nothing is remembered of it: its elements are measured.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from kvnode._core.bytes cimport Slice
 from kvnode._core.tip cimport V_LARGE_ENCODING, Collection, Version
 from kvnode._core.view cimport Head, View
@@ -15,6 +16,7 @@ cdef int outgrow(View view, Head* head, Collection* c, size_t longest) except -1
 cdef int begin_set(View view, Head* head, const Slice* member, size_t members) except -1
 cdef int outgrow_set(View view, Head* head, Collection* c, const Slice* member) except -1
 cdef const char* collection_encoding(const Version* v) noexcept nogil
+cdef int list_encoding(View view, Head* head, const char** name) except -1
 
 
 cdef inline int note_size(View view, Head* head, Collection* c, size_t longest) except -1:

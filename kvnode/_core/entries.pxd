@@ -36,7 +36,7 @@ cdef enum VersionFlag:      # on disk: DO NOT CHANGE
     V_RAW_ENCODING = 1      # OBJECT ENCODING says raw although the value is short
     V_TEXT_ENCODING = 2     # it never says int: the result of INCRBYFLOAT
     V_WIDER_ENCODING = 2    # a set that had a member which is no integer, a hash that had deadlines
-    V_LARGE_ENCODING = 4    # a collection that once was too large for Redis's compact encoding
+    V_LARGE_ENCODING = 4    # a hash, set or sorted set that once was too large for the compact one
 
 
 cdef enum:

@@ -9,14 +9,14 @@ from kvnode._core.arguments cimport (
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.collection cimport copy_collection
 from kvnode._core.dispatch cimport DONE, PARK, native
-from kvnode._core.encoding cimport collection_encoding
+from kvnode._core.encoding cimport collection_encoding, list_encoding
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_integer, reply_null, reply_ok, reply_simple)
 from kvnode._core.strvalue cimport (
     CHUNK_BYTES, ENCODING_EMBSTR, ENCODING_INT, copy_value, encoding_of, string_length)
 from kvnode._core.tip cimport (
-    COLLECTION_BYTES, T_CHUNKED, Collection, Table, Version, entry_bytes, head_data,
+    COLLECTION_BYTES, T_CHUNKED, T_LIST, Collection, Table, Version, entry_bytes, head_data,
     is_collection, version_bytes)
 from kvnode._core.typenames cimport type_name
 from kvnode._core.view cimport FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
@@ -190,37 +190,47 @@ cdef int find_object(View view, Args* args, Head* head, Reply reply) except -1:
     return found
 
 
-cdef const char* encoding_name(const Version* v) noexcept nogil:
-    """What OBJECT ENCODING says of a head."""
+cdef int find_encoding(View view, Head* head, const char** name) except -1:
+    """What OBJECT ENCODING says of a key that is there: FOUND, or MISS (PARK)."""
+    cdef const Version* v = head.version
     cdef int encoding
+    if v.type == T_LIST:
+        return list_encoding(view, head, name)
     if is_collection(v.type):
-        return collection_encoding(v)
+        name[0] = collection_encoding(v)
+        return FOUND
     encoding = encoding_of(v)
     if encoding == ENCODING_INT:
-        return b"int"
-    return b"embstr" if encoding == ENCODING_EMBSTR else b"raw"
+        name[0] = b"int"
+    else:
+        name[0] = b"embstr" if encoding == ENCODING_EMBSTR else b"raw"
+    return FOUND
 
 
 cdef int cmd_object_encoding(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef int found = find_object(view, args, &head, reply)
     cdef const char* name
+    if found == FOUND:
+        found = find_encoding(view, &head, &name)
     if found != FOUND:
         return PARK if found == MISS else DONE
-    name = encoding_name(head.version)
     return reply_bulk(reply, name, strlen(name))
 
 
 def describe(View view not None, int db, bytes key not None):
     """What DEBUG OBJECT says of a key; None: absent. Raises RecordMissing."""
     cdef Head head
+    cdef const char* name
     cdef int found = view.lookup_in(view.tip.databases[db], key, len(key), L_NO_TOUCH, &head)
+    if found == FOUND:
+        found = find_encoding(view, &head, &name)
     if found == MISS:
         raise RecordMissing
     if found != FOUND:
         return None
     return (f"Value at:0x{<size_t>head.version:x} refcount:1 "
-            f"encoding:{encoding_name(head.version).decode()} "
+            f"encoding:{name.decode()} "
             f"serializedlength:{head.version.length} lru:{head.entry.access_s} "
             f"lru_seconds_idle:{max(0, view.now_ms // 1000 - head.entry.access_s)}")
 

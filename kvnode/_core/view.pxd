@@ -108,6 +108,7 @@ cdef class View:
     cdef public int64_t zset_listpack_entries, zset_listpack_value     # zset-max-...
     cdef public int64_t set_listpack_entries, set_listpack_value       # set-max-...
     cdef public int64_t set_intset_entries
+    cdef public int64_t list_listpack_size      # list-max-listpack-size: elements, or negative
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef public bint is_private         # of a workspace: no step budget holds
     cdef uint32_t breaths               # since other threads could last run

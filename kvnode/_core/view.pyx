@@ -50,6 +50,7 @@ cdef class View:
         self.hash_listpack_entries = self.set_intset_entries = 512
         self.set_listpack_entries = self.zset_listpack_entries = 128
         self.hash_listpack_value = self.set_listpack_value = self.zset_listpack_value = 64
+        self.list_listpack_size = -2
         self.databases_count = DATABASES_MAX
 
     def __dealloc__(self):
@@ -698,6 +699,7 @@ cdef class View:
         self.set_listpack_entries = other.set_listpack_entries
         self.set_listpack_value = other.set_listpack_value
         self.set_intset_entries = other.set_intset_entries
+        self.list_listpack_size = other.list_listpack_size
         return 0
 
     def select(self, int db):

@@ -149,6 +149,7 @@ class Node:
         self.view.databases_count = config["databases"]
         self.view.string_bytes_max = config["proto-max-bulk-len"]
         self.view.set_intset_entries = config["set-max-intset-entries"]
+        self.view.list_listpack_size = config["list-max-listpack-size"]
         for kind, bound in LISTPACK_LIMITS:
             setattr(self.view, f"{kind}_listpack_{bound}", config[f"{kind}-max-listpack-{bound}"])
         for session in clients.sessions.values():

@@ -211,7 +211,7 @@ MEANINGFUL = (
         "list-max-listpack-size",
         Integer(-INT32_MAX - 1, INT32_MAX),
         -2,
-        "OBJECT ENCODING: elements of a small list, negative = kilobytes.",
+        "OBJECT ENCODING: elements of a small list; -1 to -5: its size, 4 KB to 64 KB.",
         alias="list-max-ziplist-size",
     ),
     Parameter(
