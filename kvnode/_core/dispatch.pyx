@@ -60,6 +60,7 @@ cdef class Command:
         else:
             self.handler = handler
         self.row = row
+        self.reads_keys = flags & C_READONLY and row is not None and bool(row.keys)
         self.stores_arguments = name in STORES_ARGUMENTS
         self.replaces_databases = name in REPLACES_DATABASES
         self.subcommands = subcommands

@@ -10,7 +10,7 @@ from libcpp.deque cimport deque
 from libcpp.vector cimport vector
 from kvnode._core.blocking cimport Waiters
 from kvnode._core.buffer cimport Buffer
-from kvnode._core.dispatch cimport Dispatch
+from kvnode._core.dispatch cimport Command, Dispatch
 from kvnode._core.logwriter cimport LogSink
 from kvnode._core.parser cimport Args
 from kvnode._core.session cimport Session
@@ -73,6 +73,7 @@ cdef class Sequencer:
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable
     cdef public uint64_t passes, entries, commands
+    cdef readonly uint64_t cold_reads       # commands that read keys and had to wait for LevelDB
 
     cdef int open_pass(self, uint64_t now_ms) except -1
     cdef int open_batch(self) except -1
@@ -87,6 +88,7 @@ cdef class Sequencer:
     cdef int settle(self, Session session, int outcome, size_t before) except -1
     cdef bint go_on(self, Session session) except -1
     cdef int look_ahead(self, Session session) except -1
+    cdef void count_cold(self, Session session, Command command, uint64_t number) noexcept
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1
     cdef int advance(self) except -1

@@ -272,6 +272,8 @@ cdef class Sequencer:
         if outcome == PARK:
             session.state = S_PARKED
             self.parked.append(session)
+            self.count_cold(session, self.dispatch.find(args.v[0].data, args.v[0].len),
+                            session.commands)
             self.look_ahead(session)
             self.view.finish_command()      # keys past their deadline are deleted all the same
             return 1
@@ -351,6 +353,7 @@ cdef class Sequencer:
         cdef Command command
         cdef Head head
         cdef Table* table = self.view.table
+        cdef size_t before
         cdef int i
         cdef int last
         cdef int n = 0
@@ -361,10 +364,19 @@ cdef class Sequencer:
                 continue
             last = command.key_last if command.key_last >= 0 else args.n + command.key_last
             i = command.key_first
+            before = self.view.missing.size()
             while i <= last and i < args.n:
                 self.view.note_if_missing(table, args.v[i].data, args.v[i].len)
                 i += command.key_step if command.key_step > 0 else 1
+            if self.view.missing.size() != before:
+                self.count_cold(session, command, session.commands + n)
         return 0
+
+    cdef void count_cold(self, Session session, Command command, uint64_t number) noexcept:
+        """The command of a session with this number waits for LevelDB: reads count, each once."""
+        if command is not None and command.reads_keys and number >= session.cold_until:
+            session.cold_until = number + 1
+            self.cold_reads += 1
 
     # -- the log reports ------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ cdef class Session:
     cdef public bint close_asap         # after its present command: CLIENT KILL of itself
     cdef public object close_reason
     cdef public uint64_t commands       # executed, ever
+    cdef uint64_t cold_until            # of these so many are counted as cold if they are: sequencer
     cdef public uint64_t bytes_in, bytes_out
 
     cdef Buffer queued                  # queued commands of a MULTI: see queue()

@@ -168,6 +168,8 @@ cdef class Session:
 
     def feed(self, bytes data not None):
         """Take bytes from the client."""
+        if not data:
+            return
         memcpy(self.parser.room(len(data)), <const char*>data, len(data))
         self.parser.advance(len(data))
         self.bytes_in += len(data)

@@ -128,6 +128,7 @@ class Statistics:
     input_bytes_per_second: int = 0
     output_bytes_per_second: int = 0
     expired_keys: int = 0
+    expired_fields: int = 0
     evicted_records: int = 0
     keyspace_hits: int = 0
     keyspace_misses: int = 0
@@ -156,7 +157,9 @@ class Statistics:
     fsyncs: int = 0
     fsync_errors: int = 0
     parked_commands: int = 0
-    disk_reads: int = 0
+    key_reads: int = 0  # commands that only read keys
+    cold_reads: int = 0  # of them, those that waited for LevelDB
+    disk_reads: int = 0  # records fetched from LevelDB, for whatever command
     checkpoint_running: bool = False
     checkpoint_index: int = 0
     checkpoint_last_s: int = 0  # Unix time of the last one, of the start if there was none

@@ -256,3 +256,47 @@ def test_a_range_finds_keys_past_their_deadline(node):
     node.clock.advance(100)
     assert b"k3" not in client.call("SCAN", "0", "COUNT", "1000")[1]
     assert client.call("DBSIZE") == 19
+
+
+def read_calls(node):
+    """Return how many commands that only read keys were executed."""
+    return sum(c.calls for c in node.dispatch.commands.values() if c.reads_keys)
+
+
+def test_reads_that_wait_for_the_disk_are_counted_once(node):
+    client = node.client()
+    client.call("SET", "k0", "new")  # of writes nothing counts, though they are cold
+    assert node.sequencer.cold_reads == 0
+    client.call("GET", "k1")
+    assert node.sequencer.cold_reads == 1
+    client.call("GET", "k1")
+    client.call("PING")
+    assert node.sequencer.cold_reads == 1
+    client.call("MGET", "k1", "k2", "k3")
+    assert node.sequencer.cold_reads == 2
+    assert read_calls(node) == 3
+
+
+def test_reads_behind_a_parked_one_count_too(node):
+    """They are fetched with it, and never park themselves."""
+    session = node.session()
+    asked = [("GET", f"k{i}") for i in (1, 2, 2, 3)] + [("SET", "k4", "v"), ("GET", "k5")]
+    node.settle(session, pipeline(*asked))
+    assert node.sequencer.cold_reads == 5  # k2 twice: the second one waited as well
+    assert read_calls(node) == 5
+
+
+def test_a_read_that_parks_again_counts_once():
+    node = LocalNode()
+    client = node.client()
+    client.call("RPUSH", "list", *range(3000))
+    node.cool()
+    node.evict()
+    client.call("LRANGE", "list", 1000, 1100)
+    assert node.sequencer.cold_reads == 1
+
+
+def test_a_session_may_be_fed_nothing(node):
+    session = node.session()
+    session.feed(b"")
+    assert node.run(session, pipeline(("PING",))) == b"+PONG\r\n"

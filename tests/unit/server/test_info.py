@@ -103,3 +103,11 @@ def test_chosen_sections(node: CommandNode, asked: str, titles: list[str] | None
 )
 def test_human(count: int, text: str) -> None:
     assert human(count) == text
+
+
+def test_the_cache_counts_commands_that_read(node: CommandNode) -> None:
+    node.counters.key_reads, node.counters.cold_reads, node.counters.disk_reads = 10, 3, 400
+    node.counters.expired_fields = 7
+    own = parse(SECTIONS["kvnode"](node.view))
+    assert (own["cache_hits"], own["cache_misses"], own["disk_reads"]) == ("7", "3", "400")
+    assert parse(SECTIONS["stats"](node.view))["expired_subkeys"] == "7"
