@@ -68,7 +68,6 @@ cdef int drop_expired(View view, Head* head, Collection* c) except -1
 cdef Element element_of(Entry* e) noexcept
 cdef void walk_all(View view, Collection* c, Walk* walk) noexcept
 cdef Entry* next_of(View view, Walk* walk) noexcept
-cdef Entry* random_element(View view, Collection* c) except? NULL
 cdef Collection* begin_copy(View view, uint8_t type, Head* target, uint64_t expire_at,
                             uint8_t flags) except NULL
 cdef int copy_collection(View view, Head* source, Head* target) except -1

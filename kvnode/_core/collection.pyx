@@ -1,7 +1,6 @@
 # cython: boundscheck=False, wraparound=False
 """Lists, hashes, sets and sorted sets: what their handlers share."""
 
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
@@ -15,10 +14,6 @@ from kvnode._core.tip cimport (
     E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
     next_bucket)
 from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, Change
-
-cdef enum:
-    RANDOM_TRIES = 512          # of random_element; then it takes what comes first
-    CHAIN_ENTRIES = 8           # entries of a bucket among which it draws; more are one in 10^6
 
 
 # -- the collection of a key --------------------------------------------------------------------
@@ -275,38 +270,6 @@ cdef Entry* next_of(View view, Walk* walk) noexcept:
         walk.next = segment.buckets[bucket_of(segment, walk.at)]
         if not next_bucket(segment, &walk.at):
             walk.done = True
-
-
-cdef Entry* random_element(View view, Collection* c) except? NULL:
-    """Return an element; all are equally likely. REQUIRES: not empty, need_all() false.
-
-    A bucket is drawn by a random hash, then a place in its chain; what is not there is drawn anew.
-    Wide buckets are drawn more often, and refused in the same proportion.
-    """
-    cdef Table* table = c.elements
-    cdef Segment* segment
-    cdef Walk walk
-    cdef Entry* e
-    cdef uint64_t hash
-    cdef uint64_t place
-    cdef uint32_t bits
-    cdef int i
-    for i in range(RANDOM_TRIES):
-        hash = view.draw()
-        segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
-        bits = table.depth - segment.depth
-        place = view.draw()
-        if bits and place >> (64 - bits):
-            continue
-        place %= CHAIN_ENTRIES
-        e = segment.buckets[bucket_of(segment, hash)]
-        while e != NULL and place > 0:
-            e = e.next
-            place -= 1
-        if e != NULL and is_live(view, e.newest):
-            return e
-    walk_all(view, c, &walk)
-    return next_of(view, &walk)
 
 
 # -- copies -------------------------------------------------------------------------------------

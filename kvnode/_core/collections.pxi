@@ -196,6 +196,7 @@ cdef int note_part(Tip tip, Entry* e) except -1:
     """An entry wrote an element."""
     cdef Collection* c = e.table.owner
     cdef int64_t position
+    note_presence(e)
     if c.order != NULL:
         reorder(c, e, e.newest.older, e.newest)
     if e.table.kind == K_ITEM:

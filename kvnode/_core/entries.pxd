@@ -43,6 +43,7 @@ cdef enum:
     DATABASES_MAX = 16
     SEGMENT_BUCKET_BITS_MIN = 3
     SEGMENT_BUCKET_BITS_MAX = 9     # past 512 buckets a segment splits in two
+    SEGMENT_SPARSE = 4              # with less than 1/4 of its buckets' entries it shrinks
     ALLOCATION_OVERHEAD_BYTES = 16  # what malloc adds, by estimate
     COLLECTION_BYTES = 640          # memory of a collection without its elements, about
     FILTER_GROWTH = 4               # keys that a new filter expects, as a multiple of those in memory
@@ -65,6 +66,7 @@ cdef enum EntryFlag:
     E_WATCHED = 4           # some session watches it: never evicted
     E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
     E_STORED = 16           # LevelDB may have a row of it
+    E_GONE = 32             # element of a collection: its newest version is a tombstone
 
 
 cdef struct Entry:
@@ -84,7 +86,8 @@ cdef struct Entry:
 cdef struct Segment:
     uint32_t depth          # leading hash bits that all its entries share
     uint32_t bucket_bits
-    uint64_t count
+    uint32_t count
+    uint32_t live           # entries without E_GONE
     Entry* buckets[0]
 
 
@@ -156,6 +159,7 @@ cdef struct Table:
     uint64_t bytes          # memory of its entries and versions
     KeyFilter* filter       # keys that LevelDB may hold; NULL: unknown, or none while resident
     uint32_t depth          # log2 of the directory's length
+    uint64_t deepest        # segments that are as deep
     Segment** directory
     uint64_t freed_hash     # dead: where the freeing of its entries goes on
 
@@ -172,6 +176,33 @@ cdef inline size_t version_bytes(size_t length) noexcept nogil:
 cdef inline size_t entry_bytes(size_t key_len) noexcept nogil:
     """Memory of an entry without its versions."""
     return sizeof(Entry) + key_len + ALLOCATION_OVERHEAD_BYTES
+
+
+cdef inline Segment* segment_of(Table* table, uint64_t hash) noexcept nogil:
+    return table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+
+
+cdef inline uint64_t segment_after(Segment* segment, uint64_t hash) noexcept nogil:
+    """Return the first hash behind the segment of `hash`; 0 behind the last one."""
+    return 0 if segment.depth == 0 else ((hash >> (64 - segment.depth)) + 1) << (64 - segment.depth)
+
+
+cdef inline bint is_sparse(uint32_t bucket_bits, uint64_t count) noexcept nogil:
+    """Whether `count` entries take fewer buckets than these. Growth comes at 4 times as many."""
+    return count * SEGMENT_SPARSE <= <uint64_t>1 << bucket_bits
+
+
+cdef inline bint is_dying(Table* table) noexcept nogil:
+    """Whether a table is freed as a whole before long."""
+    return table.dead or (table.owner != NULL and table.owner.died != 0)
+
+
+cdef inline void note_presence(Entry* e) noexcept nogil:
+    """An element of a collection got its newest version."""
+    cdef bint gone = e.newest.type == T_NONE
+    if gone != (e.flags & E_GONE != 0):
+        e.flags ^= E_GONE
+        segment_of(e.table, e.hash).live += -1 if gone else 1
 
 
 cdef inline size_t bucket_of(Segment* segment, uint64_t hash) noexcept nogil:

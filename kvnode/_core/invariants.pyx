@@ -15,10 +15,11 @@ from kvnode._core.keys cimport (
     get_position, position_hash, put_position)
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.tip cimport (
-    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_STORED, E_USED,
-    SEGMENT_BUCKET_BITS_MAX, T_FIELD, T_LIST, T_NONE, T_RAW, T_ZSET, Collection, Entry, Segment,
-    Table, Tip, Version, entry_bytes, head_data, is_collection, put_record_key, put_record_value,
-    record_value_bytes, score_order, table_hash, version_bytes)
+    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_GONE, E_STORED, E_USED,
+    SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, T_FIELD, T_LIST, T_NONE, T_RAW, T_ZSET,
+    Collection, Entry, Segment, Table, Tip, Version, entry_bytes, grow_segment, head_data,
+    is_collection, is_dying, is_sparse, put_record_key, put_record_value, record_value_bytes,
+    score_order, segment_of, table_hash, version_bytes)
 
 from kvnode.base.errors import InvariantError
 
@@ -29,6 +30,7 @@ cdef enum:
 
 
 include "list_invariants.pxi"
+include "table_invariants.pxi"
 
 
 cdef struct Totals:
@@ -194,41 +196,25 @@ cdef int note(unordered_map[size_t, int]* listed, Entry* e, int flag) except -1:
     return 0
 
 
-cdef int check_directory(Table* table) except -1:
-    """Segments cover the directory without gaps, each aligned on its span."""
-    cdef size_t i = 0
-    cdef size_t span
-    cdef size_t k
-    cdef Segment* segment
-    while i < <size_t>1 << table.depth:
-        segment = table.directory[i]
-        require(segment.depth <= table.depth, "a segment is deeper than its table")
-        require(segment.bucket_bits <= SEGMENT_BUCKET_BITS_MAX, "a segment has too many buckets")
-        span = <size_t>1 << (table.depth - segment.depth)
-        require(i % span == 0, "a segment is not aligned in its directory")
-        for k in range(span):
-            require(table.directory[i + k] == segment, "a segment has gaps in its directory")
-        i += span
-    return 0
-
-
 cdef Totals check_entries(Tip tip, Table* table, unordered_map[size_t, int]* listed) except *:
     """Check each entry of a table, take it off `listed`, and return what was counted."""
     cdef Totals counted
     cdef size_t i = 0
     cdef size_t b
     cdef uint64_t in_segment
+    cdef uint64_t live
     cdef Segment* segment
     cdef Entry* e
     counted.entries = counted.bytes = counted.dirty_bytes = 0
     counted.keys = counted.volatile_keys = 0
     while i < <size_t>1 << table.depth:
         segment = table.directory[i]
-        in_segment = 0
+        in_segment = live = 0
         for b in range(<size_t>1 << segment.bucket_bits):
             e = segment.buckets[b]
             while e != NULL:
                 in_segment += 1
+                live += e.flags & E_GONE == 0
                 require(e.table == table, "an entry names another table")
                 require(table.depth == 0 or table.directory[e.hash >> (64 - table.depth)] == segment,
                         "an entry is in the wrong segment")
@@ -240,6 +226,7 @@ cdef Totals check_entries(Tip tip, Table* table, unordered_map[size_t, int]* lis
                 check_entry(tip, e, listed, &counted)
                 e = e.next
         require(in_segment == segment.count, "a segment miscounts its entries")
+        require(live == segment.live, "a segment miscounts its live entries")
         counted.entries += in_segment
         i += <size_t>1 << (table.depth - segment.depth)
     return counted
@@ -255,6 +242,8 @@ cdef int check_entry(Tip tip, Entry* e, unordered_map[size_t, int]* listed,
         in_lists = listed[0][address]
         listed.erase(address)
     require(flags == in_lists, f"flags {flags} of an entry, {in_lists} by the dirty lists")
+    require((e.flags & E_GONE != 0) == (e.table.owner != NULL and e.newest.type == T_NONE),
+            "an element is marked as gone and is there, or the other way round")
     size = entry_bytes(e.key_len) + check_chain(tip, e)
     counted.bytes += size
     if e.flags & E_DIRTY:
@@ -459,6 +448,16 @@ def corrupt(Tip tip not None, str fault not None, bytes key not None):
         table.entries += 1
     elif fault == "segment count":
         segment.count += 1
+    elif fault == "live count":
+        segment.live -= 1
+    elif fault == "gone":
+        e.flags ^= E_GONE
+        segment.live += -1 if e.flags & E_GONE else 1
+    elif fault == "sparse":     # with few entries
+        while segment_of(table, e.hash).depth < 2:
+            grow_segment(table, e.hash)
+    elif fault == "deepest":
+        table.deepest += 1
     elif fault == "keys":
         table.keys += 1
     elif fault == "deadlines":

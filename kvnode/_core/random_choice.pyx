@@ -9,8 +9,9 @@ from kvnode._core.arguments cimport (
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, Walk, close_collection, drop_expired, element_of, need_all, next_of,
-    open_collection, random_element, remove_element, walk_all)
+    open_collection, remove_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.drawing cimport random_element
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_null, reply_set)

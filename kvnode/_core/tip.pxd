@@ -23,18 +23,20 @@ from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.entries cimport (
     ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Change, Collection, DATABASES_MAX, E_DIRTY,
-    E_FLUSHING, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
+    E_FLUSHING, E_GONE, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
     HeadData, KeyFilter,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
     T_NONE, T_RAW, T_SET, T_STREAM, T_STRING, T_ZSET, Table, V_LARGE_ENCODING, V_RAW_ENCODING,
     V_TEXT_ENCODING, V_WIDER_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
-    is_collection, next_bucket, score_order, surely_absent, version_bytes)
+    is_collection, is_dying, is_sparse, next_bucket, note_presence, score_order, segment_after,
+    segment_of, surely_absent, version_bytes)
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 from kvnode._core.records cimport (
     decode_value, envelope_of, expiry_row, expiry_value, get_head_data, history_key, history_value,
     open_envelope, put_record_key, put_record_value, read_delta, record_value_bytes)
 from kvnode._core.tables cimport (
-    chain_bytes, free_table, grow_segment, make_version, new_table, sort_by_hash, version_at)
+    chain_bytes, free_table, grow_segment, make_version, new_table, shrink_segment, sort_by_hash,
+    version_at)
 
 
 cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
@@ -99,6 +101,8 @@ cdef class Tip:
     cdef void prefetch_hashes(self, Table* table, const uint64_t* hashes, int n) noexcept nogil
     cdef Entry* insert(self, Table* table, uint64_t hash, const char* key, size_t n) except NULL
     cdef int remove(self, Entry* entry) except -1
+    cdef int take_out(self, Entry* entry) except -1
+    cdef bint forget_gone(self, Entry* entry) except -1
     cdef Version* new_version(self, size_t length) except NULL
     cdef void free_version(self, Entry* entry, Version* version) noexcept
     cdef void adopt(self, Entry* entry, Version* version) noexcept
@@ -118,7 +122,7 @@ cdef class Tip:
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
     cdef int note_evicted(self, Table* table, uint64_t hash) except -1
-    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b, bint all) except? 0
+    cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0
     cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
                      uint64_t commit_ts) except -1
     cdef int forget_dirty(self, Entry* entry) except -1

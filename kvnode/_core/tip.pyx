@@ -138,28 +138,38 @@ cdef class Tip:
         e.hash = hash
         e.table = table
         e.key_len = <uint32_t>n
-        e.flags = E_USED
+        e.flags = E_USED if table.owner == NULL else E_USED | E_GONE
         memcpy(e.key, key, n)
-        segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+        segment = segment_of(table, hash)
         while segment.count >= (<uint64_t>1 << segment.bucket_bits):
             grow_segment(table, hash)
-            segment = table.directory[0 if table.depth == 0 else hash >> (64 - table.depth)]
+            segment = segment_of(table, hash)
             if segment.bucket_bits == SEGMENT_BUCKET_BITS_MAX and segment.depth >= 40:
                 break       # equal hashes cannot be split apart
         b = bucket_of(segment, hash)
         e.next = segment.buckets[b]
         segment.buckets[b] = e
         segment.count += 1
+        segment.live += e.flags & E_GONE == 0
         table.entries += 1
         table.bytes += entry_bytes(n)
         self.bytes += entry_bytes(n)
         return e
 
     cdef int remove(self, Entry* entry) except -1:
-        """Drop a clean entry and its versions from memory."""
+        """Drop a clean entry and its versions from memory; its table may shrink."""
         cdef Table* table = entry.table
-        cdef Segment* segment = table.directory[
-            0 if table.depth == 0 else entry.hash >> (64 - table.depth)]
+        cdef uint64_t hash = entry.hash
+        cdef Segment* segment = segment_of(table, hash)
+        self.take_out(entry)
+        if is_sparse(segment.bucket_bits, segment.count) and not is_dying(table):
+            shrink_segment(table, hash)
+        return 0
+
+    cdef int take_out(self, Entry* entry) except -1:
+        """The same for who is at work on the buckets, and lets the table shrink when it is done."""
+        cdef Table* table = entry.table
+        cdef Segment* segment = segment_of(table, entry.hash)
         cdef Entry** link = &segment.buckets[bucket_of(segment, entry.hash)]
         cdef Version* v
         cdef Version* older
@@ -168,6 +178,7 @@ cdef class Tip:
             link = &link[0].next
         link[0] = entry.next
         segment.count -= 1
+        segment.live -= entry.flags & E_GONE == 0
         table.entries -= 1
         table.bytes -= entry_bytes(entry.key_len)
         self.bytes -= entry_bytes(entry.key_len)
@@ -266,6 +277,21 @@ cdef class Tip:
         ASSERT(not self.is_held(entry))
         self.forget_dirty(entry)
         return self.remove(entry)
+
+    cdef bint forget_gone(self, Entry* entry) except -1:
+        """Drop the tombstone of an element that LevelDB has no row of, if nobody can miss it.
+
+        REQUIRES: its table is resident, so what is not there is absent all the same.
+        """
+        if entry.flags & E_STORED or self.is_held(entry) or entry.newest.commit_ts > self.durable:
+            return False
+        if entry.table.owner.stored and self.fetch_oldest != NO_FETCH:
+            return False        # a row that was deleted meanwhile may be on its way
+        self.prune(entry)
+        if entry.newest.older != NULL:
+            return False        # a pin sees it
+        self.free_entry(entry)
+        return True
 
     cdef void undirty(self, size_t first) noexcept:
         """Take the entries from `first` on off the dirty list: what made them dirty is undone."""
@@ -373,6 +399,9 @@ cdef class Tip:
         v.commit_ts = commit_ts
         if e == NULL:
             e = self.insert(table, hash, rest.data, rest.len)
+            if table.owner != NULL:     # a checkpoint that did not end may have written it
+                e.flags |= E_STORED
+                table.owner.stored = True
         v.older = e.newest
         e.newest = v
         self.adopt(e, v)
@@ -487,6 +516,8 @@ cdef class Tip:
         e.row_at = row_at
         e.clean_since = self.fetch_epoch
         self.adopt(e, v)
+        if table.owner != NULL:
+            note_presence(e)
         if envelope is not None:
             e.flags |= E_STORED
             if is_collection(v.type):
@@ -838,7 +869,8 @@ cdef class Tip:
         """Drop clean records until `bytes` <= target_bytes; look at about `steps` buckets."""
         cdef size_t tables = self.generations.size() + 1
         cdef Table* table
-        cdef Segment* segment
+        cdef uint64_t at
+        cdef bint more
         cdef uint64_t dropped = 0
         while self.bytes > target_bytes and steps > 0:
             if self.clock_table >= tables:
@@ -851,11 +883,11 @@ cdef class Tip:
                 self.clock_hash = 0
                 steps -= 1
                 continue
-            segment = table.directory[
-                0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]
-            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash), False)
+            at = self.clock_hash
+            more = next_bucket(segment_of(table, at), &self.clock_hash)
+            dropped += self.evict_bucket(table, at, False)
             steps -= 1
-            if not next_bucket(segment, &self.clock_hash):
+            if not more:
                 self.clock_table += 1
                 self.clock_hash = 0
         self.evicted_records += dropped
@@ -869,7 +901,8 @@ cdef class Tip:
         cdef Collection* c
         cdef Collection* following
         cdef Table* table
-        cdef Segment* segment
+        cdef uint64_t at
+        cdef bint more
         cdef size_t dropped = 0
         cdef bint whole
         while self.bytes > target_bytes and steps[0] > 0:
@@ -895,10 +928,10 @@ cdef class Tip:
                 if self.clock_table == 0:
                     break
                 continue
-            segment = table.directory[
-                0 if table.depth == 0 else self.clock_hash >> (64 - table.depth)]
-            dropped += self.evict_bucket(table, segment, bucket_of(segment, self.clock_hash), whole)
-            if not next_bucket(segment, &self.clock_hash):
+            at = self.clock_hash
+            more = next_bucket(segment_of(table, at), &self.clock_hash)
+            dropped += self.evict_bucket(table, at, whole)
+            if not more:
                 self.clock_hash = 0
                 if c.next == self.clock_start:
                     self.clock_table = 0
@@ -922,16 +955,20 @@ cdef class Tip:
             table.filter.add(hash)
         return 0
 
-    cdef size_t evict_bucket(self, Table* table, Segment* segment, size_t b, bint all) except? 0:
-        """Drop the clean entries of a bucket; those used lately only if `all`."""
-        cdef Entry* e = segment.buckets[b]
+    cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0:
+        """Drop the clean entries of the bucket of a hash; those used lately only if `all`.
+
+        The table may shrink: the bucket after it is to be found before.
+        """
+        cdef Segment* segment = segment_of(table, at)
+        cdef Entry* e = segment.buckets[bucket_of(segment, at)]
         cdef Entry* following
         cdef size_t dropped = 0
         while e != NULL:
             following = e.next
             if e.flags & E_USED and not all:
                 e.flags &= ~E_USED
-            elif e.flags & ~(E_STORED | E_USED) == 0 and e.newest.commit_ts <= self.durable \
+            elif e.flags & ~(E_STORED | E_USED | E_GONE) == 0 and e.newest.commit_ts <= self.durable \
                     and e.clean_since < self.fetch_oldest:
                 self.prune(e)       # what a pin still sees is in LevelDB's history
                 if table.kind == K_HEAD and not release_head(self, e):
@@ -940,9 +977,11 @@ cdef class Tip:
                 if e.newest.type != T_NONE or e.newest.older != NULL:
                     # (what LevelDB lacks anyway is no loss)
                     self.note_evicted(table, e.hash)
-                self.remove(e)
+                self.take_out(e)
                 dropped += 1
             e = following
+        if dropped and not is_dying(table):
+            shrink_segment(table, at)
         return dropped
 
     # -- ordered reads --------------------------------------------------------------------------
@@ -995,33 +1034,5 @@ cdef class Tip:
         }
 
 
-# -- entries of the log --------------------------------------------------------------------------
-
-cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) except -1:
-    """Apply the operations of an entry: see view.encode_batch for their form."""
-    cdef size_t at = 0
-    cdef size_t used
-    cdef uint64_t key_len
-    cdef uint64_t value_len
-    cdef char op
-    cdef const char* key
-    while at < n:
-        op = p[at]
-        used = get_varint(p + at + 1, n - at - 1, &key_len)
-        at += 1 + used
-        if used == 0 or op not in (1, 2) or key_len > n - at:
-            raise CorruptionError("entry payload")
-        key = p + at
-        at += key_len
-        value_len = 0
-        if op == 1:
-            used = get_varint(p + at, n - at, &value_len)
-            at += used
-            if used == 0 or value_len > n - at:
-                raise CorruptionError("entry payload")
-        tip.put_committed(key, key_len, p + at, value_len, op == 1, commit_ts)
-        at += value_len
-    return 0
-
-
+include "replay.pxi"
 include "collections.pxi"

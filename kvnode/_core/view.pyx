@@ -13,7 +13,7 @@ from kvnode._core.keys cimport (
 from kvnode._core.payload cimport encode_delta, encode_write
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, HEAD_DATA_BYTES, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData,
-    fold, head_data, is_collection, reorder, surely_absent, sweep_items)
+    fold, head_data, is_collection, note_presence, reorder, surely_absent, sweep_items)
 
 from kvnode.base.errors import InvariantError
 
@@ -380,6 +380,7 @@ cdef class View:
         elif table.kind == K_CLAIM:
             c.claims_version += 1
         self.push_write(entry, v)
+        note_presence(entry)
         if v.expire_at:
             self.tip.file_deadline(entry, v.expire_at)
         elif v.type == T_NONE:
@@ -612,6 +613,8 @@ cdef class View:
                 self.tip.remove(w.entry)
                 continue
             w.entry.newest = older
+            if w.entry.table.owner != NULL:
+                note_presence(w.entry)
             self.tip.free_version(w.entry, w.version)
         self.unmake(mark)
         while self.tip.generations.size() > mark.generations:

@@ -258,7 +258,8 @@ def test_eviction_gives_a_second_chance(node):
     a_round = 128 + 15 + 1  # buckets for 100 entries; a step for each empty table, and for chunks
     assert node.tip.evict(0, a_round) == 0
     client.call("GET", "k1")
-    assert node.tip.evict(0, a_round) == 99
+    shorter = 115  # buckets go with what was in them
+    assert node.tip.evict(0, shorter) == 99
     assert node.versions(b"k1") != []
     assert node.tip.evict(0, a_round) == 1
 
