@@ -8,22 +8,24 @@ to be unchanged. Present or absent decides: that something came and went again i
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, get_be32, get_be64, put_be64
-from kvnode._core.collection cimport Element, change_list, put_element, put_item, remove_element
-from kvnode._core.deltas cimport Meta, meta_is_zero
+from kvnode._core.collection cimport Element, put_element, remove_element
+from kvnode._core.deltas cimport Meta
 from kvnode._core.encoding cimport note_member, note_size
 from kvnode._core.entries cimport (
     DATABASES_MAX, T_CHUNKED, T_LIST, T_NONE, T_SET, Collection, Entry, Table, Version, head_data,
     is_collection, surely_absent)
-from kvnode._core.keys cimport K_CHUNK, K_HEAD, K_ITEM, K_TRASH, get_position
+from kvnode._core.keys cimport K_CHUNK, K_HEAD, K_TRASH
+from kvnode._core.list_commit cimport (
+    appends_hold, list_holds, move_ends, put_appends, put_placed)
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.serving cimport serve_waiters
 from kvnode._core.session cimport Session
 from kvnode._core.stream cimport keep_chunks
-from kvnode._core.tip cimport Tip, claims_of
+from kvnode._core.tip cimport Tip
 from kvnode._core.view cimport Head, View, Write
 from kvnode._core.workspace cimport (
     CHECK_ABSENCES, CHECK_DATABASES, CHECK_EMPTY, CHECK_IDENTITY, CHECK_LENGTHS, CHECK_NAMES,
@@ -69,6 +71,7 @@ cdef int validate(View view, Workspace work) except -1:
     cdef Table* table
     cdef Collection* c
     cdef int verdict = V_COMMITTED
+    cdef bint missing = False
     cdef int db
     cdef size_t i
     for db in range(DATABASES_MAX):
@@ -89,7 +92,9 @@ cdef int validate(View view, Workspace work) except -1:
             if verdict == V_CONFLICT:
                 return verdict
         c = c.next if c.next != tip.clock_start else NULL
-    return max(verdict, find_chunks(view, work))
+    if not appends_hold(view, work, &missing):
+        return V_CONFLICT
+    return max(verdict, find_chunks(view, work), V_MISSING if missing else V_COMMITTED)
 
 
 cdef bint is_used(Workspace work, int db) noexcept:
@@ -158,20 +163,23 @@ cdef int check_collection(View view, Workspace work, Collection* c) except -1:
     cdef Meta base = work.bases[c.id]
     cdef bint is_emptied = c.died and c.meta.length == 0
     cdef bint is_whole = c.elements.resident or c.loaded > 0
+    cdef bint missing = False
+    cdef int64_t lowest = work.lowest[c.id]
     if main == NULL or not main.ready or main.died:
         return V_CONFLICT if checks(work, CHECK_IDENTITY) else V_COMMITTED
-    if (is_emptied or c.id in work.lengths) and memcmp(&main.meta, &base, sizeof(Meta)) \
+    if not is_emptied:
+        lowest = min(lowest, c.meta.length - base.length)
+    if main.meta.length + lowest <= 0 and checks(work, CHECK_EMPTY):
+        return V_CONFLICT       # it would have been empty, and gone, and the transaction saw it live
+    if c.type == T_LIST:
+        if not list_holds(view, work, c, main, &missing):
+            return V_CONFLICT
+        return V_MISSING if missing else V_COMMITTED
+    if (is_emptied or c.id in work.lengths) and main.meta.length != base.length \
             and checks(work, CHECK_LENGTHS):
         return V_CONFLICT
-    if c.type == T_LIST:
-        is_whole = is_whole or c.id in work.lengths
     if is_whole and main.changed > work.start_ts and checks(work, CHECK_WHOLE):
         return V_CONFLICT
-    if not c.died and main.meta.length + c.meta.length - base.length <= 0 \
-            and checks(work, CHECK_EMPTY):
-        return V_CONFLICT       # it would be empty, and the transaction believes that it is not
-    if c.type == T_LIST:
-        return find_items(view, work, c, main)
     return check_elements(view, work, c, main, is_whole)
 
 
@@ -192,22 +200,6 @@ cdef int check_elements(View view, Workspace work, Collection* c, Collection* ma
             verdict = max(verdict, check_record(view, work, main.elements, e))
             if verdict == V_CONFLICT:
                 return verdict
-    return verdict
-
-
-cdef int find_items(View view, Workspace work, Collection* c, Collection* main) except -1:
-    """Note items that are to be overwritten and are not in memory: a reader may need the old ones."""
-    cdef int verdict = V_COMMITTED
-    cdef int64_t position
-    cdef Write w
-    for w in work.view.writes:
-        if w.entry.table != c.elements or main.elements.resident:
-            continue
-        position = get_position(w.entry.key)
-        if main.low <= position < main.high and view.tip.find(
-                main.elements, w.entry.hash, w.entry.key, w.entry.key_len) == NULL:
-            view.miss(K_ITEM, main.elements, w.entry.hash, w.entry.key, w.entry.key_len)
-            verdict = V_MISSING
     return verdict
 
 
@@ -257,6 +249,7 @@ cdef class Effects:
             elif w.entry.table.owner != NULL:
                 self.put_part(w.entry)
         self.change_lists()
+        put_appends(self.view, self.work)
         if self.view.on_event is not None:
             self.view.events.extend(self.work.events)
         self.view.expired += self.work.view.expired
@@ -373,7 +366,7 @@ cdef class Effects:
         if c == NULL:
             return 0
         if c.type == T_LIST:
-            return self.put_position(c, e)
+            return put_placed(self.view, self.work, e.table.owner, c, e)
         element.hash = e.hash
         element.key.data = e.key
         element.key.len = e.key_len
@@ -398,43 +391,15 @@ cdef class Effects:
             return self.made[c.id]
         return NULL
 
-    cdef int put_position(self, Collection* c, Entry* e) except -1:
-        """Put or remove an item or a claim of a list: nobody has changed it meanwhile."""
-        cdef Table* table = c.elements
-        cdef Entry* found
-        cdef Version* v
-        if e.table.kind != K_ITEM:
-            table = claims_of(self.view.tip, c)
-        found = self.view.tip.find(table, e.hash, e.key, e.key_len)
-        if e.newest.type == T_NONE and found == NULL and table.resident:
-            return 0
-        if e.table.kind == K_ITEM and e.newest.type != T_NONE:
-            return put_item(self.view, c, get_position(e.key), e.newest.data, e.newest.length)
-        v = self.view.tip.new_version(e.newest.length)
-        v.type = e.newest.type
-        memcpy(v.data, e.newest.data, e.newest.length)
-        self.view.put_part(c, table, found, e.hash, e.key, e.key_len, v)
-        return 0
-
     cdef int change_lists(self) except -1:
         """Give lists their new ends and lengths."""
         cdef Collection* first = self.work.tip.clock_start
         cdef Collection* c = first
         cdef Collection* main
-        cdef Meta change
         while c != NULL:
             main = self.real(c)
             if main != NULL and c.type == T_LIST:
-                change = c.meta
-                if c.id < PRIVATE_IDS:
-                    change = self.work.bases[c.id]
-                    change.length = c.meta.length - change.length
-                    change.head = c.meta.head - change.head
-                    change.tail = c.meta.tail - change.tail
-                    change.holes = c.meta.holes - change.holes
-                if not meta_is_zero(&change):
-                    change_list(self.view, main, change.length, change.head, change.tail,
-                                change.holes)
+                move_ends(self.view, self.work, c, main)
             c = c.next if c.next != first else NULL
         return 0
 

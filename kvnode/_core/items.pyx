@@ -41,7 +41,8 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
                         vector[Version*]* found) except -1:
     """Append `n` elements from a place on, which moves behind them; whether any must be fetched.
 
-    The list must have so many. Waits for main memory overlap: see Tip.prefetch.
+    The list must have so many. found: NULL when nobody looks at them yet. Waits for main memory
+    overlap: see Tip.prefetch.
     """
     cdef char keys[WAVE_ITEMS][8]
     cdef uint64_t hashes[WAVE_ITEMS]
@@ -51,7 +52,8 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
     cdef int i
     if n > LIST_FETCH_ITEMS_MAX and need_all(view, c):
         return True
-    found.reserve(found.size() + n)
+    if found != NULL:
+        found.reserve(found.size() + n)
     while n > 0:
         count = WAVE_ITEMS if n > WAVE_ITEMS else <int>n
         n -= count
@@ -67,8 +69,9 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
                 continue
             if e == NULL or e.newest.type == T_NONE:
                 raise InvariantError(f"list {c.id} lacks an item")
-            e.flags |= E_USED
-            found.push_back(e.newest)
+            if found != NULL:
+                e.flags |= E_USED
+                found.push_back(e.newest)
     return view.missing.size() != before
 
 
@@ -77,11 +80,10 @@ cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,
     """Append the `n` elements at an end, from the end on; whether any must be fetched."""
     cdef Place place = place_of(view, c, c.meta.length - 1 if at_tail else 0)
     cdef int64_t ahead = min(c.meta.length - n, LIST_READ_AHEAD_ITEMS)
-    cdef vector[Version*] others
     if not items_missing(view, c, &place, n, at_tail, found):
         return False
     if ahead > 0:
-        items_missing(view, c, &place, ahead, at_tail, &others)
+        items_missing(view, c, &place, ahead, at_tail, NULL)
     return True
 
 

@@ -6,10 +6,10 @@ included, are what the transaction has read, and what the view wrote is what it 
 see commit.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libcpp.unordered_map cimport unordered_map
 from kvnode._core.deltas cimport Meta
-from kvnode._core.dispatch cimport Dispatch
+from kvnode._core.dispatch cimport Command, Dispatch
 from kvnode._core.entries cimport DATABASES_MAX, Collection, Entry, Version
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
@@ -34,6 +34,9 @@ cdef enum Check:                # of commit; tests leave one out to see that its
     CHECK_WHOLE = 32            # collections of which all elements were read
     CHECK_NAMES = 64            # databases of which all names were looked at
     CHECK_EMPTY = 128           # a collection that others have emptied meanwhile
+    CHECK_ENDS = 256            # of lists: where elements are counted from
+    CHECK_PLACES = 512          # of lists: that what was pushed goes to where the ends are by now
+    CHECK_TYPES = 1024          # of keys that were only appended to
 
 
 cdef class Workspace:
@@ -51,8 +54,19 @@ cdef class Workspace:
     cdef list holed                     # ids of lists whose claims are to be read
     cdef set lengths                    # ids of collections of which more than elements was read
     cdef set scanned                    # generations of which all names were looked at
+    cdef unordered_map[uint64_t, int] list_reads    # ListReads of collections
+    cdef unordered_map[uint64_t, int64_t] lowest    # lengths less that at the snapshot, the least
+    cdef dict appends                   # by head (record key), blind: [(at the tail, elements)]
+    cdef set appendable                 # heads that are lists or absent; nothing else is known of them
+    cdef set asked                      # heads of which append() wants to know that
+    cdef list unblinded                 # heads that are read because a command looks at all there are
+    cdef uint64_t append_bytes
 
+    cdef int call(self, Command command, list words) except -1
     cdef int note_lengths(self, Args* args) except -1
+    cdef dict before_command(self, Command command, list words)
+    cdef int set_unread(self, keys) except -1
+    cdef int bind(self, bytes head) except -1
     cdef Collection* named_by(self, bytes key) except? NULL
 
 

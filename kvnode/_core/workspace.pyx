@@ -6,12 +6,16 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
-from kvnode._core.dispatch cimport C_WRITE, DONE, Command
-from kvnode._core.entries cimport Table, head_data, is_collection
-from kvnode._core.keys cimport K_GENERATION, K_HEAD
+from kvnode._core.dispatch cimport C_WRITE, DONE, PARK
+from kvnode._core.entries cimport E_USED, T_LIST, T_NONE, Table, head_data, is_collection
+from kvnode._core.keys cimport HEAD_PREFIX_BYTES, K_GENERATION, K_HEAD, K_ITEM, put_head_prefix
+from kvnode._core.list_reads cimport LIST_ALL, LIST_HEAD, LIST_TAIL, list_reads
+from kvnode._core.reply cimport reply_null
 from kvnode._core.tables cimport version_at
 
-from kvnode._core.upkeep import generation_at
+from kvnode._core.keys import split_head
+from kvnode._core.list_reads import FIRST_OF_SEVERAL
+from kvnode._core.upkeep import generation_at, stored_value
 from kvnode.base.errors import InvariantError
 
 cdef enum:
@@ -33,6 +37,11 @@ LENGTH_FREE = frozenset((
     b"sadd", b"sismember", b"smismember", b"smove", b"srem",
     b"zadd", b"zincrby", b"zmscore", b"zrem", b"zscore",
 ))
+
+# Commands without keys that look at no database.
+KEYLESS = frozenset((b"echo", b"ping", b"publish", b"select", b"spublish", b"time"))
+
+APPENDS = {b"lpush": False, b"rpush": True}     # that may be blind; whether at the tail
 
 
 cdef class Workspace:
@@ -73,6 +82,10 @@ cdef class Workspace:
         self.holed = []
         self.lengths = set()
         self.scanned = set()
+        self.appends = {}
+        self.appendable = set()
+        self.asked = set()
+        self.unblinded = []
 
     def _note_event(self, *event):
         self.events.append(event)
@@ -85,11 +98,81 @@ cdef class Workspace:
         REQUIRES: the command exists and takes as many arguments. May run on any thread, one at a time.
         """
         cdef Command command = self.dispatch.lookup(words[0])
+        cdef dict reads
+        cdef int outcome
+        if command is None:
+            raise InvariantError(f"no such command: {words[0]!r}")
+        if self.appends and command.key_first == 0 and command.name not in KEYLESS:
+            self.unblinded = list(self.appends)     # it may look at any key
+            return PARK
+        self.view.enter(self.session)
+        reads = self.before_command(command, words)
+        outcome = self.call(command, words)
+        if outcome == DONE:
+            for id, read in reads.items():
+                self.list_reads[id] = self.list_reads[id] | <int>read
+        return outcome
+
+    def append(self, list words not None):
+        """Run LPUSH or RPUSH without learning the length: its reply is nil. An Outcome, see run().
+
+        It is blind as long as nothing else looks at its key: then it has learned only that the key
+        holds a list or nothing, and the elements go to whatever list is there at commit. A command
+        that looks at the key, before or after, has it pushed to the list of the snapshot; even then
+        it goes to the end that this list has at commit.
+        """
+        cdef Command command = self.dispatch.lookup(words[0])
+        cdef Table* table
+        cdef bytes key = words[1]
+        cdef char prefix[HEAD_PREFIX_BYTES]
+        cdef uint64_t hash = self.tip.hash_key(key, len(key))
+        cdef bytes head
+        cdef int outcome
+        if command is None or command.name not in APPENDS:
+            raise InvariantError(f"{words[0]!r} appends nothing")
+        self.view.enter(self.session)
+        table = self.view.table
+        self.reply.out.len = 0
+        if table.resident or self.tip.find(table, hash, key, len(key)) != NULL:
+            errors = self.reply.errors
+            outcome = self.call(command, words)
+            if outcome == DONE and self.reply.errors == errors:
+                self.reply.out.len = 0
+                reply_null(self.reply)
+            return outcome
+        put_head_prefix(prefix, table.id, hash)
+        head = PyBytes_FromStringAndSize(prefix, HEAD_PREFIX_BYTES) + key
+        if head not in self.appendable:
+            self.asked.add(head)
+            self.view.miss(K_HEAD, table, hash, key, len(key))
+            return PARK
+        self.appends.setdefault(head, []).append((APPENDS[command.name], words[2:]))
+        self.append_bytes += sum(map(len, words))
+        self.wrote = True
+        reply_null(self.reply)
+        return DONE
+
+    cdef int bind(self, bytes head) except -1:
+        """Blind appends to a key that a command looks at take place in the workspace."""
+        cdef Table* table = self.tip.generation(get_be64(PyBytes_AS_STRING(head) + 1))
+        cdef int db = self.session.db
+        cdef Command command
+        cdef int other
+        for other in range(DATABASES_MAX):
+            if self.tip.databases[other] == table:
+                self.session.db = other
+        self.view.enter(self.session)
+        for at_tail, elements in self.appends.pop(head):
+            command = self.dispatch.lookup(b"rpush" if at_tail else b"lpush")
+            if self.call(command, [command.name, split_head(head)[2], *elements]) != DONE:
+                raise InvariantError("an append lacks what it is about to be bound to")
+        self.session.db = db
+        return 0
+
+    cdef int call(self, Command command, list words) except -1:
         cdef Args args
         cdef int outcome
         cdef int i
-        if command is None:
-            raise InvariantError(f"no such command: {words[0]!r}")
         args.n = <int>len(words)
         args.v = <Slice*>malloc(args.n * sizeof(Slice))
         if args.v == NULL:
@@ -101,7 +184,6 @@ cdef class Workspace:
             if command.subcommands is not None and args.n > 1:
                 command = self.dispatch.subcommand(command, &args)
             self.reply.out.len = 0
-            self.view.enter(self.session)
             outcome = self.dispatch.call(self.view, command, &args, self.reply)
             if outcome == DONE:
                 self.wrote |= command.flags & C_WRITE != 0
@@ -127,10 +209,44 @@ cdef class Workspace:
                 continue
             v = e.newest
             while v != NULL:            # what it has just removed as well
-                if is_collection(v.type):
+                if is_collection(v.type) and v.type != T_LIST:
                     self.lengths.add(head_data(v).id)
                 v = v.older
         return 0
+
+    cdef dict before_command(self, Command command, list words):
+        """Return ListReads, by id, of the lists that a command is about to name; note lengths.
+
+        What counts from one end of a list up to what the transaction has pushed at the other depends
+        on that end as well.
+        """
+        cdef dict found = {}
+        cdef Collection* c
+        cdef bytes word
+        cdef Entry* e
+        cdef Meta base
+        cdef int reads
+        cdef int i
+        for i in range(1, len(words)):
+            word = words[i]
+            e = self.tip.find(self.view.table, self.tip.hash_key(word, len(word)), word, len(word))
+            if e == NULL or not is_collection(e.newest.type) \
+                    or head_data(e.newest).id >= PRIVATE_IDS:
+                continue
+            c = self.tip.collection(head_data(e.newest).id)
+            base = self.bases[c.id]
+            self.lowest[c.id] = min(self.lowest[c.id], c.meta.length - base.length)
+            if c.type != T_LIST or command.name in FIRST_OF_SEVERAL and found:
+                continue
+            reads = list_reads(command.name, words, i, c.meta.length)
+            if reads == LIST_ALL and command.name in LENGTH_FREE and command.name != b"copy":
+                reads = 0
+            if reads & LIST_HEAD and c.meta.tail > base.tail:
+                reads |= LIST_TAIL
+            elif reads & LIST_TAIL and c.meta.head < base.head:
+                reads |= LIST_HEAD
+            found[c.id] = found.get(c.id, 0) | reads
+        return found
 
     def take_reply(self):
         """The reply of the last command, which take_missing() was not needed for."""
@@ -141,7 +257,7 @@ cdef class Workspace:
     @property
     def write_bytes(self):
         """About the size of what it has written."""
-        return self.view.batch_bytes
+        return self.view.batch_bytes + self.append_bytes
 
     def names(self):
         """The user keys that it has looked up, in any database; None: all there are."""
@@ -157,7 +273,8 @@ cdef class Workspace:
             done = self.tip.generations[i].entries == 0
             while not done:
                 self.tip.scan_next(self.tip.generations[i], at, &entries, ENTRIES_AT_ONCE, &at, &done)
-        return {PyBytes_FromStringAndSize(e.key, e.key_len) for e in entries}
+        return {PyBytes_FromStringAndSize(e.key, e.key_len) for e in entries} | {
+            split_head(head)[2] for head in self.appends}
 
     # -- what it lacks ---------------------------------------------------------------------------
 
@@ -170,20 +287,30 @@ cdef class Workspace:
         cdef list loads = list(self.view.missing_loads)
         self.view.missing_ranges.clear()
         self.view.missing_loads.clear()
-        return self.view.take_missing(), ranges, loads
+        keys = self.view.take_missing() + self.unblinded
+        self.unblinded = []
+        return keys, ranges, loads
 
     def install(self, keys, dict found not None):
         """Take records that were asked for: `found` has the envelopes of those that are there."""
         cdef Collection* c
         for key in keys:
             envelope = found.get(key)
-            self.tip.install(key, envelope)
+            if key in self.asked:
+                self.asked.discard(key)
+                if envelope is None or stored_value(envelope)[0] == T_LIST:
+                    self.appendable.add(key)
+                    continue
+            if self.tip.install(key, envelope) and key[0] == K_ITEM:
+                self.set_unread([key])
             if envelope is not None and key[0] == K_HEAD:
                 c = self.named_by(key)
                 if c != NULL:
                     self.bases[c.id] = c.meta
                     if c.meta.holes:
                         self.holed.append(c.id)
+            if key in self.appends:
+                self.bind(key)
 
     def take_holed(self):
         """Return ids of installed lists with holes: their claims come next, by install_claims()."""
@@ -194,6 +321,18 @@ cdef class Workspace:
     def install_claims(self, uint64_t id, list rows not None):
         """Take all claims of a list."""
         self.tip.install_claims(id, rows)
+
+    cdef int set_unread(self, keys) except -1:
+        """Items were installed: each is marked as used only once a command looks at it."""
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        cdef Entry* e
+        for key in keys:
+            e = self.tip.locate(key, len(key), &table, &rest, &hash)
+            if e != NULL:
+                e.flags &= ~E_USED
+        return 0
 
     cdef Collection* named_by(self, bytes key) except? NULL:
         """The collection that a head, by its record key, names; NULL: none."""
@@ -215,8 +354,14 @@ cdef class Workspace:
 
     def end_load(self, uint64_t id, page):
         """Take a page of elements."""
+        cdef Table* table
+        cdef Slice rest
+        cdef uint64_t hash
+        cdef list items = [key for key, _ in page.rows if key[0] == K_ITEM
+                           and self.tip.locate(key, len(key), &table, &rest, &hash) == NULL]
         self.tip.end_load(id, page.rows, page.first, page.end - 1 if page.is_last else page.end,
                           page.is_last)
+        self.set_unread(items)
 
     def install_range(self, wanted, list rows not None, end):
         """Take the heads of a range up to `end`; False: it has to reach further."""

@@ -47,6 +47,10 @@ class Attempt:
             raise InvariantError(f"{words[0]!r} in a transaction: outcome {outcome}")
         return None
 
+    def append(self, words: list[bytes]) -> bytes | None:
+        """Run LPUSH or RPUSH whose reply is nil, like run(): see Workspace.append()."""
+        return self.workspace.take_reply() if self.workspace.append(words) == DONE else None
+
     def read_missing(
         self, executor: Executor, then: Callable[[BaseException | None], None]
     ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from kvnode._core.session import Session
 from kvnode.txn.attempt import Attempt
 from kvnode.txn.optimistic import Transaction
+from tests.reference.serial import BLIND
 from tests.sim.node import SimNode
 from tests.support.resp import Reply, decode, encode
 
@@ -33,7 +34,8 @@ class GeneratorProgram:
         if not self.start_ts or self.start_ts[-1] != attempt.start_ts:
             self.start_ts.append(attempt.start_ts)
         while self._words is not None:
-            reply = attempt.run(self._words)
+            is_blind = self._words[0] == BLIND
+            reply = attempt.append(self._words[1:]) if is_blind else attempt.run(self._words)
             if reply is None:
                 return False
             self._words = self._next(decode(reply))
