@@ -1,0 +1,1 @@
+"""Scripts: the only importer of lupa."""
