@@ -22,6 +22,7 @@ from random import Random
 
 from kvnode.server.failpoints import CHECKPOINT_POINTS, FAILPOINTS
 from tests.crash.workload import Workload
+from tests.support import planted
 from tests.support.faultfs import WatchedDirectory
 from tests.support.powerloss import lose_power
 from tests.support.resp import ErrorReply
@@ -31,6 +32,7 @@ WRITE_SECONDS_MAX = 0.4  # a round is killed within this after the writers start
 SITE_SECONDS_MAX = 0.6  # a kill site that is not met within this becomes a kill by time
 SYNC_US = [0, 200, 2000, 10_000]  # length of pretended syncs, one choice per round
 SERVERS = {"kvnode": KvnodeServer, "redis": RedisServer}
+SHIM_PLANTS = ["ignore_fdatasync", "early_fdatasync"]
 # Commands that have the server do its background work while writers run.
 NUDGES = {"kvnode": [["BGSAVE"], ["SAVE"]], "redis": []}
 
@@ -70,7 +72,7 @@ FAILPOINT_SITES = [
 class Plan:
     """What a run does.
 
-    options: of the server's command line.   plant: a deliberate bug of the shim.
+    options: of the server's command line.   plant: a deliberate bug of the shim, or of kvnode.
     is_relaxed: a power loss may take acknowledged writes, but only the newest, and none by half.
     """
 
@@ -113,11 +115,9 @@ class CrashRun:
         self.random = Random(plan.seed)
         self.disk = WatchedDirectory(directory, lenient="db")
         self.server: Server = SERVERS[plan.server](self.disk.path, *plan.options)
-        # redis-server 7.0 cuts a torn log inside of a MULTI: the load after the next runs the
-        # half transaction. This harness found it; as a control Redis goes without.
-        self.workload = Workload(
-            self.random.getrandbits(32), has_transactions=plan.server != "redis"
-        )
+        if plan.plant in planted.PLANTS:
+            self.server.program = [planted.__name__, plan.plant]
+        self.workload = Workload(self.random.getrandbits(32), is_redis=plan.server == "redis")
         self.round = 0
         self.history: list[str] = []
 
@@ -205,7 +205,8 @@ class CrashRun:
 
     def _launch(self, site: KillSite | None) -> None:
         sync_us = self.random.choice(SYNC_US)
-        self.server.environment = self.disk.environment(sync_us=sync_us, plant=self.plan.plant)
+        plant = self.plan.plant if self.plan.plant in SHIM_PLANTS else None
+        self.server.environment = self.disk.environment(sync_us=sync_us, plant=plant)
         self.server.options = list(self.plan.options)
         if site is not None and site.is_failpoint:
             after = self.random.randint(0, site.after_max)
@@ -299,7 +300,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--power-loss", action="store_true", help="lose what was not synced")
     parser.add_argument("--failpoints", action="store_true", help="of a debug build; no others")
     parser.add_argument("--relaxed", action="store_true", help="power loss may take the newest")
-    parser.add_argument("--plant", choices=["ignore_fdatasync", "early_fdatasync"])
+    parser.add_argument("--plant", choices=[*SHIM_PLANTS, *planted.PLANTS])
     chosen = parser.parse_args(arguments)
     plan = Plan(
         seed=chosen.seed,

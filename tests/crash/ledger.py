@@ -9,11 +9,12 @@ Pure bookkeeping: no sockets, no clock.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-State = dict[bytes, bytes]
-Effect = tuple[bytes, Callable[[bytes | None], bytes | None]]  # key, old value -> new value
+from tests.crash.values import Collection, State, Value
+
+Effect = tuple[bytes, Callable[[Value | None], Value | None]]  # key, old value -> new value
 
 
 @dataclass(slots=True)
@@ -21,6 +22,7 @@ class Operation:
     """One atomic step of a writer: a command or a MULTI...EXEC.
 
     request: encoded bytes.   reply_count: replies until it is acknowledged.
+    expected: the last of them, None = any.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Operation:
     reply_count: int
     effects: list[Effect] = field(default_factory=list)
     shared: bytes = b""  # shared key or value that SharedLedger keeps books of
+    expected: object = None
 
 
 class WriterLedger:
@@ -101,7 +104,7 @@ class WriterLedger:
             )
         return "\n".join(lines)
 
-    def _prefixes_that_fit(self, key: bytes, value: bytes | None) -> str:
+    def _prefixes_that_fit(self, key: bytes, value: Value | None) -> str:
         state = dict(self.baseline)
         fitting = [0] if state.get(key) == value else []
         touched = 0
@@ -125,10 +128,20 @@ def _apply(state: State, operation: Operation) -> None:
             state[key] = value
 
 
-def _short(value: bytes | None) -> str:
+def _short(value: Value | None) -> str:
     if value is None:
         return "nothing"
+    if isinstance(value, Collection):
+        content = sorted(value.content) if isinstance(value.content, frozenset) else value.content
+        deadline = " with a deadline" if value.has_deadline else ""
+        return f"{value.type.decode()} of {len(content)}{deadline}: {str(content)[:300]}"
     return repr(value) if len(value) <= 40 else f"{value[:40]!r}... ({len(value)} bytes)"
+
+
+def _sum(purse: Collection | None) -> int:
+    """Return the sum of the values of a hash, or of the scores of a sorted set."""
+    numbers = [] if purse is None else purse.content.values()
+    return sum(int(n[0] if isinstance(n, tuple) else n) for n in numbers)
 
 
 @dataclass(slots=True)
@@ -144,12 +157,20 @@ class SharedLedger:
     """Rules for keys that all writers use. Thread-safe.
 
     counters: within [acknowledged, sent].   accounts: their sum never changes.
+    purses: collections; neither does the sum of the numbers in them.
     pair: two keys written by MSET, always equal, and never older than an acknowledged write.
     """
 
-    def __init__(self, counters: list[bytes], accounts: list[bytes], pair: list[bytes]) -> None:
+    def __init__(
+        self,
+        counters: list[bytes],
+        accounts: list[bytes],
+        pair: list[bytes],
+        purses: Iterable[bytes] = (),
+    ) -> None:
         self.counters = counters
         self.accounts = accounts
+        self.purses = list(purses)
         self.pair = pair
         self._lock = threading.Lock()
         self.rebase({})
@@ -201,6 +222,8 @@ class SharedLedger:
         """Return what is wrong with the observed shared keys, in sentences."""
         total = sum(int(observed.get(key, b"0")) for key in self.accounts)
         wrong = [f"accounts: the sum is {total}, a transfer was half done"] if total else []
+        total = sum(_sum(observed.get(key)) for key in self.purses)
+        wrong += [f"purses: the sum is {total}, a transfer was half done"] if total else []
         return wrong + self._verify_counters(observed) + self._verify_pair(observed)
 
     def _verify_counters(self, observed: State) -> list[str]:

@@ -8,13 +8,20 @@ import os
 
 import pytest
 
-from tests.crash.harness import Plan, Violation, run_plan
+from tests.crash.harness import SHIM_PLANTS, Plan, Violation, run_plan
 from tests.support.faultfs import ShimUnavailable, build_shim
+from tests.support.planted import PLANTS
 from tests.support.process import is_kvnode_complete, redis_server_path
 
 ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "8"))
 SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
-PLANTED_ROUNDS_MAX = 20  # within so many power losses a planted bug must be found
+PLANTED_ROUNDS_MAX = 20  # within so many rounds a planted bug must be found
+# What tells of some planted bugs; of the others, the order of a writer's operations.
+FINDS = {
+    "pop_comes_back": "queue: .* is back",
+    "delta_counts_twice": "lacks an item",
+    "half_a_transfer_is_lost": "purses: the sum is",
+}
 ALWAYS = ["--appendfsync", "always"]
 
 needs_redis = pytest.mark.skipif(not redis_server_path(), reason="redis-server is absent")
@@ -46,7 +53,15 @@ def test_power_loss_loses_nothing(tmp_path):
 
 
 @needs_kvnode
-@pytest.mark.parametrize("plant", ["ignore_fdatasync", "early_fdatasync"])
+@pytest.mark.parametrize("plant", PLANTS)
+def test_kill_finds_planted_bug(plant, tmp_path):
+    plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, options=ALWAYS, plant=plant)
+    with pytest.raises(Violation, match=FINDS.get(plant, "no prefix of its operations fits")):
+        run_plan(plan, tmp_path / "run")
+
+
+@needs_kvnode
+@pytest.mark.parametrize("plant", SHIM_PLANTS)
 def test_power_loss_finds_planted_bug(plant, tmp_path):
     plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, options=ALWAYS, is_power_loss=True)
     plan.plant = plant
@@ -61,7 +76,7 @@ def test_control_is_safe_when_it_syncs(tmp_path):
 
 
 @needs_redis
-@pytest.mark.parametrize("plant", ["ignore_fdatasync", "early_fdatasync"])
+@pytest.mark.parametrize("plant", SHIM_PLANTS)
 def test_control_is_unsafe_with_planted_bug(plant, tmp_path):
     plan = Plan(seed=SEED, rounds=PLANTED_ROUNDS_MAX, server="redis", options=ALWAYS)
     plan.is_power_loss, plan.plant = True, plant

@@ -1,6 +1,10 @@
 """The checker of the crash tests: each kind of broken promise must be told from a kept one."""
 
+import pytest
+
 from tests.crash.ledger import Operation, SharedLedger, WriterLedger
+from tests.crash.queue_ledger import QueueLedger
+from tests.crash.values import HASH, LIST, ZSET, Collection
 
 COUNTER, LEFT, RIGHT = b"counter", b"left", b"right"
 
@@ -112,3 +116,113 @@ def test_forgiven_writes_may_be_lost_but_not_by_half():
     both.forgive()
     assert both.verify({}) == []
     assert both.verify({LEFT: b"1"}) != []
+
+
+def test_lost_element_deadline_or_type_is_found():
+    value = Collection(HASH, {b"f": (b"1", True)}, has_deadline=True)
+    ledger = writer(put(b"h", value), acknowledged=1)
+    assert ledger.verify({b"h": Collection(HASH, {b"f": (b"1", True)}, has_deadline=True)}) == []
+    for wrong in (
+        Collection(HASH, {b"f": (b"1", False)}, has_deadline=True),
+        Collection(HASH, {b"f": (b"1", True)}),
+        Collection(HASH, {}),
+        Collection(LIST, (b"f",), has_deadline=True),
+    ):
+        assert ledger.verify({b"h": wrong}) != []
+
+
+def test_transfers_between_collections_keep_the_sum():
+    ledger = SharedLedger([], [], [LEFT, RIGHT], [b"h", b"z"])
+    purse = Collection(HASH, {b"p": (b"-5", False)})
+    assert ledger.verify({b"h": purse, b"z": Collection(ZSET, {b"p": 5.0})}) == []
+    assert ledger.verify({b"h": purse}) != []
+
+
+A, B, C = b"1:w0:1:", b"2:w0:1:", b"3:w0:1:"
+
+
+def queue(*pushed, base=()):
+    """Books of a queue to which w0 pushed, acknowledged, one element a push."""
+    ledger = QueueLedger()
+    ledger.rebase(base, {}, {})
+    for element in pushed:
+        ledger.send_push("w0", [element])
+        ledger.acknowledge_push("w0")
+    return ledger
+
+
+def test_kept_queue_is_right():
+    ledger = queue(A, B, C)
+    ledger.send_pop(1)
+    ledger.acknowledge_pop(1, [A])
+    assert ledger.verify((B, C), {}, None) == []
+    assert ledger.verify((C,), {"c1": (B,)}, None) == []
+
+
+def test_lost_element_is_found_unless_a_pop_was_open():
+    ledger = queue(A, B)
+    assert "is lost" in ledger.verify((B,), {}, None)[0]
+    ledger = queue(A, B)
+    ledger.send_pop(1)
+    assert ledger.verify((B,), {}, None) == []
+    assert ledger.verify((), {}, None) != []
+
+
+@pytest.mark.parametrize("observed", [(A, B), (B, B), (C, B), (b"9:w0:1:", B)])
+def test_element_that_comes_back_or_twice_or_from_nowhere_is_found(observed):
+    ledger = queue(B, base=(A,))
+    ledger.send_pop(1)
+    ledger.acknowledge_pop(1, [A])
+    assert ledger.verify((B,), {}, None) == []
+    assert ledger.verify(observed, {}, None) != []
+
+
+def test_element_popped_twice_is_found():
+    ledger = queue(A)
+    for _ in range(2):
+        ledger.send_pop(1)
+        ledger.acknowledge_pop(1, [A])
+    assert "popped twice" in ledger.verify((), {}, None)[0]
+
+
+def test_moved_element_stays_until_its_removal_was_sent():
+    ledger = queue(A, B)
+    ledger.acknowledge_move(A)
+    ledger.send_pop(1)
+    assert ledger.verify((B,), {"c1": (A,)}, None) == []
+    assert "was moved and is lost" in ledger.verify((B,), {}, None)[0]
+    ledger = queue(A, B)
+    ledger.acknowledge_move(A)
+    ledger.send_removal(A)
+    assert ledger.verify((B,), {}, None) == ledger.verify((B,), {"c1": (A,)}, None) == []
+    ledger.acknowledge_removal(A)
+    assert "is back" in ledger.verify((B,), {"c1": (A,)}, None)[0]
+
+
+def test_order_is_kept():
+    assert "out of order" in queue(A, B).verify((B, A), {}, None)[0]
+    ledger = queue(A, B)
+    ledger.acknowledge_move(B)
+    assert "behind it was taken" in ledger.verify((A,), {"c1": (B,)}, None)[0]
+
+
+def test_the_tally_says_which_pushes_were_done():
+    ledger = queue()
+    ledger.send_push("w0", [A])
+    ledger.send_push("w0", [B])
+    assert ledger.verify((A,), {}, {"w0": 1}) == []
+    for observed, tally in (((A, B), 1), ((A,), 2), ((), 1)):
+        ledger = queue()
+        ledger.send_push("w0", [A])
+        ledger.send_push("w0", [B])
+        assert ledger.verify(observed, {}, {"w0": tally}) != []
+    ledger = queue(A)
+    assert "lacks" in ledger.verify((), {}, {"w0": 0})[0]
+
+
+def test_forgiven_pops_may_be_undone():
+    ledger = queue(A, B)
+    ledger.send_pop(1)
+    ledger.acknowledge_pop(1, [A])
+    ledger.forgive()
+    assert ledger.verify((A, B), {}, None) == ledger.verify((), {}, None) == []

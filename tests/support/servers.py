@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.process import (
@@ -119,11 +120,13 @@ class Server:
 
 
 class KvnodeServer(Server):
-    """`python -m kvnode serve`."""
+    """`python -m kvnode serve`. program: another module that does the same, and its arguments."""
+
+    program: Sequence[str] = ("kvnode",)
 
     def command(self) -> list[str]:
         """Return the command line of the development tree."""
-        serve = [sys.executable, "-m", "kvnode", "serve", "--port", str(self.port)]
+        serve = [sys.executable, "-m", *self.program, "serve", "--port", str(self.port)]
         return [*serve, "--data-dir", str(self.directory)]
 
 

@@ -1,0 +1,91 @@
+"""A kvnode with a deliberate bug in its recovery, to show that the crash tests see such bugs.
+
+python -m tests.support.planted PLANT serve ...
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+
+from kvnode.__main__ import main
+from kvnode.storage import recovery
+from tests.support.contents import PUT, operations
+
+Operation = tuple[int, bytes, bytes | None]  # PUT or DELETE, record key, value
+
+
+def pop_comes_back(operation: Operation) -> Operation | None:
+    """Leave out deltas that make the queue shorter."""
+    _, key, value = operation
+    if _is_delta_of_queue(key, value) and value[8] & 1:  # an odd zigzag is negative
+        return None
+    return operation
+
+
+def delta_counts_twice(operation: Operation) -> Operation:
+    """Add to the length of the queue twice what was pushed."""
+    op, key, value = operation
+    if _is_delta_of_queue(key, value) and not value[8] & 1:
+        value = value[:8] + bytes([2 * value[8]]) + value[9:]
+    return op, key, value
+
+
+def field_is_emptied(operation: Operation) -> Operation:
+    """Lose the values of fields m0, m1, ..."""
+    op, key, value = operation
+    if key[:1] == b"F" and key[17:18] == b"m" and value is not None:
+        value = value[:2]
+    return op, key, value
+
+
+def half_a_transfer_is_lost(operation: Operation) -> Operation:
+    """Leave fields at zero whose counterparts in a sorted set change with them."""
+    op, key, value = operation
+    if key[:1] == b"F" and key[17:18] == b"p" and value is not None:
+        value = value[:2] + b"0"
+    return op, key, value
+
+
+def _is_delta_of_queue(key: bytes, value: bytes | None) -> bool:
+    return key[:1] == b"E" and value is not None and value.endswith(b":queue")
+
+
+PLANTS: dict[str, Callable[[Operation], Operation | None]] = {
+    bug.__name__: bug
+    for bug in (pop_comes_back, delta_counts_twice, field_is_emptied, half_a_transfer_is_lost)
+}
+
+
+def changed(payload: bytes, plant: Callable[[Operation], Operation | None]) -> bytes:
+    """Return the payload of an entry as the bug makes it."""
+    parts = []
+    for operation in operations(payload):
+        kept = plant(operation)
+        if kept is not None:
+            op, key, value = kept
+            parts.append(bytes([op]) + _counted(key) + (_counted(value) if op == PUT else b""))
+    return b"".join(parts)
+
+
+def _counted(data: bytes) -> bytes:
+    length, head = len(data), b""
+    while length >= 0x80:
+        head += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    return head + bytes([length]) + data
+
+
+def plant(name: str) -> None:
+    """Have this process recover with the bug `name`."""
+    recover = recovery._replay
+
+    def replay(tip: object, facts: object, entries: Iterable[recovery.ReplayedEntry]) -> tuple:
+        bug = PLANTS[name]
+        planted = ((*entry[:3], changed(entry[3], bug)) for entry in entries)
+        return recover(tip, facts, planted)
+
+    recovery._replay = replay
+
+
+if __name__ == "__main__":
+    plant(sys.argv.pop(1))
+    main(prog_name="kvnode")
