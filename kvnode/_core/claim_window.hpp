@@ -19,6 +19,9 @@ class ClaimWindow {
     size_t size() const { return runs_.size() - first_; }
     Run at(size_t i) const { return {runs_[first_ + i].start, runs_[first_ + i].count}; }
 
+    // Memory of the runs.
+    size_t bytes() const { return runs_.capacity() * sizeof(Summed); }
+
     void clear() {
         runs_.clear();
         first_ = 0;

@@ -11,6 +11,7 @@ cdef extern from "claim_window.hpp" namespace "kvnode" nogil:
     cdef cppclass ClaimWindow:
         size_t size()
         Run at(size_t i)
+        size_t bytes()
         void clear()
         void add(int64_t start, int64_t count) except +
         void sort()

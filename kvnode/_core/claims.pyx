@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from kvnode._core.bytes cimport get_be32, put_be32
 from kvnode._core.keys cimport K_CLAIM, POSITION_BYTES, get_position, position_hash, put_position
-from kvnode._core.tip cimport T_NONE, T_RAW, Entry, Version, claims_of
+from kvnode._core.tip cimport T_NONE, T_RAW, Entry, Version, claims_of, count_indexes
 
 cdef enum:
     CLAIMS_AT_ONCE = 4096       # entries looked at by one scan
@@ -45,6 +45,7 @@ cdef ClaimWindow* window_of(View view, Collection* c) except? NULL:
                 c.window.add(get_position(e.key), get_be32(e.newest.data))
     c.window.sort()
     c.window_version = c.claims_version
+    count_indexes(view.tip, c)
     return c.window
 
 

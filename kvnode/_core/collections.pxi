@@ -198,7 +198,7 @@ cdef int note_part(Tip tip, Entry* e) except -1:
     cdef int64_t position
     note_presence(e)
     if c.order != NULL:
-        reorder(c, e, e.newest.older, e.newest)
+        reorder(tip, c, e, e.newest.older, e.newest)
     if e.table.kind == K_ITEM:
         position = get_position(e.key)
         widen(c, position, position + 1)
@@ -377,20 +377,32 @@ cdef bint release_stub(Tip tip, Collection* c) except -1:
     return True
 
 
-cdef int drop_order(Collection* c) noexcept:
+cdef int drop_order(Tip tip, Collection* c) noexcept:
     """The elements are not complete in memory any more: what needs all of them goes."""
     c.loaded = 0
     del c.order
     c.order = NULL
+    return count_indexes(tip, c)
+
+
+cdef int count_indexes(Tip tip, Collection* c) noexcept nogil:
+    """The order or the window of a collection has changed: its memory counts."""
+    cdef size_t bytes = 0
+    if c.order != NULL:
+        bytes += c.order.bytes()
+    if c.window != NULL:
+        bytes += c.window.bytes()
+    tip.bytes += bytes - c.index_bytes
+    c.index_bytes = bytes
     return 0
 
 
-cdef int note_part_evicted(Table* table) noexcept:
+cdef int note_part_evicted(Tip tip, Table* table) noexcept:
     table.resident = False
     if table.kind == K_CLAIM:
         table.owner.claims_version += 1
     else:
-        drop_order(table.owner)
+        drop_order(tip, table.owner)
     return 0
 
 
@@ -422,10 +434,10 @@ cdef int order_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_h
         for e in entries:
             if e.newest.type != T_NONE and (done or e.hash < next_hash):
                 c.order.insert(score_order(e.newest), e)
-    return 0
+    return count_indexes(tip, c)
 
 
-cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1:
+cdef int reorder(Tip tip, Collection* c, Entry* e, const Version* old, const Version* new) except -1:
     """A member's newest version changes from `old` to `new`, NULL or a tombstone: absent."""
     if c.order == NULL or not (c.elements.resident or e.hash < c.loaded):
         return 0
@@ -435,7 +447,7 @@ cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new
         c.order.erase(score_order(old), e.key, e.key_len)
     if new != NULL and new.type != T_NONE:
         c.order.insert(score_order(new), e)
-    return 0
+    return count_indexes(tip, c)
 
 
 # -- death --------------------------------------------------------------------------------------
@@ -451,16 +463,19 @@ cdef int note_trash(Tip tip, Entry* entry) except -1:
     return 0
 
 
-cdef bint free_order(Collection* c, size_t* steps) noexcept:
+cdef bint free_order(Tip tip, Collection* c, size_t* steps) noexcept:
     """Free about steps[0] nodes of the order; False: there are more."""
+    cdef bint done
     if c.order == NULL:
         return True
-    if not c.order.free_some(steps[0]):
+    done = c.order.free_some(steps[0])
+    if done:
+        del c.order
+        c.order = NULL
+    else:
         steps[0] = 0
-        return False
-    del c.order
-    c.order = NULL
-    return True
+    count_indexes(tip, c)
+    return done
 
 
 cdef bint free_elements(Tip tip, Table* table, size_t* steps) except -1:
@@ -499,7 +514,7 @@ cdef int sweep_dying(Tip tip, size_t steps) except -1:
         c = tip.dying.front()
         if c.died > oldest_reader(tip):
             return False
-        if steps == 0 or not free_order(c, &steps) \
+        if steps == 0 or not free_order(tip, c, &steps) \
                 or not free_elements(tip, c.elements, &steps) \
                 or not free_elements(tip, c.claims, &steps):
             return steps == 0

@@ -118,6 +118,7 @@ cdef struct Collection:
     uint64_t claims_version # grows with each change of the claims
     uint64_t window_version
     OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
+    size_t index_bytes      # memory of `order` and `window`, as counted by the tip
     Collection* next        # ring of the eviction clock
     Collection* previous
 

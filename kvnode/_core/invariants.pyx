@@ -6,6 +6,7 @@ Costs as much as the tip is large: for tests, and for digests of a stopped node.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libcpp.pair cimport pair
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be32, get_be64, put_be32, put_be64
@@ -53,7 +54,7 @@ def check(Tip tip not None):
     check_lists(tip, &listed)
     check_databases(tip)
     check_collections(tip)
-    total = tip.collections.size() * COLLECTION_BYTES
+    total = tip.collections.size() * COLLECTION_BYTES + index_bytes(tip)
     for table in all_tables(tip):
         check_directory(table)
         counted = check_entries(tip, table, &listed)
@@ -369,10 +370,10 @@ def dump(Tip tip not None):
             "resident": bool(table.resident), "dead": bool(table.dead), "keys": table.keys,
             "volatile_keys": table.volatile_keys, "entries": dump_entries(tip, table),
         }
-    for pair in tip.collections:
-        if pair.second.ready:
-            metas[pair.first] = (pair.second.meta.length, pair.second.meta.head,
-                                 pair.second.meta.tail, pair.second.meta.holes)
+    for item in tip.collections:
+        if item.second.ready:
+            metas[item.first] = (item.second.meta.length, item.second.meta.head,
+                                 item.second.meta.tail, item.second.meta.holes)
     return {
         "collections": metas,
         "databases": [tip.databases[i].id if tip.databases[i] != NULL else None

@@ -1,4 +1,4 @@
-# The check of one list's claims and items. Included by invariants.pyx.
+# The check of one list's claims and items, and of the memory of what is in order. Included by invariants.pyx.
 
 cdef int check_list(Tip tip, Collection* c) except -1:
     """Claims lie strictly inside the list, apart from each other, and no live item under them."""
@@ -43,3 +43,19 @@ cdef int check_items(Tip tip, Collection* c, int64_t position, int64_t end, bint
         require((e != NULL and e.newest.type != T_NONE) == live,
                 f"list {c.id}: position {position} should be {'live' if live else 'dead'}")
     return 0
+
+
+cdef size_t index_bytes(Tip tip) except? 0:
+    """Return the memory of all orders and windows."""
+    cdef pair[uint64_t, Collection*] item
+    cdef Collection* c
+    cdef size_t total = 0
+    cdef size_t bytes
+    for item in tip.collections:
+        c = item.second
+        bytes = (c.order.bytes() if c.order != NULL else 0) \
+            + (c.window.bytes() if c.window != NULL else 0)
+        require(bytes == c.index_bytes, f"collection {c.id}: {c.index_bytes} bytes of indexes "
+                f"counted, {bytes} in use")
+        total += bytes
+    return total

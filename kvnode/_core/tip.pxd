@@ -144,7 +144,8 @@ cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n
     return tip.hash_key(key, n)
 
 
-cdef int reorder(Collection* c, Entry* e, const Version* old, const Version* new) except -1
+cdef int reorder(Tip tip, Collection* c, Entry* e, const Version* old, const Version* new) except -1
+cdef int count_indexes(Tip tip, Collection* c) noexcept nogil
 cdef Meta meta_at(Tip tip, Collection* c, uint64_t commit_ts) noexcept nogil
 cdef int make_ready(Tip tip, Collection* c) except -1
 cdef uint64_t oldest_reader(Tip tip) noexcept nogil

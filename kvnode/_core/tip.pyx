@@ -571,7 +571,7 @@ cdef class Tip:
         del c.window
         deltas_free(&c.deltas)
         deltas_free(&c.stored_deltas)
-        self.bytes -= COLLECTION_BYTES
+        self.bytes -= COLLECTION_BYTES + c.index_bytes
         free(c)
         return 0
 
@@ -946,7 +946,7 @@ cdef class Tip:
         The filter begins when the table was complete; after a restart there is none.
         """
         if table.owner != NULL:
-            return note_part_evicted(table)
+            return note_part_evicted(self, table)
         if table.resident:
             table.resident = False
             if table.kind == K_HEAD and table.filter == NULL:

@@ -376,7 +376,7 @@ cdef class View:
         if entry == NULL:
             entry = self.tip.insert(table, hash, key, n)
         if c.order != NULL:
-            reorder(c, entry, entry.newest, v)
+            reorder(self.tip, c, entry, entry.newest, v)
         elif table.kind == K_CLAIM:
             c.claims_version += 1
         self.push_write(entry, v)
@@ -662,7 +662,7 @@ cdef class View:
                     self.table = self.tip.databases[self.session.db]
             return 0
         if table.owner != NULL and table.owner.order != NULL:
-            reorder(table.owner, e, dropped, now)
+            reorder(self.tip, table.owner, e, dropped, now)
         elif table.kind == K_CLAIM:
             table.owner.claims_version += 1
         if present and now.expire_at:
