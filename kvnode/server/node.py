@@ -90,6 +90,7 @@ class Node:
         self.commands = self.dispatch.commands
         self.errors = self.dispatch.errors
         self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0], self.worker)
+        self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
         self.reactor = self._make_reactor()
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()

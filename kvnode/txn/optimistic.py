@@ -105,7 +105,7 @@ class Transaction:
         """Whether a completion or another transaction has to come first."""
         if self.stage is Stage.FENCE:
             return not self._owner.has_room_for(self)  # the log's report wakes nobody: look again
-        return self.stage is not Stage.COMMITTING or self._owner.is_reserved_against(self)
+        return self.stage is not Stage.COMMITTING or self._is_held
 
     def step(self) -> None:
         """Go on, in a pass. Raises what a read or the program raised."""
@@ -114,7 +114,7 @@ class Transaction:
         if self.stage is Stage.FENCE:
             if self._may_open():
                 self._open()
-        elif self.stage is Stage.COMMITTING and not self._owner.is_reserved_against(self):
+        elif self.stage is Stage.COMMITTING and not self._is_held:
             self._commit()
 
     def abort(self, line: bytes) -> None:
@@ -173,6 +173,13 @@ class Transaction:
 
     # -- the end --------------------------------------------------------------------------------
 
+    @property
+    def _is_held(self) -> bool:
+        """Whether it may not commit yet: another has reserved names, or writes are paused."""
+        assert self.attempt is not None
+        is_paused = self.attempt.workspace.wrote and self._owner.is_paused()
+        return is_paused or self._owner.is_reserved_against(self)
+
     def _commit(self) -> None:
         """Compare, and take effect; in a pass."""
         assert self.attempt is not None
@@ -198,7 +205,7 @@ class Transaction:
         """The records are in memory, and stay until the end of this pass."""
         if self.stage is Stage.FETCHING:
             self.stage = Stage.COMMITTING
-            if not self._owner.is_reserved_against(self):
+            if not self._is_held:
                 self._commit()
 
     def _retry(self) -> None:
@@ -231,6 +238,7 @@ class Transactions:
     """All transactions of a node, and the one reservation.
 
     worker: runs programs. reader: reads LevelDB for them.
+    is_paused: whether CLIENT PAUSE holds back writes; who ends the pause has step() called.
     """
 
     def __init__(
@@ -243,6 +251,7 @@ class Transactions:
         self.committed = 0
         self.conflicts = 0
         self.reservations = 0
+        self.is_paused: Callable[[], bool] = lambda: False
         self._running: list[Transaction] = []
         self._holder: Transaction | None = None  # of the reservation
         self._queue: deque[tuple[Transaction, set[bytes] | None]] = deque()

@@ -545,3 +545,19 @@ def test_a_long_store_takes_effect_at_once(node, large):
     databases = contents(node.tip, node.engine).databases
     assert len(databases[0][b"copy"].data[1]) == MANY + 1
     assert [row[2] for row in databases[0][b"sorted"].data[1][:3]] == [b"0", b"1", b"2"]
+
+
+def test_a_pause_holds_its_commit_and_only_that(node, client):
+    client("MSET", "a", "5", "b", "0")
+    transactions = node.jobs.transactions
+    transactions.is_paused = lambda: True
+    writer, reader = paused(node, transfer), paused(node, commands(("GET", "a")))
+    for _ in range(3):
+        step(node)
+    assert reader.is_ended
+    assert not writer.is_ended
+    assert not transactions.step(lambda session: False)  # nothing to do until the pause ends
+    assert contents(node.tip).databases[0][b"b"].data == b"0"
+    transactions.is_paused = lambda: False
+    assert writer.finish() == b"+done\r\n"
+    assert client("GET", "b") == b"5"
