@@ -17,6 +17,9 @@ has no more. One that finds nothing keeps its place in the queue.
 A handler that runs again asks the same and is answered the same: block_on() leaves a session that
 waits already where it is, with the deadline of its first run. In an EXEC nobody waits: block_on()
 answers null at once.
+
+A pass serves so many and no more. What is left is its backlog: passes go on with it before anything
+else, and meanwhile writes that name such a key wait, so that nobody overtakes those who came first.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -30,7 +33,7 @@ from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.session cimport Session
-from kvnode._core.tip cimport Entry
+from kvnode._core.tip cimport DATABASES_MAX, Entry
 from kvnode._core.view cimport FOUND, MISS, View
 
 
@@ -67,6 +70,8 @@ cdef struct Queue:          # those that wait on one key, first come first
     Queue* chain            # next of the same hash
     Link* first
     Link* last
+    Queue* before           # those of one database, in the order in which they were made
+    Queue* behind
     uint64_t hash           # of the key
     int db
     bint ready              # is in the list of ready queues
@@ -91,6 +96,10 @@ cdef class Waiters:
     cdef View view
     cdef unordered_map[uint64_t, Queue*] queues     # by hash of database and key
     cdef deque[Queue*] ready                        # queues whose keys got data, in order
+    cdef Queue* oldest[DATABASES_MAX]               # queues of each database
+    cdef Queue* newest[DATABASES_MAX]
+    cdef Queue* unseen[DATABASES_MAX]               # first to be looked at, after a switch
+    cdef readonly bint backlog                      # a pass ended before all were served
     cdef map[pair[uint64_t, uint64_t], Waiter*] deadlines   # by deadline and ticket
     cdef Waiter* running                            # whose command runs again
     cdef uint64_t tickets
@@ -105,10 +114,13 @@ cdef class Waiters:
     cdef Queue* queue_of(self, int db, const Slice* key) except NULL
     cdef int drop(self, Queue* queue) except -1
     cdef int make_ready(self, Queue* queue) except -1
+    cdef int go_on_with(self, Queue* queue) except -1
     cdef int renew(self, Waiter* w) except -1
     cdef int collect(self) except -1
     cdef int collect_entry(self, Entry* e) except -1
     cdef Queue* next_ready(self) except? NULL
+    cdef bint has_ready(self) noexcept
+    cdef bint is_ahead(self, int db, const Slice* key) noexcept
     cdef Supply supply(self, Queue* queue, Waiter* w) noexcept
     cdef uint64_t earliest(self) noexcept
     cdef Waiter* next_due(self, uint64_t now_ms) except? NULL

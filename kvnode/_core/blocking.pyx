@@ -4,6 +4,7 @@
 cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cython.operator cimport dereference
+from libcpp.algorithm cimport find
 from libc.math cimport ceill
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdlib cimport free, malloc
@@ -13,7 +14,7 @@ from kvnode._core.bytes cimport ASSERT
 from kvnode._core.dispatch cimport BLOCK, DONE, Command, Dispatch
 from kvnode._core.numbers cimport parse_long_double
 from kvnode._core.reply cimport reply_null, reply_null_array
-from kvnode._core.tip cimport DATABASES_MAX, T_NONE, Table, Tip, Version, surely_absent
+from kvnode._core.tip cimport T_NONE, Table, Tip, Version, surely_absent
 
 cdef enum:
     MILLISECONDS = 1000     # of a second
@@ -88,6 +89,13 @@ cdef class Waiters:
         queue.db = db
         queue.ready = False
         queue.key_len = key.len
+        queue.before = self.newest[db]
+        queue.behind = NULL
+        if self.newest[db] != NULL:
+            self.newest[db].behind = queue
+        else:
+            self.oldest[db] = queue
+        self.newest[db] = queue
         memcpy(queue.key, key.data, key.len)
         self.queues[slot(db, hash)] = queue
         self.keys += 1
@@ -106,6 +114,16 @@ cdef class Waiters:
             self.queues[place] = queue.chain
         else:
             self.queues.erase(place)
+        if queue.before != NULL:
+            queue.before.behind = queue.behind
+        else:
+            self.oldest[queue.db] = queue.behind
+        if queue.behind != NULL:
+            queue.behind.before = queue.before
+        else:
+            self.newest[queue.db] = queue.before
+        if self.unseen[queue.db] == queue:
+            self.unseen[queue.db] = queue.behind
         self.keys -= 1
         free(queue)
         return 0
@@ -188,6 +206,14 @@ cdef class Waiters:
             self.ready.push_back(queue)
         return 0
 
+    cdef int go_on_with(self, Queue* queue) except -1:
+        """The pass ends here: the next one begins with this queue."""
+        if queue.ready:         # its own waiters gave it data again
+            self.ready.erase(find(self.ready.begin(), self.ready.end(), queue))
+        queue.ready = True
+        self.ready.push_front(queue)
+        return 0
+
     cdef int renew(self, Waiter* w) except -1:
         """A waiter that was stopped goes on or goes: those behind it get their turn."""
         cdef int i
@@ -215,19 +241,14 @@ cdef class Waiters:
         return 0
 
     def switch(self, int db):
-        """A database has another table: any key of it may have got data."""
-        cdef pair[uint64_t, Queue*] item
-        cdef Queue* queue
-        for item in self.queues:
-            queue = item.second
-            while queue != NULL:
-                if queue.db == db:
-                    self.make_ready(queue)
-                queue = queue.chain
+        """A database has another table: any key of it may have got data, unless it is empty."""
+        if self.view.tip.databases[db].keys:
+            self.unseen[db] = self.oldest[db]
 
     cdef Queue* next_ready(self) except? NULL:
-        """Take the next ready queue in which somebody stands."""
+        """Take the next queue in which somebody stands and whose key may have got data."""
         cdef Queue* queue
+        cdef int db
         while not self.ready.empty():
             queue = self.ready.front()
             self.ready.pop_front()
@@ -235,7 +256,29 @@ cdef class Waiters:
             if queue.first != NULL:
                 return queue
             self.drop(queue)
+        for db in range(DATABASES_MAX):
+            queue = self.unseen[db]
+            if queue != NULL:
+                self.unseen[db] = queue.behind
+                return queue
         return NULL
+
+    cdef bint has_ready(self) noexcept:
+        """Whether next_ready() has something to look at."""
+        cdef int db
+        for db in range(DATABASES_MAX):
+            if self.unseen[db] != NULL:
+                return True
+        return not self.ready.empty()
+
+    cdef bint is_ahead(self, int db, const Slice* key) noexcept:
+        """Whether sessions that wait on a key have still to be served, before any other."""
+        cdef Queue* queue
+        if not self.backlog:
+            return False
+        queue = self.find(db, self.view.tip.hash_key(key.data, key.len), key.data, key.len)
+        return queue != NULL and queue.first != NULL \
+            and (queue.ready or self.unseen[db] != NULL)
 
     cdef Supply supply(self, Queue* queue, Waiter* w) noexcept:
         """Say whether the key of a queue has something for a waiter; nothing is changed by it."""

@@ -113,7 +113,8 @@ cdef class Reactor:
             if self.slowed:
                 self.bound_memory()
             epoll = self.quiet_epoll if self.paused else self.epoll
-            idle = (self.paused or not self.sequencer.ready) and not self.is_due()
+            idle = (self.paused or not self.sequencer.ready) and not self.is_due() \
+                and not self.sequencer.waiters.backlog
             if self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
                     and self.sequencer.synced < self.sequencer.last_index:
                 # Their replies wait for the sync under way all the same: let writes gather, so that
@@ -141,10 +142,12 @@ cdef class Reactor:
         """Run one pass outside poll(): `work()` is called inside it; return its result."""
         self.sequencer.open_pass(self.now_ms())
         self.sequencer.view.enter(None)
-        self.sequencer.open_batch()
+        if not self.sequencer.batch_open:
+            self.sequencer.open_batch()
         result = work() if work is not None else None
         self.finish_pass(False)
-        if self.sequencer.ready:        # they run in poll(), which nobody may have called
+        if self.sequencer.ready or self.sequencer.waiters.backlog:
+            # They run in poll(), which nobody may have called.
             eventfd_write(self.wake_fd, 1)
         return result
 

@@ -34,6 +34,7 @@ cdef enum:
     RUN_OUTPUT_BYTES_MAX = 1 << 20  # output after which a session waits for the next pass
     BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
     PIPELINE_AHEAD = 16             # commands whose records are brought near together
+    SERVED_PER_PASS = 1000          # steps of serving those that wait on keys: about 2 ms
     SWEPT_ENTRIES_PER_PASS = 256    # of dead collections, freed at the end of each pass
     LOOK_AHEAD_COMMANDS = 256       # commands of a parked pipeline whose keys are fetched with it
 
@@ -69,6 +70,8 @@ cdef class Sequencer:
     cdef list jobs                 # (session, Command, args) past the step budget
     cdef Streams streams           # replies that leave in steps
     cdef readonly Waiters waiters  # sessions that wait on keys
+    cdef public int serving_max    # steps of a pass to serve them
+    cdef int serving_left          # of this pass
     cdef list ready                # sessions to run in the next pass though nothing arrived
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable

@@ -12,7 +12,7 @@ from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
 from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
 from kvnode._core.reply cimport reply_error
-from kvnode._core.serving cimport run_waiter, serve_waiters, time_out
+from kvnode._core.serving cimport comes_later, run_waiter, serve_waiters, time_out
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_STREAMING, S_WAITING)
@@ -56,6 +56,7 @@ cdef class Sequencer:
         self.jobs = []
         self.streams = Streams()
         self.waiters = Waiters(view)
+        self.serving_max = SERVED_PER_PASS
         self.ready = []
 
     def __dealloc__(self):
@@ -70,12 +71,19 @@ cdef class Sequencer:
     # -- passes ---------------------------------------------------------------------------------
 
     cdef int open_pass(self, uint64_t now_ms) except -1:
-        """Begin a pass at `now_ms`; the batch opens with the first command."""
+        """Begin a pass at `now_ms`; the batch opens with the first command.
+
+        Those that wait on keys and had their turn in the last pass come first.
+        """
         self.passes += 1
         self.commands_before = self.commands
         self.now_ms = now_ms
         self.streams.open_pass()
-        time_out(self)
+        self.serving_left = self.serving_max
+        if self.waiters.backlog:
+            serve_waiters(self, None)
+        if not self.waiters.backlog:    # else a waiter whose key has data might be told otherwise
+            time_out(self)
         return 0
 
     cdef int open_batch(self) except -1:
@@ -257,7 +265,9 @@ cdef class Sequencer:
     cdef int run_one(self, Session session, Args* args) except -1:
         """Execute one command; 1 when it has to run again later from its start."""
         cdef size_t before = session.reply.out.len
-        cdef int outcome = self.dispatch.execute(self.view, session, args)
+        cdef int outcome = AGAIN
+        if not self.waiters.backlog or not comes_later(self, session, args):
+            outcome = self.dispatch.execute(self.view, session, args)
         if session.staged is not None:
             self.view.staged.clear()        # the arguments move before they are used again
             if outcome not in (PARK, HELD):

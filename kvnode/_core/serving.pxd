@@ -5,10 +5,12 @@ runs again counts as newly arrived: for the hold rule, for CLIENT PAUSE, for rec
 """
 
 from kvnode._core.blocking cimport Waiter
+from kvnode._core.parser cimport Args
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.session cimport Session
 
 
 cdef int serve_waiters(Sequencer s, Session session) except -1
 cdef int run_waiter(Sequencer s, Waiter* w) except -1
+cdef bint comes_later(Sequencer s, Session session, Args* args) except -1
 cdef int time_out(Sequencer s) except -1

@@ -1,11 +1,15 @@
 # cython: boundscheck=False, wraparound=False
 """Sessions that wait on keys are served in their order, or answered without data."""
 
+from libc.stdlib cimport free
 from kvnode._core.blocking cimport (
     DEMOTED, NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
     Waiters)
-from kvnode._core.dispatch cimport BLOCK, DONE, HELD, PARK, Command
+from kvnode._core.bytes cimport Slice
+from kvnode._core.dispatch cimport BLOCK, C_WRITE, DONE, HELD, PARK, Command
+from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport reply_error, reply_null_array
+from kvnode._core.transactions cimport ARGUMENTS_KEPT, load_queued
 from kvnode._core.session cimport REPLY_ON, S_CLOSING, S_PARKED, S_READY, S_WAITING
 
 from kvnode.base.errors import InvariantError
@@ -14,20 +18,23 @@ from kvnode.base.errors import InvariantError
 cdef int serve_waiters(Sequencer s, Session session) except -1:
     """Serve whoever waits on the keys that just got data; then `session` runs again.
 
-    Serving may give other keys data (BLMOVE): their queues follow.
+    Serving may give other keys data (BLMOVE): their queues follow. It ends for this pass after
+    `serving_max` steps: keys looked at, or commands that ran again.
     """
     cdef Waiters waiters = s.waiters
     cdef Queue* queue
     waiters.collect()
-    if waiters.ready.empty():
+    if not waiters.has_ready():
+        waiters.backlog = False
         return 0
     if session is not None and s.view.observed > session.observed:
         session.observed = s.view.observed
-    while True:
+    while s.serving_left > 0:
         queue = waiters.next_ready()
         if queue == NULL:
             break
         serve_queue(s, queue)
+    waiters.backlog = waiters.has_ready()
     if session is not None:
         s.view.enter(session)
     return 0
@@ -44,7 +51,13 @@ cdef int serve_queue(Sequencer s, Queue* queue) except -1:
     cdef Waiter* w
     cdef Session session
     cdef Supply supply
+    if link == NULL or link.waiter.stopped:
+        s.serving_left -= 1
     while link != NULL and not link.waiter.stopped:
+        if s.serving_left <= 0:
+            s.waiters.go_on_with(queue)
+            return 0
+        s.serving_left -= 1
         following = link.next
         w = link.waiter
         session = <Session>w.session
@@ -105,6 +118,43 @@ cdef int run_waiter(Sequencer s, Waiter* w) except -1:
         elif outcome != HELD:
             raise InvariantError("a command that waited on keys cannot go on in parts")
     return s.view.finish_command()
+
+
+cdef bint comes_later(Sequencer s, Session session, Args* args) except -1:
+    """Whether a command would overtake sessions of the backlog: it waits for a later pass."""
+    cdef Slice kept[ARGUMENTS_KEPT]
+    cdef Command command = s.dispatch.find(args.v[0].data, args.v[0].len)
+    cdef Args queued
+    cdef bint later = False
+    cdef size_t at = 0
+    if command is None or not session.in_multi:
+        return command is not None and names_ahead(s, session, command, args)
+    while command.name == b"exec" and at < session.queued.len and not later:
+        queued.v = kept
+        at = load_queued(session, at, &queued)
+        try:
+            later = names_ahead(
+                s, session, s.dispatch.find(queued.v[0].data, queued.v[0].len), &queued)
+        finally:
+            if queued.v != kept:
+                free(queued.v)
+    return later
+
+
+cdef bint names_ahead(Sequencer s, Session session, Command command, Args* args) except -1:
+    """Whether a write names a key on which sessions wait that come first.
+
+    Any argument may be a key: that puts off a command too many now and then.
+    """
+    cdef int i
+    if command.flags & C_WRITE == 0:
+        return False
+    if command.replaces_databases:
+        return True
+    for i in range(1, args.n):
+        if s.waiters.is_ahead(session.db, &args.v[i]):
+            return True
+    return False
 
 
 # -- ends without data --------------------------------------------------------------------------

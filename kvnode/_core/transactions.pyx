@@ -17,9 +17,6 @@ from kvnode._core.session cimport Session
 from kvnode._core.tip cimport DATABASES_MAX, E_WATCHED, T_NONE, Entry, Table, Tip, Version
 from kvnode._core.view cimport L_NO_TOUCH, MISS, Head, Savepoint, View
 
-cdef enum:
-    ARGUMENTS_KEPT = 64         # slices of a queued command that need no allocation
-
 
 cdef class Watches:
     """Which sessions watch which keys. Lives on the sequencer, as Redis's registry does.

@@ -26,9 +26,7 @@ class TokenNode(LocalNode):
     """A LocalNode that knows the commands of strings and of tokens."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        super().__init__(
-            clock=clock, commands=[*table.build(native_handlers()), *token_commands()]
-        )
+        super().__init__(clock=clock, commands=[*table.build(native_handlers()), *token_commands()])
         self.waiters = self.sequencer.waiters
 
     def begin(self, *commands: Words, session: Session | None = None) -> Session:
@@ -46,7 +44,7 @@ class TokenNode(LocalNode):
             self.fetch()
             self.commit()
             todo = self.sequencer.take_ready()
-            if not todo:
+            if not todo and not self.waiters.backlog:
                 return
 
 

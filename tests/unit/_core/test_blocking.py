@@ -56,7 +56,7 @@ def test_it_is_served_in_the_batch_that_gave(node):
     giver = node.session()
     assert node.run(giver, pipeline(("GIVE", "k", "a"))) == b""
     assert session.state == S_READY
-    assert session.take() == b""    # held, like the giver's own reply
+    assert session.take() == b""  # held, like the giver's own reply
     assert len(node.entries) == entries + 1
     node.commit()
     assert session.take() == took(b"k", b"a")
@@ -197,7 +197,7 @@ def test_a_parked_waiter_keeps_its_place(node):
     giver = node.session()
     node.run(giver, pipeline(("GIVE", "k", "a")))
     node.fetch()
-    node.run_pass()         # GIVE; then PASS parks: it lacks `to`
+    node.run_pass()  # GIVE; then PASS parks: it lacks `to`
     assert first.state == S_PARKED
     assert first.is_blocked
     assert second.state == S_WAITING
@@ -396,10 +396,14 @@ def test_a_node_that_leads_no_longer_lets_everybody_go(node):
     node.sequencer.end()
     node.proceed()
     for session in sessions:
-        assert session.take() == (
-            b"-UNBLOCKED force unblock from blocking operation, "
-            b"instance state changed (master -> replica?)\r\n"
-        ) + PONG
+        assert (
+            session.take()
+            == (
+                b"-UNBLOCKED force unblock from blocking operation, "
+                b"instance state changed (master -> replica?)\r\n"
+            )
+            + PONG
+        )
     assert other.take() == b""
     assert node.waiters.sessions == node.waiters.keys == 0
 
@@ -407,7 +411,7 @@ def test_a_node_that_leads_no_longer_lets_everybody_go(node):
 def test_nobody_else_is_unblocked(node):
     session = node.session()
     assert not unblock(node, session)
-    session.state = S_WAITING       # for something else than keys
+    session.state = S_WAITING  # for something else than keys
     assert not unblock(node, session)
 
 
@@ -513,6 +517,104 @@ def test_many_that_wait_cost_nothing(node):
     assert sum(session.input_bytes for session in sessions) == 0
 
 
+# -- what one pass serves -----------------------------------------------------------------------
+
+
+def settle_backlog(node):
+    """Run passes until the backlog is served; return how many there were."""
+    passes = 0
+    while node.waiters.backlog:
+        passes += 1
+        node.run_pass()
+    node.commit()
+    return passes
+
+
+def test_a_pass_serves_a_bounded_number_in_order(node):
+    sessions = [waiting(node, ("TAKE", "k", 0)) for _ in range(2500)]
+    giver = node.session()
+    node.run(giver, pipeline(("GIVE", "k", "abcde" * 500)))
+    assert node.waiters.sessions == 1500
+    assert settle_backlog(node) == 2
+    expected = "abcde" * 500
+    for session, token in zip(sessions, expected, strict=True):
+        assert session.take() == took(b"k", token.encode())
+
+
+def test_an_exec_that_feeds_many_keys(node):
+    node.sequencer.serving_max = 10
+    sessions = [waiting(node, ("TAKE", f"k{i}", 0)) for i in range(95)]
+    giver = node.session()
+    gifts = [("GIVE", f"k{i}", "a") for i in range(95)]
+    node.run(giver, pipeline(("MULTI",), *gifts, ("EXEC",)))
+    assert node.waiters.sessions == 85
+    assert settle_backlog(node) == 9
+    assert [session.take() for session in sessions] == [took(b"k%d" % i, b"a") for i in range(95)]
+
+
+OVERTAKING = (
+    [("TAKE", "k", 0)],
+    [("PASS", "k", "z", 0)],
+    [("DEL", "k")],
+    [("FLUSHALL",)],
+    [("MULTI",), ("SET", "x", "1"), ("TAKE", "k", 0), ("EXEC",)],
+)
+
+
+@pytest.mark.parametrize("commands", OVERTAKING, ids=lambda commands: commands[0][0])
+def test_nobody_overtakes_the_backlog(node, commands):
+    node.sequencer.serving_max = 2
+    sessions = [waiting(node, ("TAKE", "k", 0)) for _ in range(5)]
+    giver, late, other = (node.session() for _ in range(3))
+    giver.feed(pipeline(("GIVE", "k", "abcde")))
+    late.feed(pipeline(*commands))
+    other.feed(pipeline(("GET", "k"), ("SET", "other", "1"), ("TAKE", "other", 0)))
+    node.run_pass(giver, late, other)
+    assert node.waiters.sessions == 3
+    node.commit()
+    assert other.take() == b"$3\r\ncde\r\n+OK\r\n" + took(b"other", b"1")  # goes on meanwhile
+    node.proceed()
+    for session, token in zip(sessions, "abcde", strict=True):
+        assert session.take() == took(b"k", token.encode())
+
+
+def test_who_has_data_in_the_backlog_does_not_time_out(node):
+    node.sequencer.serving_max = 1
+    sessions = [waiting(node, ("TAKE", "k", 1)) for _ in range(3)]
+    giver = node.session()
+    node.run(giver, pipeline(("GIVE", "k", "abc")))
+    node.clock.advance(5000)
+    node.proceed()
+    for session, token in zip(sessions, "abc", strict=True):
+        assert session.take() == took(b"k", token.encode())
+
+
+def test_who_leaves_the_backlog_leaves_the_data_to_the_next(node):
+    node.sequencer.serving_max = 1
+    first, second, third, fourth, fifth = (waiting(node, ("TAKE", "k", 0)) for _ in range(5))
+    node.run(node.session(), pipeline(("GIVE", "k", "abc")))
+    node.close(second)
+    assert unblock(node, fourth, with_error=True)  # in a pass that begins with the third
+    assert (first.take(), third.take()) == (took(b"k", b"a"), took(b"k", b"b"))
+    assert (fourth.take(), fifth.take()) == (UNBLOCKED, took(b"k", b"c"))
+
+
+def test_a_switch_looks_at_waiters_of_its_databases_in_bounded_steps(node):
+    """Counted in keys looked at; an empty database has nothing for anybody."""
+    node.sequencer.serving_max = 10
+    sessions = [waiting(node, ("TAKE", f"k{i}", 0)) for i in range(50)]
+    node.begin(("FLUSHDB",))
+    assert not node.waiters.backlog
+    node.begin(("SELECT", 1), ("GIVE", "k33", "a"), ("SELECT", 0))
+    swapper = node.session()
+    node.run(swapper, pipeline(("SWAPDB", 0, 1)))
+    assert settle_backlog(node) == 4
+    assert [i for i, session in enumerate(sessions) if session.take()] == [33]
+    node.close(sessions[0])
+    node.begin(("SWAPDB", 0, 1), ("SWAPDB", 0, 1))
+    assert node.waiters.keys == 48
+
+
 # -- against a model ----------------------------------------------------------------------------
 
 KEYS = ("a", "b", "c")
@@ -593,6 +695,12 @@ def test_first_come_first_served_as_the_model_has_it(steps):
     compare(Queues(), steps)
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(STEPS, min_size=1, max_size=40), st.integers(1, 3))
+def test_the_model_holds_however_little_a_pass_serves(steps, serving_max):
+    compare(Queues(), steps, serving_max)
+
+
 class LastComeFirstServed(Queues):
     """A planted fault."""
 
@@ -609,8 +717,9 @@ def test_a_planted_fault_is_found():
         compare(LastComeFirstServed(), steps)
 
 
-def compare(model, steps):
+def compare(model, steps, serving_max=None):
     node = TokenNode()
+    node.sequencer.serving_max = serving_max or node.sequencer.serving_max
     sessions, tokens = [], iter("abcdefghijklmnopqrstuvwxyz" * 20)
     for step in steps:
         run_step(node, model, step, sessions, tokens)
