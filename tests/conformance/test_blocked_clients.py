@@ -67,3 +67,25 @@ def test_who_hangs_up_takes_nothing(kvnode_server: ServerProcess) -> None:
     control.zadd("k", {"a": 1})
     assert control.zcard("k") == 1
     control.close()
+
+
+def test_who_is_killed_takes_nothing(kvnode_server: ServerProcess) -> None:
+    control = client(kvnode_server)
+    control.flushall()
+    with (
+        kvnode_server.connect(SECONDS_MAX) as first,
+        kvnode_server.connect(SECONDS_MAX) as second,
+        kvnode_server.connect(SECONDS_MAX) as third,
+    ):
+        id_ = first.call("CLIENT", "ID")
+        for count, connection in enumerate((first, second, third), 1):
+            connection.send(b"BLPOP k 0\r\n")
+            wait_blocked(control, count)
+        assert control.client_kill_filter(_id=id_) == 1
+        second.close()
+        wait_blocked(control, 1)
+        control.rpush("k", "a", "b")
+        assert third.receive() == [b"k", b"a"]
+        assert first.at_end()
+    assert control.lrange("k", 0, -1) == [b"b"]
+    control.close()
