@@ -234,11 +234,17 @@ class SimNode:
     # -- steps ----------------------------------------------------------------------------------
 
     def serve(self, *sessions: Session) -> None:
-        """A pass over sessions with input, and over those whose waiting ended."""
+        """A pass over sessions with input, and over those whose waiting ended.
+
+        Completions come when their descriptor's turn is, between any two sessions.
+        """
 
         def work() -> None:
+            first = self.rng.randrange(len(sessions) + 1)
+            for session in sessions[:first]:
+                self.sequencer.serve(session)
             self.replica.completions_due()
-            for session in (*sessions, *self.sequencer.take_ready()):
+            for session in (*sessions[first:], *self.sequencer.take_ready()):
                 self.sequencer.serve(session)
 
         self.run_pass(work)
