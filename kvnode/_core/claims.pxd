@@ -5,7 +5,7 @@ touch, and lie strictly inside (head, tail): the first and the last position of 
 a push never meets a claim, and a pop drops the runs that head or tail comes to, in the same batch.
 
 A list without holes has no window. For one with holes it is built from the records when it is asked
-for and a claim has changed since, in O(R log R) for R runs, at most LIST_RUNS_MAX; what takes runs
+for and a claim has changed since, in O(R log R) for R runs, at most View.list_runs_max; what takes runs
 away at the ends keeps it.
 """
 
@@ -14,10 +14,6 @@ from libcpp.vector cimport vector
 from kvnode._core.claim_window cimport ClaimWindow, Run
 from kvnode._core.tip cimport Collection
 from kvnode._core.view cimport View
-
-
-cdef enum:
-    LIST_RUNS_MAX = 1 << 16     # runs of one list; past it the list is rewritten
 
 
 cdef bint claims_missing(View view, Collection* c) except -1

@@ -55,6 +55,8 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
     if found != NULL:
         found.reserve(found.size() + n)
     while n > 0:
+        if view.is_private:
+            view.breathe()
         count = WAVE_ITEMS if n > WAVE_ITEMS else <int>n
         n -= count
         for i in range(count):

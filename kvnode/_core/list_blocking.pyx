@@ -21,7 +21,7 @@ cdef int pop_or_wait(View view, Args* args, bint at_tail, Reply reply) except -1
     cdef int found
     if not require_timeout(view, &args.v[end], &deadline_ms, reply):
         return DONE
-    found = pop_first(view, args, 1, end, at_tail, 1, POP_ONE, reply)
+    found = pop_first(view, args, 1, end, at_tail, 1, POP_ONE, True, reply)
     return done_or_wait(view, args, found, 1, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
 
 
@@ -52,7 +52,7 @@ cdef int cmd_blmpop(View view, Args* args, Reply reply) except -1:
     if not read_mpop(args, 2, &end, &at_tail, &count, reply) \
             or not require_timeout(view, &args.v[1], &deadline_ms, reply):
         return DONE
-    found = pop_first(view, args, 3, end, at_tail, count, POP_NESTED, reply)
+    found = pop_first(view, args, 3, end, at_tail, count, POP_NESTED, True, reply)
     return done_or_wait(view, args, found, 3, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
 
 

@@ -13,7 +13,7 @@ from kvnode._core.keys cimport (
     K_HEAD, K_ITEM, POSITION_BYTES, get_position, position_hash, put_position)
 from kvnode._core.list_reads cimport LIST_ALL, LIST_HEAD, LIST_LENGTH, LIST_TAIL
 from kvnode._core.tip cimport claims_of
-from kvnode._core.view cimport FOUND, Head, N_LIST, N_NEW
+from kvnode._core.view cimport FOUND, Head, N_LIST, N_NEW, Write
 from kvnode._core.workspace cimport (
     CHECK_ENDS, CHECK_LENGTHS, CHECK_PLACES, CHECK_TYPES, CHECK_VALUES, CHECK_WHOLE, PRIVATE_IDS,
     base_of, checks)
@@ -22,6 +22,7 @@ from kvnode._core.keys import split_head
 
 cdef enum:
     ENTRIES_AT_ONCE = 4096      # of a table, looked at together
+    COMPARED_ITEMS_MAX = 65536  # of one list; of more, everything counts
 
 
 # -- what was read ------------------------------------------------------------------------------
@@ -39,8 +40,11 @@ cdef bint list_holds(View view, Workspace work, Collection* c, Collection* main,
     cdef Meta now = main.meta
     cdef int reads = work.list_reads[c.id]
     cdef Entry* e
+    cdef Write w
     if c.died and c.meta.length == 0:           # taken to its last element
         reads |= LIST_HEAD | LIST_TAIL | LIST_LENGTH
+    if c.elements.entries > COMPARED_ITEMS_MAX:
+        reads |= LIST_ALL
     if reads & (LIST_HEAD | LIST_TAIL) and (base.holes or now.holes or c.meta.holes):
         reads |= LIST_ALL                       # indexes depend on holes in between
     if reads & LIST_ALL and main.changed > work.start_ts and checks(work, CHECK_WHOLE):
@@ -51,6 +55,11 @@ cdef bint list_holds(View view, Workspace work, Collection* c, Collection* main,
             (reads & LIST_HEAD and now.head != base.head)
             or (reads & LIST_TAIL and now.tail != base.tail)):
         return False
+    if main.changed <= work.start_ts and c.elements.entries > work.view.writes.size():
+        for w in work.view.writes:      # only what it is going to do needs a look
+            if w.entry.table == c.elements and w.entry.newest == w.version:
+                item_holds(view, work, c, main, w.entry, missing)
+        return True
     while not done:
         entries.clear()
         work.tip.scan_next(c.elements, at, &entries, ENTRIES_AT_ONCE, &at, &done)

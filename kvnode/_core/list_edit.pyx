@@ -2,6 +2,8 @@
 """List commands that look for elements and change the middle: LREM, LINSERT, LPOS.
 
 They need the whole list in memory: one that is not is read, a page after another, before they run.
+What they look at and what they rewrite counts for the step budget: past it they answer PARK, with
+nothing done, and run as a transaction.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
@@ -12,10 +14,10 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, event, is_word, refuse, require_i64
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.claim_window cimport ClaimWindow, Run
-from kvnode._core.claims cimport LIST_RUNS_MAX, append_run, change_runs, put_claim, window_of
+from kvnode._core.claims cimport append_run, change_runs, put_claim, window_of
 from kvnode._core.collection cimport (
-    WRONG, Element, begin_copy, change_list, close_collection, find_item, need_all, put_item,
-    remove_item)
+    STEPS_MAX, WRONG, Element, begin_copy, change_list, close_collection, find_item, is_past_budget,
+    need_walk, put_item, remove_item)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport Place, items_missing, open_list, place_of, push, step
 from kvnode._core.parser cimport Args
@@ -24,10 +26,14 @@ from kvnode._core.tip cimport T_LIST, Collection, Version
 from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_LIST, Head, View
 
 cdef enum:
-    LIST_SHIFT_MAX = 4096       # items that an LINSERT moves; past it the list is rewritten
     LIST_GAP_EVERY = 128        # elements between the gaps of a list that is rewritten for that,
     LIST_GAP = 128              # and the dead positions of each gap
     LOOK_ITEMS = 32             # elements looked at together
+
+
+cdef bint items_absent(View view, Collection* c) except -1:
+    """Whether the command must be parked: the list is not in memory. What it looks at, it counts then."""
+    return not c.elements.resident and need_walk(view, c)
 
 
 cdef inline bint equals(const Version* v, const Slice* wanted) noexcept nogil:
@@ -38,10 +44,7 @@ cdef inline bint equals(const Version* v, const Slice* wanted) noexcept nogil:
 
 cdef Collection* rewrite(View view, Head* head, const vector[Version*]& elements,
                          bint with_gaps) except NULL:
-    """Give the key a new list of these elements: dense, or with gaps for what LINSERT will add.
-
-    In one step, whatever its length: the one command of lists that writes them whole.
-    """
+    """Give the key a new list of these elements: dense, or with gaps for what LINSERT will add."""
     cdef Collection* c = begin_copy(view, T_LIST, head, head.version.expire_at, head.version.flags)
     cdef int64_t position = 0
     cdef int64_t holes = 0
@@ -59,9 +62,12 @@ cdef Collection* rewrite(View view, Head* head, const vector[Version*]& elements
 
 # -- LREM ---------------------------------------------------------------------------------------
 
-cdef int find_equal(View view, Collection* c, const Slice* wanted, int64_t limit, bint backward,
-                    vector[int64_t]* positions) except -1:
-    """Append up to `limit` positions of elements that equal `wanted`, in ascending order."""
+cdef bint find_equal(View view, Collection* c, const Slice* wanted, int64_t limit, bint backward,
+                     vector[int64_t]* positions) except -1:
+    """Append up to `limit` positions of elements that equal `wanted`, in ascending order.
+
+    True: the command is past its budget.
+    """
     cdef vector[Version*] items
     cdef Place place = place_of(view, c, c.meta.length - 1 if backward else 0)
     cdef Place at = place
@@ -69,6 +75,8 @@ cdef int find_equal(View view, Collection* c, const Slice* wanted, int64_t limit
     cdef Version* v
     while left > 0 and <int64_t>positions.size() < limit:
         items.clear()
+        if is_past_budget(view, min(left, LOOK_ITEMS)):
+            return True
         items_missing(view, c, &place, min(left, LOOK_ITEMS), backward, &items)
         left -= items.size()
         for v in items:
@@ -77,7 +85,7 @@ cdef int find_equal(View view, Collection* c, const Slice* wanted, int64_t limit
             step(&at, backward)
     if backward:
         reverse(positions.begin(), positions.end())
-    return 0
+    return False
 
 
 cdef int merge_runs(View view, Collection* c, vector[int64_t]& dead,
@@ -115,8 +123,12 @@ cdef int trim_runs(vector[Run]* runs, int64_t* head, int64_t* tail) except -1:
     return holes
 
 
-cdef int kill_positions(View view, Head* head, Collection* c, vector[int64_t]& dead) except -1:
-    """Remove the elements at positions in ascending order, not all of the list."""
+cdef bint kill_positions(View view, Head* head, Collection* c, vector[int64_t]& dead) except -1:
+    """Remove the elements at positions in ascending order, not all of the list.
+
+    Where that takes too many runs of claims, or tombstones, what is left is written anew. True: the
+    command is past its budget, and nothing is done.
+    """
     cdef vector[Run] runs
     cdef vector[Version*] items
     cdef Element element
@@ -129,7 +141,9 @@ cdef int kill_positions(View view, Head* head, Collection* c, vector[int64_t]& d
     cdef int64_t i
     merge_runs(view, c, dead, &runs)
     holes = trim_runs(&runs, &first, &end)
-    if runs.size() > LIST_RUNS_MAX:
+    if <int64_t>runs.size() > view.list_runs_max or dead.size() > STEPS_MAX:
+        if is_past_budget(view, c.meta.length):
+            return True
         place = place_of(view, c, 0)
         for i in range(c.meta.length):
             if next_dead < dead.size() and dead[next_dead] == place.position:
@@ -138,13 +152,16 @@ cdef int kill_positions(View view, Head* head, Collection* c, vector[int64_t]& d
                 items.push_back(element.version)
             step(&place, False)
         rewrite(view, head, items, False)
-        return 0
+        return False
+    if is_past_budget(view, dead.size()):
+        return True
     for position in dead:
         if first <= position < end and find_item(view, c, position, &element) == FOUND:
             remove_item(view, c, &element)
     change_runs(view, c, runs)
-    return change_list(view, c, -<int64_t>dead.size(), first - c.meta.head, end - c.meta.tail,
-                       holes - c.meta.holes)
+    change_list(view, c, -<int64_t>dead.size(), first - c.meta.head, end - c.meta.tail,
+                holes - c.meta.holes)
+    return False
 
 
 cdef int cmd_lrem(View view, Args* args, Reply reply) except -1:
@@ -164,17 +181,18 @@ cdef int cmd_lrem(View view, Args* args, Reply reply) except -1:
         return DONE
     if found == ABSENT:
         return reply_integer(reply, 0)
-    if need_all(view, c):
+    if items_absent(view, c):
         return PARK
     length = c.meta.length
     limit = INT64_MAX if count == 0 or count == INT64_MIN else -count if count < 0 else count
-    find_equal(view, c, &args.v[3], limit, count < 0, &dead)
+    if find_equal(view, c, &args.v[3], limit, count < 0, &dead):
+        return PARK
     if dead.size() == 0:
         return reply_integer(reply, 0)
     if <int64_t>dead.size() == length:
         change_list(view, c, -c.meta.length, c.meta.tail - c.meta.head, 0, -c.meta.holes)
-    else:
-        kill_positions(view, &head, c, dead)
+    elif kill_positions(view, &head, c, dead):
+        return PARK
     event(view, N_LIST, b"lrem", &args.v[1])
     if <int64_t>dead.size() == length:
         close_collection(view, &head, c, &args.v[1])
@@ -194,11 +212,12 @@ cdef int move_items(View view, Collection* c, int64_t first, int64_t end, int64_
     return 0
 
 
-cdef int insert_before(View view, Head* head, Collection* c, Place place, bint after_pivot,
-                       const Slice* value) except -1:
+cdef bint insert_before(View view, Head* head, Collection* c, Place place, bint after_pivot,
+                        const Slice* value) except -1:
     """Insert a value between the elements at a place and before it, of which both are there.
 
-    It takes a hole between them, else what lies up to the nearest hole or end moves by one.
+    It takes a hole between them, else what lies up to the nearest hole or end moves by one. True: the
+    command is past its budget, and nothing is done.
     """
     cdef Run below          # the run before the place
     cdef Run above          # the run behind it
@@ -223,43 +242,52 @@ cdef int insert_before(View view, Head* head, Collection* c, Place place, bint a
             if below.count > 1:
                 put_claim(view, c, below.start + 1, below.count - 1)
         put_item(view, c, at, value.data, value.len)
-        return change_list(view, c, 1, 0, 0, -1)
+        change_list(view, c, 1, 0, 0, -1)
+        return False
     low = below.start + below.count if has_below else c.meta.head
     high = above.start if has_above else c.meta.tail
-    if min(at - low, high - at) > LIST_SHIFT_MAX:
+    if min(at - low, high - at) > view.list_shift_max:
         return insert_by_rewrite(view, head, c, place, value)
     if at - low <= high - at:
         move_items(view, c, low, at, -1)
         put_item(view, c, at - 1, value.data, value.len)
-        if not has_below:
-            return change_list(view, c, 1, -1, 0, 0)
-        put_claim(view, c, below.start, below.count - 1)
-        return change_list(view, c, 1, 0, 0, -1)
+        if has_below:
+            put_claim(view, c, below.start, below.count - 1)
+            change_list(view, c, 1, 0, 0, -1)
+        else:
+            change_list(view, c, 1, -1, 0, 0)
+        return False
     move_items(view, c, at, high, 1)
     put_item(view, c, at, value.data, value.len)
     if not has_above:
-        return change_list(view, c, 1, 0, 1, 0)
+        change_list(view, c, 1, 0, 1, 0)
+        return False
     put_claim(view, c, above.start, 0)
     if above.count > 1:
         put_claim(view, c, above.start + 1, above.count - 1)
-    return change_list(view, c, 1, 0, 0, -1)
+    change_list(view, c, 1, 0, 0, -1)
+    return False
 
 
-cdef int insert_by_rewrite(View view, Head* head, Collection* c, Place place,
-                           const Slice* value) except -1:
+cdef bint insert_by_rewrite(View view, Head* head, Collection* c, Place place,
+                            const Slice* value) except -1:
     """The same by writing the list anew, with gaps."""
     cdef vector[Version*] items
-    cdef Place walk = place_of(view, c, 0)
-    cdef Version* v = view.tip.new_version(value.len)
+    cdef Place walk
+    cdef Version* v
     cdef int64_t index = place.position - c.meta.head
+    if is_past_budget(view, c.meta.length):
+        return True
+    walk = place_of(view, c, 0)
     if place.window != NULL:
         index = place.window.index_of(c.meta.head, place.position)
     items_missing(view, c, &walk, c.meta.length, False, &items)
+    v = view.tip.new_version(value.len)
     memcpy(v.data, value.data, value.len)
     items.insert(items.begin() + index, v)
     rewrite(view, head, items, True)
     free(v)
-    return 0
+    return False
 
 
 cdef int cmd_linsert(View view, Args* args, Reply reply) except -1:
@@ -279,9 +307,8 @@ cdef int cmd_linsert(View view, Args* args, Reply reply) except -1:
         return DONE
     if found == ABSENT:
         return reply_integer(reply, 0)
-    if need_all(view, c):
+    if items_absent(view, c) or find_equal(view, c, &args.v[3], 1, False, &pivot):
         return PARK
-    find_equal(view, c, &args.v[3], 1, False, &pivot)
     if pivot.size() == 0:
         return reply_integer(reply, -1)
     length = c.meta.length + 1
@@ -295,7 +322,8 @@ cdef int cmd_linsert(View view, Args* args, Reply reply) except -1:
     else:
         if after:
             step(&place, False)
-        insert_before(view, &head, c, place, after, &args.v[4])
+        if insert_before(view, &head, c, place, after, &args.v[4]):
+            return PARK
     event(view, N_LIST, b"linsert", &args.v[1])
     return reply_integer(reply, length)
 
@@ -347,9 +375,9 @@ cdef bint read_search(Args* args, Search* search, Reply reply) except -1:
     return True
 
 
-cdef int find_indexes(View view, Collection* c, const Slice* wanted, const Search* search,
-                      vector[int64_t]* indexes) except -1:
-    """Append the indexes that LPOS answers."""
+cdef bint find_indexes(View view, Collection* c, const Slice* wanted, const Search* search,
+                       vector[int64_t]* indexes) except -1:
+    """Append the indexes that LPOS answers. True: the command is past its budget."""
     cdef vector[Version*] items
     cdef bint backward = search.rank < 0
     cdef int64_t skip = (-search.rank if backward else search.rank) - 1
@@ -362,6 +390,8 @@ cdef int find_indexes(View view, Collection* c, const Slice* wanted, const Searc
         left = min(left, search.looks_max)
     while left > 0 and <int64_t>indexes.size() < limit:
         items.clear()
+        if is_past_budget(view, min(left, LOOK_ITEMS)):
+            return True
         items_missing(view, c, &place, min(left, LOOK_ITEMS), backward, &items)
         left -= items.size()
         for v in items:
@@ -371,7 +401,7 @@ cdef int find_indexes(View view, Collection* c, const Slice* wanted, const Searc
                 elif <int64_t>indexes.size() < limit:
                     indexes.push_back(index)
             index += -1 if backward else 1
-    return 0
+    return False
 
 
 cdef int cmd_lpos(View view, Args* args, Reply reply) except -1:
@@ -388,10 +418,9 @@ cdef int cmd_lpos(View view, Args* args, Reply reply) except -1:
         return PARK
     if found == WRONG:
         return DONE
-    if found == FOUND:
-        if need_all(view, c):
-            return PARK
-        find_indexes(view, c, &args.v[2], &search, &indexes)
+    if found == FOUND and (items_absent(view, c) or find_indexes(
+            view, c, &args.v[2], &search, &indexes)):
+        return PARK
     if search.count < 0:
         return reply_integer(reply, indexes[0]) if indexes.size() else reply_null(reply)
     reply_array(reply, indexes.size())

@@ -13,7 +13,7 @@ from kvnode._core.view cimport View
 
 
 cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int64_t count,
-                   PopForm form, Reply reply) except -1
+                   PopForm form, bint may_wait, Reply reply) except -1
 cdef int move(View view, const Slice* source, const Slice* target, bint from_tail, bint to_tail,
               Reply reply) except -1
 cdef bint read_mpop(const Args* args, int numkeys, int* end, bint* at_tail, int64_t* count,

@@ -3,7 +3,7 @@
 
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, event, refuse
-from kvnode._core.collection cimport WRONG, close_collection, create
+from kvnode._core.collection cimport WRONG, close_collection, create, is_past_budget
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport drop_ends, find_ends, open_list, push, room_missing
 from kvnode._core.lists cimport pop_found, read_end
@@ -14,10 +14,11 @@ from kvnode._core.view cimport ABSENT, FOUND, MISS, N_LIST, Head
 
 
 cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int64_t count,
-                   PopForm form, Reply reply) except -1:
+                   PopForm form, bint may_wait, Reply reply) except -1:
     """Pop up to `count` elements from the first of the keys args[first:end] that has any.
 
-    POP_ONE answers one element.
+    POP_ONE answers one element. may_wait: the command does if there is none, so it runs here in any
+    case; others are parked past their budget.
     """
     cdef vector[Version*] items
     cdef Head head
@@ -28,7 +29,7 @@ cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int6
     if found != FOUND:
         return found
     count = min(count, c.meta.length)
-    if find_ends(view, c, at_tail, count, &items):
+    if (not may_wait and is_past_budget(view, count)) or find_ends(view, c, at_tail, count, &items):
         return MISS
     reply_array(reply, 2)
     reply_bulk(reply, args.v[i].data, args.v[i].len)
@@ -102,7 +103,7 @@ cdef int cmd_lmpop(View view, Args* args, Reply reply) except -1:
     cdef int found
     if not read_mpop(args, 1, &end, &at_tail, &count, reply):
         return DONE
-    found = pop_first(view, args, 2, end, at_tail, count, POP_NESTED, reply)
+    found = pop_first(view, args, 2, end, at_tail, count, POP_NESTED, False, reply)
     if found == MISS:
         return PARK
     return reply_null_array(reply) if found == ABSENT else DONE

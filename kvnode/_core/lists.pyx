@@ -5,8 +5,8 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport NO_SUCH_KEY, event, is_word, refuse, require_i64
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, close_collection, create, find_item, old_item_missing, open_collection,
-    put_item, reply_length)
+    WRONG, Element, close_collection, create, find_item, is_past_budget, old_item_missing,
+    open_collection, put_item, reply_length)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport (
     Place, drop_ends, find_ends, items_missing, keep_only, open_list, place_of, push, room_missing)
@@ -122,7 +122,7 @@ cdef int pop(View view, Args* args, bint at_tail, Reply reply) except -1:
         reply_bulk(reply, element.version.data, element.version.length)
         return pop_found(view, &head, c, &args.v[1], at_tail, 1)
     count = min(count, c.meta.length)
-    if find_ends(view, c, at_tail, count, &found_items):
+    if is_past_budget(view, count) or find_ends(view, c, at_tail, count, &found_items):
         return PARK
     if args.n == 3:
         reply_array(reply, count)
@@ -163,6 +163,8 @@ cdef int cmd_lrange(View view, Args* args, Reply reply) except -1:
         return DONE
     if found == ABSENT or not clamp(&start, &stop, c.meta.length):
         return reply_array(reply, 0)
+    if is_past_budget(view, stop - start + 1):
+        return PARK
     place = place_of(view, c, start)
     if items_missing(view, c, &place, stop - start + 1, False, &found_items):
         return PARK

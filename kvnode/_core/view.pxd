@@ -109,6 +109,8 @@ cdef class View:
     cdef public int64_t set_listpack_entries, set_listpack_value       # set-max-...
     cdef public int64_t set_intset_entries
     cdef public int64_t list_listpack_size      # list-max-listpack-size: elements, or negative
+    cdef public int64_t list_shift_max      # items that an LINSERT moves; past it the list is rewritten
+    cdef public int64_t list_runs_max       # runs of claims of a list; past it LREM rewrites it
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef public bint is_private         # of a workspace: no step budget holds
     cdef uint32_t breaths               # since other threads could last run

@@ -24,6 +24,8 @@ cdef enum:
     FOLD_DELTAS = 8         # unfolded deltas of a collection past which its writer looks for some
     SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255
+    LIST_SHIFT_MAX = 4096
+    LIST_RUNS_MAX = 1 << 16
     STEPS_PER_BREATH = 512          # elements that a workspace's command looks at in one go
 
 
@@ -52,6 +54,8 @@ cdef class View:
         self.hash_listpack_value = self.set_listpack_value = self.zset_listpack_value = 64
         self.list_listpack_size = -2
         self.databases_count = DATABASES_MAX
+        self.list_shift_max = LIST_SHIFT_MAX
+        self.list_runs_max = LIST_RUNS_MAX
 
     def __dealloc__(self):
         self.clear_missing()
@@ -703,6 +707,8 @@ cdef class View:
         self.set_listpack_value = other.set_listpack_value
         self.set_intset_entries = other.set_intset_entries
         self.list_listpack_size = other.list_listpack_size
+        self.list_shift_max = other.list_shift_max
+        self.list_runs_max = other.list_runs_max
         return 0
 
     def select(self, int db):

@@ -28,6 +28,8 @@ class Storm:
         self.model = Model(lambda: self.node.clock.now_ms)
         self.model_client = self.model.connect()
         self.pins: list[int] = []
+        if seed % 2:  # LINSERT and LREM write lists anew that they otherwise change
+            self.node.view.list_shift_max, self.node.view.list_runs_max = 2, 1
 
     # -- words ----------------------------------------------------------------------------------
 

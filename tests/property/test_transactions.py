@@ -101,6 +101,8 @@ class World:
         self.with_lists = seed % 2 == 1
         self.rng = random.Random(seed)
         self.node: SimNode = new_node(seed)
+        if seed % 4 == 1:  # LINSERT and LREM write lists anew
+            self.node.view.list_shift_max = self.node.view.list_runs_max = 0
         self.moment = 0
         self.operations: list[Operation] = []
         self.open: dict[Session, list[tuple[Operation, Running | None]]] = {}

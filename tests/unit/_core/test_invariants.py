@@ -31,6 +31,11 @@ FAULTS = {
     "generation twice": "two tables",
 }
 
+CLAIM_FAULTS = {
+    "claim too long": "should be dead",
+    "holes": "claimed, 2 holes",
+}
+
 ORDER_FAULTS = {
     "not in order": "has 99 of 100 members",
     "another score": "under another score",
@@ -68,6 +73,19 @@ def test_a_listed_record_must_be_there(node):
     node.checkpoint()
     invariants.corrupt(node.tip, "listed and clean", node.head_key(b"k1"))
     with pytest.raises(InvariantError, match="dirty lists"):
+        invariants.check(node.tip)
+
+
+@pytest.mark.parametrize("fault", CLAIM_FAULTS)
+def test_the_claims_of_a_list_are_its_holes(node, fault):
+    client = node.client()
+    client.call("RPUSH", "l", *"abcde")
+    client.call("LREM", "l", 1, "c")
+    tables = node.dump()["tables"]
+    (claims,) = (table for (kind, _), table in tables.items() if kind == ord("K"))
+    (claim,) = claims["entries"]
+    invariants.corrupt(node.tip, fault, claim)
+    with pytest.raises(InvariantError, match=CLAIM_FAULTS[fault]):
         invariants.check(node.tip)
 
 
