@@ -417,6 +417,26 @@ cdef int complete_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t nex
     return 0
 
 
+def install_range(Tip tip not None, uint64_t id, list rows not None):
+    """Take rows (key, envelope) of a range of a collection's elements; False: it is not in memory.
+
+    What was read leaves memory before what is used. Call between begin_fetch and end_fetch of the
+    fetch that read it: until then the range is complete in memory.
+    """
+    cdef Collection* c = tip.collection(id)
+    cdef Table* table
+    cdef Slice rest
+    cdef uint64_t hash
+    cdef Entry* e
+    if c == NULL or not c.ready or c.died:
+        return False
+    for key, envelope in rows:
+        if tip.install(key, envelope):
+            e = tip.locate(key, len(key), &table, &rest, &hash)
+            e.flags &= ~E_USED
+    return True
+
+
 # -- members by score ---------------------------------------------------------------------------
 
 cdef int order_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,

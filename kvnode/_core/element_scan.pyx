@@ -10,37 +10,17 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport refuse
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, format_u64
 from kvnode._core.collection cimport (
-    WRONG, Walk, close_collection, expire_field, is_live, need_all, next_of, open_collection,
-    walk_all)
+    WRONG, Walk, close_collection, expire_field, need_all, next_of, open_collection, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.element_pages cimport elements_in
 from kvnode._core.numbers cimport DOUBLE_BYTES_MAX, format_double
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk
 from kvnode._core.scan cimport CURSOR_SHIFT, Filter, name_matches, parse_cursor, parse_scan
 from kvnode._core.sortable cimport double_of_order
 from kvnode._core.tip cimport (
-    T_HASH, T_NONE, T_SET, T_ZSET, V_LARGE_ENCODING, Collection, Entry, score_order)
+    T_HASH, T_SET, T_ZSET, V_LARGE_ENCODING, Collection, Entry, score_order)
 from kvnode._core.view cimport ABSENT, L_READ, MISS, Head, View
-
-
-cdef int collect(View view, Collection* c, uint64_t from_hash, int64_t count,
-                 vector[Entry*]* out, uint64_t* next_hash) except -1:
-    """Append the elements in [from_hash, next_hash[0]), about `count`; next_hash[0] 0: to the end."""
-    cdef vector[Entry*] entries
-    cdef Entry* e
-    cdef uint64_t end = 0
-    cdef bint done = False
-    view.tip.scan_next(c.elements, from_hash, &entries, count, &end, &done)
-    end &= ~((<uint64_t>1 << CURSOR_SHIFT) - 1)
-    next_hash[0] = 0 if done else end
-    for e in entries:
-        if not done and e.hash >= end:
-            continue
-        if is_live(view, e.newest):
-            out.push_back(e)
-        elif e.newest.type != T_NONE:
-            expire_field(view, c, e)
-    return 0
 
 
 cdef int collect_all(View view, Collection* c, vector[Entry*]* out) except -1:
@@ -106,12 +86,13 @@ cdef int scan(View view, Args* args, uint8_t type, Reply reply) except -1:
         return reply_page(0, &found, &filter, type, reply)
     if not parse_scan(args, 3, type, &filter, &count, reply):
         return DONE
-    if need_all(view, c):
-        return PARK
     if not head.version.flags & V_LARGE_ENCODING:
+        if need_all(view, c):
+            return PARK
         collect_all(view, c, &found)
-    elif cursor >> (64 - CURSOR_SHIFT) == 0:
-        collect(view, c, cursor << CURSOR_SHIFT, count, &found, &following)
+    elif cursor >> (64 - CURSOR_SHIFT) == 0 and elements_in(
+            view, c, cursor << CURSOR_SHIFT, count, &found, &following) == PARK:
+        return PARK
     close_collection(view, &head, c, &args.v[1])
     return reply_page(following >> CURSOR_SHIFT, &found, &filter, type, reply)
 

@@ -12,6 +12,7 @@ from kvnode._core.collection cimport (
     open_collection, remove_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.drawing cimport random_element
+from kvnode._core.element_pages cimport draw_page, is_paged
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_null, reply_set)
@@ -33,27 +34,34 @@ cdef enum:
 cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen) except -1:
     """Draw `count` different elements, or all if there are not so many.
 
-    REQUIRES: need_all() was false, drop_expired() ran.
+    chosen: empty, or the pool that open_drawn() made. REQUIRES: open_drawn() found it.
     """
     cdef NameSet drawn
     cdef Walk walk
     cdef Entry* e
+    if chosen.empty():
+        if count <= c.meta.length // FEW:
+            while <int64_t>chosen.size() < count:
+                e = random_element(view, c)
+                if drawn.add(e.hash, e.key, e.key_len):
+                    chosen.push_back(e)
+            return 0
+        walk_all(view, c, &walk)
+        e = next_of(view, &walk)
+        while e != NULL:
+            chosen.push_back(e)
+            e = next_of(view, &walk)
+        if count >= c.meta.length:
+            return 0
+    return deal(view, <size_t>count, chosen)
+
+
+cdef int deal(View view, size_t count, vector[Entry*]* chosen) except -1:
+    """Leave `count` of the chosen, by chance."""
+    cdef Entry* e
     cdef size_t i
     cdef size_t j
-    if count <= c.meta.length // FEW:
-        while <int64_t>chosen.size() < count:
-            e = random_element(view, c)
-            if drawn.add(e.hash, e.key, e.key_len):
-                chosen.push_back(e)
-        return 0
-    walk_all(view, c, &walk)
-    e = next_of(view, &walk)
-    while e != NULL:
-        chosen.push_back(e)
-        e = next_of(view, &walk)
-    if count >= c.meta.length:
-        return 0
-    for i in range(<size_t>count):
+    for i in range(count):
         j = i + view.draw() % (chosen.size() - i)
         e = chosen[0][i]
         chosen[0][i] = chosen[0][j]
@@ -62,12 +70,24 @@ cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen)
     return 0
 
 
-cdef int open_whole(View view, Args* args, uint8_t type, Head* head, Collection** c,
-                    Reply reply) except -1:
-    """Find the collection args[1], all of it and without expired fields: as open_collection()."""
+cdef inline Entry* any_element(View view, Collection* c, vector[Entry*]* pool) except? NULL:
+    """Draw one element, from the pool if open_drawn() made one."""
+    return random_element(view, c) if pool.empty() else pool[0][view.draw() % pool.size()]
+
+
+cdef int open_drawn(View view, Args* args, uint8_t type, int64_t count, Head* head, Collection** c,
+                    vector[Entry*]* pool, Reply reply) except -1:
+    """Find the collection args[1], to draw so many elements of it: as open_collection().
+
+    count: as in SRANDMEMBER. Of a collection that is not in memory the pool gets some elements; all
+    draws are from these. Else it stays empty, and all is there, without expired fields.
+    """
     cdef int found = open_collection(view, &args.v[1], type, L_READ, head, c, reply)
-    if found != FOUND:
+    if found != FOUND or count == 0:
         return found
+    if is_paged(view, c[0], count if count >= 0 else -count):
+        found = draw_page(view, c[0], count if count >= 0 else -count, pool)
+        return FOUND if found == DONE else MISS
     if need_all(view, c[0]):
         return MISS
     drop_expired(view, head, c[0])
@@ -106,9 +126,10 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
     cdef Head head
     cdef Collection* c
     cdef vector[Entry*] chosen
+    cdef vector[Entry*] pool
     cdef Entry* e
     cdef int64_t width = 2 if values and reply.proto == 2 else 1
-    cdef int found = open_whole(view, args, type, &head, &c, reply)
+    cdef int found = open_drawn(view, args, type, count, &head, &c, &pool, reply)
     if found == MISS:
         return PARK
     if found == WRONG:
@@ -118,9 +139,10 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
     if count < -REPEATED_MAX:
         return refuse(reply, b"ERR value is out of range")
     if count > 0:
+        chosen.swap(pool)
         choose(view, c, count, &chosen)
     while count < 0:
-        chosen.push_back(random_element(view, c))
+        chosen.push_back(any_element(view, c, &pool))
         count += 1
     reply_array(reply, width * <int64_t>chosen.size())
     for e in chosen:
@@ -131,14 +153,15 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
 cdef int draw_one(View view, Args* args, uint8_t type, Reply reply) except -1:
     cdef Head head
     cdef Collection* c
-    cdef int found = open_whole(view, args, type, &head, &c, reply)
+    cdef vector[Entry*] pool
+    cdef int found = open_drawn(view, args, type, 1, &head, &c, &pool, reply)
     if found == MISS:
         return PARK
     if found == WRONG:
         return DONE
     if found == ABSENT:
         return reply_null(reply)
-    return reply_element(random_element(view, c), type, False, reply)
+    return reply_element(any_element(view, c, &pool), type, False, reply)
 
 
 # -- handlers -----------------------------------------------------------------------------------
@@ -189,7 +212,7 @@ cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
         return refuse(reply, SYNTAX)
     if not one and (not parse_i64(args.v[2].data, args.v[2].len, &count) or count < 0):
         return refuse(reply, b"ERR value is out of range, must be positive")
-    found = open_whole(view, args, T_SET, &head, &c, reply)
+    found = open_drawn(view, args, T_SET, count, &head, &c, &chosen, reply)
     if found == MISS:
         return PARK
     if found == WRONG:
@@ -197,7 +220,7 @@ cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
     if found == ABSENT or count == 0:
         return reply_null(reply) if one else reply_set(reply, 0)
     if one:
-        chosen.push_back(random_element(view, c))
+        chosen.assign(1, any_element(view, c, &chosen))
     else:
         choose(view, c, count, &chosen)
         reply_set(reply, <int64_t>chosen.size())

@@ -8,6 +8,7 @@ from kvnode._core.bytes cimport Slice
 from kvnode._core.glob cimport glob_match
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
+from kvnode._core.view cimport View
 
 cdef enum:
     CURSOR_SHIFT = 11               # a cursor is hash >> 11: 53 bits
@@ -19,6 +20,7 @@ cdef struct Filter:
     bint names_only         # NOVALUES
 
 
+cdef int need_range(View view, tuple wanted) except -1
 cdef bint parse_cursor(const Slice* arg, uint64_t* cursor) noexcept nogil
 cdef bint parse_scan(const Args* args, int first, uint8_t type, Filter* filter, int64_t* count,
                      Reply reply) except -1

@@ -56,6 +56,7 @@ LOAD_ROWS_PER_PAGE = 2048  # rows of a larger one that one call reads
 DELTA_ROWS_MAX = 1 << 20  # rows of one collection; each is a batch since its last fold
 CLAIMS_MAX = 1 << 20  # rows of one list
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range
+ELEMENT_ROWS_MAX = 1024  # the same of elements, which are put into memory in one pass: about 1 ms
 RECOVERY_ROWS_PER_READ = 4096  # meta records read at once at start
 SNAPSHOT_GROUP_ROWS_MAX = 1 << 20  # versions of keys with one hash: more pins than anybody holds
 EXPIRY_HEADS_PER_STEP = 200  # deadlines looked at in memory by one step

@@ -9,9 +9,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kvnode._core.keys import head_end, head_start, split_head
-from kvnode._core.tip import Tip
-from kvnode.base.limits import FETCH_KEYS_PER_CALL, FETCHES_IN_FLIGHT_MAX, RANGE_ROWS_MAX
+from kvnode._core.keys import (
+    head_end,
+    head_start,
+    order_start,
+    part_bounds,
+    record_order,
+    split_head,
+)
+from kvnode._core.tip import Tip, install_range
+from kvnode.base.limits import (
+    ELEMENT_ROWS_MAX,
+    FETCH_KEYS_PER_CALL,
+    FETCHES_IN_FLIGHT_MAX,
+    RANGE_ROWS_MAX,
+)
 from kvnode.storage.engine import Engine, Reader
 from kvnode.storage.executor import Executor, Work
 from kvnode.storage.parts import read_page, read_records
@@ -19,8 +31,10 @@ from kvnode.storage.parts import read_page, read_records
 CURSOR_SHIFT = 11  # a cursor is the upper 53 bits of a hash
 HASH_END = 1 << 64
 
-RangeKey = tuple[int, int, int]  # generation, from_hash, count
-Wanted = RangeKey | int  # heads in hash order, or the next elements of a collection by its id
+HeadRangeKey = tuple[int, int, int]  # generation, from_hash, count
+ElementRangeKey = tuple[int, int, int, int]  # collection id, from_hash, count, kind of its records
+RangeKey = HeadRangeKey | ElementRangeKey
+Wanted = RangeKey | int  # records in hash order, or the next elements of a collection by its id
 StoredHead = tuple[int, bytes, bytes]  # hash, user key, envelope
 
 
@@ -33,6 +47,28 @@ class HeadRange:
     is_done: bool  # there is none
 
 
+    def install(self, tip: Tip) -> bool:
+        """Say whether it may be used: nothing of it goes into the tip."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ElementRange:
+    """Stored elements of a collection in hash order, see HeadRange."""
+
+    id: int
+    rows: list[tuple[bytes, bytes]]  # record key, envelope
+    next_hash: int
+    is_done: bool
+
+    def install(self, tip: Tip) -> bool:
+        """Give the tip what was read; False: the collection is not in memory.
+
+        REQUIRES: the head that was fetched with it is installed.
+        """
+        return install_range(tip, self.id, self.rows)
+
+
 @dataclass(eq=False, slots=True)
 class Fetch:
     """Records and ranges on their way, and who waits for them."""
@@ -43,7 +79,7 @@ class Fetch:
     waiters: list[Any]
     epoch: int = 0
     calls_left: int = 0
-    ranges: dict[RangeKey, HeadRange] = field(default_factory=dict)
+    ranges: dict[RangeKey, HeadRange | ElementRange] = field(default_factory=dict)
 
 
 def read_heads(reader: Reader, generation: int, from_hash: int, count: int) -> HeadRange:
@@ -61,6 +97,30 @@ def read_heads(reader: Reader, generation: int, from_hash: int, count: int) -> H
     # Keyed hashes: a group has one head nearly always, a few at most.
     rows += reader.scan(last_key + b"\0", group_end, RANGE_ROWS_MAX)
     return HeadRange(_split(rows), 0 if is_done else next_hash, is_done)
+
+
+def read_elements(
+    reader: Reader, id_: int, from_hash: int, count: int, kind: int
+) -> ElementRange:
+    """The same for the elements of a collection."""
+    count = min(count, ELEMENT_ROWS_MAX)
+    end = part_bounds(kind, id_)[1]
+    rows = reader.scan(order_start(kind, id_, from_hash), end, count)
+    if len(rows) < count:
+        return ElementRange(id_, rows, 0, True)
+    last_key = rows[-1][0]
+    next_hash = ((record_order(last_key) >> CURSOR_SHIFT) + 1) << CURSOR_SHIFT
+    is_done = next_hash == HASH_END
+    group_end = end if is_done else order_start(kind, id_, next_hash)
+    rows += reader.scan(last_key + b"\0", group_end, RANGE_ROWS_MAX)
+    return ElementRange(id_, rows, 0 if is_done else next_hash, is_done)
+
+
+def read_range(reader: Reader, wanted: RangeKey) -> HeadRange | ElementRange:
+    """Read what a command asked for."""
+    if len(wanted) == 4:
+        return read_elements(reader, *wanted)
+    return read_heads(reader, *wanted)
 
 
 def _split(rows: list[tuple[bytes, bytes]]) -> list[StoredHead]:
@@ -155,7 +215,7 @@ class Fetcher:
         return lambda: read_page(self._engine, kind, id_, first)
 
     def _range_reader(self, wanted: RangeKey) -> Work:
-        return lambda: read_heads(self._engine, *wanted)
+        return lambda: read_range(self._engine, wanted)
 
     def _submit(self, fetch: Fetch, work: Work, wanted: RangeKey | None) -> None:
         def completed(result: Any, error: BaseException | None) -> None:

@@ -140,7 +140,8 @@ class Replica:
         """Blocking calls have ended and were delivered: go on with what waited. In a pass."""
         for fetch in self.fetcher.take_ready():
             for key, part in fetch.ranges.items():
-                self.view.ranges[key] = (part.rows, part.next_hash, part.is_done)
+                if part.install(self.tip):
+                    self.view.ranges[key] = (part.rows, part.next_hash, part.is_done)
             for waiter in fetch.waiters:
                 if isinstance(waiter, Session):
                     self.sequencer.resume(waiter)

@@ -16,7 +16,7 @@ from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
-from kvnode.storage.fetch import HeadRange, RangeKey, Wanted, read_heads
+from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Wanted, read_range
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.parts import Page, Records, read_page, read_records
 from tests.sim.log import SimLog
@@ -52,7 +52,7 @@ class Fetch:
     sessions: list[Session]
     records: Records | None = None
     pages: list[Page] = field(default_factory=list)
-    found: dict[RangeKey, HeadRange] = field(default_factory=dict)
+    found: dict[RangeKey, HeadRange | ElementRange] = field(default_factory=dict)
 
 
 class LocalNode:
@@ -181,7 +181,7 @@ class LocalNode:
         fetch.records = read_records(self.engine, fetch.keys, self.tip.has_delta_rows)
         for wanted in fetch.ranges:
             if isinstance(wanted, tuple):
-                fetch.found[wanted] = read_heads(self.engine, *wanted)
+                fetch.found[wanted] = read_range(self.engine, wanted)
             elif (load := self.tip.begin_load(wanted)) is not None:
                 fetch.pages.append(read_page(self.engine, load[0], wanted, load[1]))
 
@@ -194,7 +194,8 @@ class LocalNode:
         for part in (fetch.records, *fetch.pages):
             part.install(self.tip)
         for wanted, found in fetch.found.items():
-            self._ranges[wanted] = found.rows, found.next_hash, found.is_done
+            if found.install(self.tip):
+                self._ranges[wanted] = found.rows, found.next_hash, found.is_done
         for session in fetch.sessions:
             self.sequencer.resume(session)
         if fetch.epoch:
