@@ -27,7 +27,6 @@ from kvnode._core.view cimport FOUND, L_READ, MISS, Head, View
 
 
 cdef enum:
-    STEPS_MAX = 50000       # elements that one command looks at on the sequencer: about 5 ms
     WRONG = 3               # beside Lookup: the key holds another type, and the reply says so
 
 
@@ -88,11 +87,12 @@ cdef inline bint is_live(View view, const Version* v) noexcept nogil:
 cdef inline bint is_past_budget(View view, int64_t elements) noexcept nogil:
     """Count elements that the running command will look at; True: it has to answer PARK.
 
-    It is then run again as a transaction beside the sequencer, where no budget holds. Not so inside
-    EXEC, which is one step whatever it takes.
+    It is then run again, its EXEC as a whole, as a transaction beside the sequencer, where no budget
+    holds. Not so an EXEC that cannot: see transactions.
     """
     view.steps += elements
-    if view.steps <= STEPS_MAX or view.session is None or view.session.in_exec:
+    if view.steps <= view.steps_max or view.is_private or view.is_undivided \
+            or view.session is None:
         return False
     view.is_long = True
     return True

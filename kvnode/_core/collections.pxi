@@ -18,9 +18,14 @@ cdef int free_collections(Tip tip) except -1:
 
 
 cdef int free_parts(Tip tip, Table* table) noexcept:
-    if table != NULL:
-        tip.bytes -= table.bytes
+    if table == NULL:
+        return 0
+    tip.bytes -= table.bytes
+    if table.entries == 0:
         free_table(table)
+    else:                       # of a workspace: it ends on another thread, see attempt.py
+        with nogil:
+            free_table(table)
     return 0
 
 
@@ -90,6 +95,7 @@ cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
         return claims_of(tip, c) if key[0] == K_CLAIM else c.elements
     if c.elements == NULL:
         c.elements = part_table(c, key[0], is_fresh(tip, id))
+        c.stored |= not c.elements.resident
     if key[0] == K_FIELD:
         c.type = T_HASH
     return c.elements

@@ -21,6 +21,7 @@ from kvnode._core.entries cimport (
 from kvnode._core.keys cimport K_CHUNK, K_HEAD, K_TRASH
 from kvnode._core.list_commit cimport (
     appends_hold, list_holds, move_ends, put_appends, put_placed)
+from kvnode._core.publish cimport Publication
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.serving cimport serve_waiters
 from kvnode._core.session cimport Session
@@ -43,9 +44,21 @@ cdef enum Verdict:
     V_MISSING = 2               # records have to be fetched first: view.take_missing()
 
 
-def commit(Sequencer sequencer not None, Session session not None, Workspace work not None):
+def is_stale(Sequencer sequencer not None, Workspace work not None):
+    """Whether a transaction would conflict if it was committed now. In a pass."""
+    cdef View view = sequencer.view
+    cdef int verdict
+    view.enter(None)
+    verdict = validate(view, work)
+    view.clear_missing()
+    return verdict == V_CONFLICT
+
+
+def commit(Sequencer sequencer not None, Session session not None, Workspace work not None,
+           Publication publication=None):
     """Let the transaction of a waiting session take effect. In a pass.
 
+    publication: has written its large collections; None: they are carried over here.
     Returns (COMMITTED, None); or with nothing done (CONFLICT, None), or (MISSING, record keys that
     have to be fetched first).
     """
@@ -54,7 +67,7 @@ def commit(Sequencer sequencer not None, Session session not None, Workspace wor
     sequencer.join_pass(session)
     verdict = validate(view, work)
     if verdict == V_COMMITTED:
-        Effects(view, work).apply()
+        Effects(view, work, publication).apply()
         view.finish_command()
         if not view.signalled.empty():
             serve_waiters(sequencer, session)
@@ -191,6 +204,8 @@ cdef int check_elements(View view, Workspace work, Collection* c, Collection* ma
     cdef bint done = c.elements.entries == 0
     cdef Entry* e
     cdef int verdict = V_COMMITTED
+    if is_whole and c.changed <= work.start_ts:
+        return V_COMMITTED      # nor has the transaction written any
     while not done:
         entries.clear()
         work.tip.scan_next(c.elements, at, &entries, ENTRIES_AT_ONCE, &at, &done)
@@ -227,13 +242,15 @@ cdef class Effects:
 
     cdef View view
     cdef Workspace work
+    cdef Publication publication
     cdef unordered_map[uint64_t, Table*] tables         # generation of the workspace -> of the tip
     cdef unordered_map[uint64_t, Collection*] made      # collection id of the workspace -> new one
     cdef unordered_map[uint64_t, uint64_t] values       # the same of values in chunks
 
-    def __cinit__(self, View view not None, Workspace work not None):
+    def __cinit__(self, View view not None, Workspace work not None, Publication publication):
         self.view = view
         self.work = work
+        self.publication = publication
 
     cdef int apply(self) except -1:
         cdef Write w
@@ -303,8 +320,11 @@ cdef class Effects:
         if head.version != NULL and self.kills(head.version):
             self.view.bury(head.version)
         if is_collection(wanted.type) and head_data(wanted).id >= PRIVATE_IDS:
-            c = self.view.name_collection(&head, wanted.type)
-            self.made[head_data(wanted).id] = c
+            if self.publication is not None and self.publication.has(head_data(wanted).id):
+                self.publication.publish(&head, wanted)
+            else:
+                c = self.view.name_collection(&head, wanted.type)
+                self.made[head_data(wanted).id] = c
             v = head.version
             v.expire_at = wanted.expire_at
             v.flags = wanted.flags

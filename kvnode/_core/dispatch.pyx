@@ -241,7 +241,7 @@ cdef class Dispatch:
         """Run a handler, native or Python; the one way for sockets, EXEC and scripts."""
         cdef size_t at = reply.out.len
         cdef int result
-        view.steps = 0
+        view.steps = view.steps_before
         view.is_long = False
         if command.function != NULL:
             result = command.function(view, args, reply)

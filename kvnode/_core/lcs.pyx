@@ -229,8 +229,9 @@ cdef int cmd_lcs(View view, Args* args, Reply reply) except -1:
         return PARK
     job.a = value_bytes(view, a.version)
     job.b = value_bytes(view, b.version)
-    if cells > CELLS_AT_ONCE_MAX and not view.session.in_exec:
-        view.session.waiting = job
+    if cells > CELLS_AT_ONCE_MAX and not view.is_private and not view.is_undivided:
+        if not view.session.in_exec:
+            view.session.waiting = job
         return LONG
     return answer(job.a, n, job.b, m, &job.options, reply)
 

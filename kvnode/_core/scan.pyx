@@ -17,11 +17,12 @@ from libc.string cimport strlen
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, is_word, refuse, require_i64
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64, get_be64, make_slice
+from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport DONE, LONG, PARK, native
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_null
-from kvnode._core.tip cimport T_HASH, T_NONE, Entry, Table
+from kvnode._core.tip cimport T_HASH, T_NONE, Entry, Table, Version
 from kvnode._core.typenames cimport type_name
 from kvnode._core.view cimport FOUND, L_NO_TOUCH, Head, View
 
@@ -31,6 +32,7 @@ cdef enum:
     SCAN_COUNT_DEFAULT = 10
     SCAN_COUNT_MAX = 10000          # a larger COUNT is cut: one step stays short
     KEYS_AT_ONCE_MAX = 10000        # KEYS of a larger database runs as a job
+    ALL_NAMES = 0                   # instead of a count, of a range: see walk_snapshot()
     RANDOM_COUNT = 17               # names among which RANDOMKEY draws
     ENVELOPE_HAS_ROW = 0x01         # of LevelDB envelopes, see tip.pyx
     VALUE_HAS_DEADLINE = 0x80       # of head values, see tip.pyx
@@ -254,24 +256,65 @@ cdef int cmd_scan(View view, Args* args, Reply reply) except -1:
 # -- KEYS, RANDOMKEY ----------------------------------------------------------------------------
 
 cdef int cmd_keys(View view, Args* args, Reply reply) except -1:
-    """All names at once when there are few; else LONG: a job walks a snapshot."""
+    """All names at once when there are few; else LONG: a job walks a snapshot, as does a workspace."""
     cdef vector[Slice] names
     cdef Filter filter
     cdef uint64_t following = 0
     cdef bint done = False
-    if view.session.in_exec and not view.is_private and not view.table.resident:
-        return refuse(reply, b"ERR KEYS inside MULTI takes a database that is in memory; use SCAN")
-    if not view.session.in_exec and (
-            not view.table.resident or view.table.entries > KEYS_AT_ONCE_MAX):
+    if view.is_undivided and not view.table.resident:
+        return refuse(reply, b"ERR KEYS takes a database that is in memory inside MULTI with commands "
+                             b"about the server or the connection; use SCAN")
+    if not view.is_private and not view.is_undivided and (
+            not view.table.resident or view.table.entries > KEYS_AT_ONCE_MAX
+            or is_past_budget(view, view.table.entries)):
         return LONG
     observe_all(view)
     filter.pattern = every_name(args.v[1])
     filter.type = NULL
+    if view.is_private and not view.table.resident:
+        if walk_snapshot(view, &filter, &names) == PARK:
+            return PARK
+        done = True
     while not done:
         if walk(view, view.table, following, KEYS_AT_ONCE_MAX, &filter, &names, &following,
                 &done) == PARK:
             return PARK
     return reply_names(&names, reply)
+
+
+cdef int walk_snapshot(View view, const Filter* filter, vector[Slice]* names) except -1:
+    """Append all names that pass `filter` in a workspace: the snapshot's, changed by its own writes.
+
+    They do not become a part of it, as records would that are read. PARK: they have to be read first.
+    """
+    cdef Table* table = view.table
+    cdef tuple wanted = (table.id, 0, ALL_NAMES)
+    cdef vector[Entry*] entries
+    cdef Entry* e
+    cdef Version* v
+    cdef bytes key
+    cdef uint64_t at = 0
+    cdef bint done = table.entries == 0
+    found = view.ranges.get(wanted)
+    if found is None:
+        view.missing_ranges.append(wanted)
+        return PARK
+    for key in found:
+        e = view.tip.find(table, view.tip.hash_key(key, len(key)), key, len(key))
+        if (e == NULL or e.newest.type != T_NONE) and name_matches(filter, key, len(key)):
+            names.push_back(make_slice(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
+        view.breathe()
+    while not done:
+        entries.clear()
+        view.tip.scan_next(table, at, &entries, KEYS_AT_ONCE_MAX, &at, &done)
+        for e in entries:
+            v = e.newest
+            while v.older != NULL:
+                v = v.older
+            if e.newest.type != T_NONE and (v.type == T_NONE or v.commit_ts == view.commit_ts) \
+                    and name_matches(filter, e.key, e.key_len):
+                names.push_back(make_slice(e.key, e.key_len))     # one that it has made
+    return DONE
 
 
 cdef int cmd_randomkey(View view, Args* args, Reply reply) except -1:

@@ -6,7 +6,7 @@ from kvnode._core.entries cimport Entry, Segment, Table, Version
 
 
 cdef Table* new_table(uint8_t kind, uint64_t id, bint resident) except NULL
-cdef void free_table(Table* table) noexcept
+cdef void free_table(Table* table) noexcept nogil
 cdef int grow_segment(Table* table, uint64_t hash) except -1
 cdef int shrink_segment(Table* table, uint64_t hash) except -1
 cdef void sort_by_hash(vector[Entry*]* entries, size_t first) noexcept

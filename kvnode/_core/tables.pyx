@@ -65,7 +65,7 @@ cdef Segment* new_segment(uint32_t depth, uint32_t bucket_bits) except NULL:
     return segment
 
 
-cdef void free_table(Table* table) noexcept:
+cdef void free_table(Table* table) noexcept nogil:
     cdef uint64_t i = 0
     cdef uint64_t span
     cdef Segment* segment

@@ -52,8 +52,9 @@ cdef class Tip:
 
     def __dealloc__(self):
         cdef Table* table
-        for table in self.generations:
-            free_table(table)
+        with nogil:
+            for table in self.generations:
+                free_table(table)
         free_table(self.meta)
         free_table(self.chunks)
         free_table(self.delta_rows)

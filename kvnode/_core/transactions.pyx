@@ -2,17 +2,19 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
 An EXEC lies whole inside one batch. A record that it lacks undoes all of it, and it runs again from
-its start once the record is there.
+its start once the record is there. One that takes longer than a step may is undone too, and its queue
+runs as a transaction beside the sequencer; what it watches counts up to the commit of that.
 """
 
-from libc.stdint cimport uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
-from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport DONE, HELD, PARK, Command, Dispatch, Handler, native
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from kvnode._core.collection cimport is_past_budget
+from kvnode._core.dispatch cimport (
+    C_NO_QUEUE, DONE, HELD, LONG, PARK, Command, Dispatch, Handler, native)
 from kvnode._core.parser cimport Args
+from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_error, reply_null_array, reply_ok)
+from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.session cimport Session
 from kvnode._core.tip cimport DATABASES_MAX, E_WATCHED, T_NONE, Entry, Table, Tip, Version
 from kvnode._core.view cimport L_NO_TOUCH, MISS, Head, Savepoint, View
@@ -198,8 +200,8 @@ cdef int watched_expired(View view) except -1:
 
 cdef bint keys_in_memory(View view) except -1:
     """Note all keys of the queued commands that must be fetched; True when there are none."""
-    cdef Slice kept[ARGUMENTS_KEPT]
-    cdef Args args
+    cdef Queued queued
+    cdef Args* args = &queued.args
     cdef Command command
     cdef size_t at = 0
     cdef int i
@@ -208,8 +210,7 @@ cdef bint keys_in_memory(View view) except -1:
     if view.table.resident:
         return True
     while at < view.session.queued.len:
-        args.v = kept
-        at = load_queued(view.session, at, &args)
+        at = load_queued(view.session.queued.data, at, &queued)
         try:
             command = (<Dispatch>view.dispatch).find(args.v[0].data, args.v[0].len)
             last = command.key_last if command.key_last >= 0 else args.n + command.key_last
@@ -218,84 +219,112 @@ cdef bint keys_in_memory(View view) except -1:
                 view.note_if_missing(view.table, args.v[i].data, args.v[i].len)
                 i += command.key_step if command.key_step > 0 else 1
         finally:
-            if args.v != kept:
-                free(args.v)
+            free_queued(&queued)
     return view.missing.size() == before
 
 
 cdef bint queue_is_held_back(View view) except -1:
     """Whether a queued command names what a transaction has reserved."""
-    cdef Slice kept[ARGUMENTS_KEPT]
-    cdef Args args
+    cdef Queued queued
+    cdef Args* args = &queued.args
     cdef Dispatch dispatch = view.dispatch
     cdef bint is_held = False
     cdef size_t at = 0
     while at < view.session.queued.len and not is_held:
-        args.v = kept
-        at = load_queued(view.session, at, &args)
+        at = load_queued(view.session.queued.data, at, &queued)
         try:
             is_held = dispatch.hold_back(
-                view.session, dispatch.find(args.v[0].data, args.v[0].len), &args)
+                view.session, dispatch.find(args.v[0].data, args.v[0].len), args)
         finally:
-            if args.v != kept:
-                free(args.v)
+            free_queued(&queued)
     return is_held
 
 
-cdef size_t load_queued(Session session, size_t at, Args* args) except 0:
-    """Read the queued command at `at` (see Session.queue) into args; return where the next is."""
-    cdef uint32_t count
-    cdef uint64_t length
-    cdef char* p = session.queued.data
-    cdef uint32_t i
-    memcpy(&count, p + at, 4)
-    at += 4
-    if count > ARGUMENTS_KEPT:
-        args.v = <Slice*>malloc(count * sizeof(Slice))
-        if args.v == NULL:
-            raise MemoryError("queued command")
-    args.n = <int>count
-    for i in range(count):
-        memcpy(&length, p + at, 8)
-        at += 8
-        args.v[i].data = p + at
-        args.v[i].len = length
-        at += length
-    return at
+cdef bint may_run_beside(View view) except -1:
+    """Whether a transaction may run the queue: no command of it is about the node or the session."""
+    cdef Queued queued
+    cdef Command command
+    cdef size_t at = 0
+    while at < view.session.queued.len:
+        at = load_queued(view.session.queued.data, at, &queued)
+        command = (<Dispatch>view.dispatch).find(queued.args.v[0].data, queued.args.v[0].len)
+        if command.subcommands is not None and queued.args.n > 1:
+            command = (<Dispatch>view.dispatch).subcommand(command, &queued.args)
+        free_queued(&queued)
+        if command.function == NULL or command.flags & C_NO_QUEUE or command.name == b"unwatch":
+            return False
+    return True
 
 
 cdef int run_queued(View view, Reply reply) except -1:
-    """Run the queued commands under a savepoint; anything but DONE undoes them all."""
-    cdef Slice kept[ARGUMENTS_KEPT]
-    cdef Args args
+    """Run the queued commands; anything but DONE has undone them all. LONG: past the step budget."""
+    cdef int outcome = run_in_step(view, reply)
+    if outcome == LONG and not may_run_beside(view):
+        view.is_undivided = True
+        outcome = run_in_step(view, reply)
+        view.is_undivided = False
+    return outcome
+
+
+cdef int run_in_step(View view, Reply reply) except -1:
+    """Run the queued commands under a savepoint. Each counts as one step, and those that it takes."""
+    cdef Queued queued
     cdef Session session = view.session
     cdef Dispatch dispatch = view.dispatch
     cdef Command command
     cdef Savepoint mark = view.savepoint()
     cdef size_t at = 0
+    cdef size_t before = reply.out.len
     cdef int db = session.db
     cdef int outcome = DONE
     session.in_exec = True
     reply_array(reply, session.queued_count)
     while at < session.queued.len and outcome == DONE:
-        args.v = kept
-        at = load_queued(session, at, &args)
+        at = load_queued(session.queued.data, at, &queued)
         try:
-            command = dispatch.find(args.v[0].data, args.v[0].len)
-            if command.subcommands is not None and args.n > 1:
-                command = dispatch.subcommand(command, &args)
-            outcome = dispatch.measure(view, session, command, &args)
+            command = dispatch.find(queued.args.v[0].data, queued.args.v[0].len)
+            if command.subcommands is not None and queued.args.n > 1:
+                command = dispatch.subcommand(command, &queued.args)
+            outcome = dispatch.measure(view, session, command, &queued.args)
         finally:
-            if args.v != kept:
-                free(args.v)
+            free_queued(&queued)
+        if outcome == DONE and is_past_budget(view, 1):
+            outcome = LONG
+        view.steps_before = view.steps
+    view.steps_before = 0
     session.in_exec = False
     if outcome != DONE:
+        reply.out.len = before
         session.db = db
         view.rollback(&mark)
         view.table = view.tip.databases[db]
         return outcome
     view.end_savepoint(&mark)
     return DONE
+
+
+# -- an EXEC that runs beside the sequencer: see kvnode/txn/queue.py --------------------------------
+
+def take_queue(Session session not None):
+    """Return (the queued commands as bytes, how many these are). They stay queued."""
+    return (PyBytes_FromStringAndSize(session.queued.data, session.queued.len),
+            session.queued_count)
+
+
+def is_void(Sequencer sequencer not None, Session session not None):
+    """Whether something that a session watches has changed by now. In a pass."""
+    sequencer.join_pass(session)
+    watched_expired(sequencer.view)     # (what is watched does not leave memory)
+    sequencer.view.finish_command()
+    return bool(session.cas_dirty)
+
+
+def end_queue(Sequencer sequencer not None, Session session not None, db):
+    """The EXEC of a session has ended, in database `db`; None: in that where it began."""
+    if db is not None:
+        session.db = db
+    sequencer.view.watches.remove(session)
+    session.reset_multi()
 
 
 HANDLERS = {

@@ -13,7 +13,7 @@ from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.deltas cimport Meta
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
-    K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, record_prefix)
+    K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, record_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
@@ -281,7 +281,8 @@ def forget_row(Tip tip not None, bytes key not None, uint64_t row_at):
 def trash(Tip tip not None, uint64_t from_hash, size_t limit):
     """Look at about `limit` meta records for trash that may go: dead for everybody, for good.
 
-    Returns ([(id, kind, length in bytes)], where to go on or None at the end).
+    Returns ([(id, kind, length in bytes)], where to go on or None at the end). What is written and
+    not published yet is among it, as of kind PENDING.
     """
     cdef vector[Entry*] entries
     cdef uint64_t next_hash = 0
@@ -295,7 +296,10 @@ def trash(Tip tip not None, uint64_t from_hash, size_t limit):
     tip.scan_next(tip.meta, from_hash, &entries, limit, &next_hash, &done)
     for e in entries:
         v = e.newest
-        if e.key[0] != K_TRASH or v.type == T_NONE or v.commit_ts > below:
+        if e.key[0] not in (K_TRASH, K_PENDING) or v.type == T_NONE or v.commit_ts > below:
+            continue
+        if e.key[0] == K_PENDING:
+            found.append((get_be64(e.key + 1), <uint8_t>K_PENDING, 0))
             continue
         if e.key_len != TRASH_KEY_BYTES or v.length not in (1, 2, 9):
             raise CorruptionError("trash record")

@@ -13,6 +13,10 @@ from kvnode._core.deltas cimport Meta
 from kvnode._core.tip cimport Change, Collection, Entry, Table, Tip, Version
 
 
+cdef enum:
+    STEPS_MAX = 50000   # elements that a command or EXEC looks at on the sequencer: about 5 ms
+
+
 cdef enum Lookup:
     ABSENT = 0
     FOUND = 1
@@ -112,10 +116,15 @@ cdef class View:
     cdef public int64_t list_shift_max      # items that an LINSERT moves; past it the list is rewritten
     cdef public int64_t list_runs_max       # runs of claims of a list; past it LREM rewrites it
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
-    cdef public bint is_private         # of a workspace: no step budget holds
+    cdef readonly bint is_private       # of a workspace: no step budget holds
+    cdef public uint64_t bytes_max      # of a private view: memory that its tip may take
+    cdef bint is_full                   # it takes more: see put_part()
     cdef uint32_t breaths               # since other threads could last run
     cdef bint is_long                   # the running command is past its step budget
-    cdef int64_t steps                  # elements that it is going to look at
+    cdef int64_t steps                  # elements that it, or its EXEC so far, looks at
+    cdef readonly int64_t steps_max     # the step budget: STEPS_MAX, or less in tests
+    cdef int64_t steps_before           # of the commands before it in its EXEC
+    cdef bint is_undivided              # its EXEC runs in one step, whatever it takes
     cdef bint saw_all                   # the running command looked at the names of its database
     cdef uint64_t draws                 # ever
     cdef list events                    # events of the running command
@@ -146,6 +155,7 @@ cdef class View:
     cdef void breathe(self) noexcept
     cdef int adopt_settings(self, View other) except -1
     cdef Collection* name_collection(self, Head* head, uint8_t type) except NULL
+    cdef int publish_collection(self, Head* head, Collection* c) except -1
     cdef Change* change_of(self, Collection* c) except NULL
     cdef Entry* put_part(self, Collection* c, Table* table, Entry* entry, uint64_t hash,
                          const char* key, size_t n, Version* v) except NULL

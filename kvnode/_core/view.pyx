@@ -2,6 +2,7 @@
 """The handlers' view of the data: lookups at the tip, writes into the open batch, and its payload."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport UINT64_MAX
 from libc.string cimport memcpy, memset
 from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free, buffer_reserve
 from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
@@ -15,7 +16,7 @@ from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, HEAD_DATA_BYTES, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData,
     fold, head_data, is_collection, note_presence, reorder, surely_absent, sweep_items)
 
-from kvnode.base.errors import InvariantError
+from kvnode.base.errors import InvariantError, WorkspaceFullError
 
 cdef enum:
     TRASH_GENERATION = 71   # first byte of a trash record's value; on disk: DO NOT CHANGE
@@ -34,10 +35,15 @@ cdef class View:
 
     tip: the memory that it works on.
     next_id: first unused id; ids of generations and large values are never reused.
+    is_private: of a workspace. steps_max: the step budget of a command or EXEC, in elements.
     """
 
-    def __cinit__(self, Tip tip not None, uint64_t next_id):
+    def __cinit__(self, Tip tip not None, uint64_t next_id, *, bint is_private=False,
+                  int64_t steps_max=STEPS_MAX):
         self.tip = tip
+        self.is_private = is_private
+        self.steps_max = steps_max
+        self.bytes_max = UINT64_MAX
         self.next_id = next_id
         self.logged_next_id = next_id
         self.missing_ranges = []
@@ -330,19 +336,21 @@ cdef class View:
 
     cdef Collection* name_collection(self, Head* head, uint8_t type) except NULL:
         """The same, while what the key has held lives on or is buried already."""
-        cdef uint64_t id = self.new_id()
-        cdef Collection* c = self.tip.new_collection(id, type, True)
-        cdef Version* v
-        c.ready = True
+        cdef Collection* c = self.tip.new_collection(self.new_id(), type, True)
         c.low = c.high = 0
-        c.changed = self.commit_ts
         self.created.push_back(c)
-        v = self.tip.new_version(HEAD_DATA_BYTES)
-        memset(v.data, 0, HEAD_DATA_BYTES)
-        v.type = type
-        head_data(v).id = id
-        self.place(head, v)
+        self.publish_collection(head, c)
         return c
+
+    cdef int publish_collection(self, Head* head, Collection* c) except -1:
+        """Give a collection its first head; its metadata and elements are what it has by now."""
+        cdef Version* v = self.tip.new_version(HEAD_DATA_BYTES)
+        c.ready = True
+        c.changed = self.commit_ts
+        memset(v.data, 0, HEAD_DATA_BYTES)
+        v.type = c.type
+        head_data(v).id = c.id
+        return self.place(head, v)
 
     cdef Change* change_of(self, Collection* c) except NULL:
         """Return the open batch's change of a collection, to be added to; `c.meta` is separate.
@@ -377,6 +385,8 @@ cdef class View:
         """
         if self.is_private:
             self.breathe()
+            if self.is_full:
+                raise WorkspaceFullError
         if entry == NULL:
             entry = self.tip.insert(table, hash, key, n)
         if c.order != NULL:
@@ -691,6 +701,7 @@ cdef class View:
         self.breaths += 1
         if self.breaths == STEPS_PER_BREATH:
             self.breaths = 0
+            self.is_full = self.tip.bytes > self.bytes_max
             with nogil:
                 pass
 

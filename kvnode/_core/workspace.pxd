@@ -53,6 +53,7 @@ cdef class Workspace:
     cdef unordered_map[uint64_t, Meta] bases    # of collections: their metadata at the snapshot
     cdef list holed                     # ids of lists whose claims are to be read
     cdef set lengths                    # ids of collections of which more than elements was read
+    cdef uint64_t names_bytes           # memory of names that it has read for KEYS
     cdef set scanned                    # generations of which all names were looked at
     cdef unordered_map[uint64_t, int] list_reads    # ListReads of collections
     cdef unordered_map[uint64_t, int64_t] lowest    # lengths less that at the snapshot, the least
@@ -63,6 +64,8 @@ cdef class Workspace:
     cdef uint64_t append_bytes
 
     cdef int call(self, Command command, list words) except -1
+    cdef int run_args(self, Args* args) except -1
+    cdef int execute(self, Command command, Args* args) except -1
     cdef int note_lengths(self, Args* args) except -1
     cdef dict before_command(self, Command command, list words)
     cdef int set_unread(self, keys) except -1

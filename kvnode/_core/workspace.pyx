@@ -6,21 +6,23 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
-from kvnode._core.dispatch cimport C_WRITE, DONE, PARK
+from kvnode._core.dispatch cimport C_WRITE, DONE, PARK, Command, args_list
 from kvnode._core.entries cimport E_USED, T_LIST, T_NONE, Table, head_data, is_collection
 from kvnode._core.keys cimport HEAD_PREFIX_BYTES, K_GENERATION, K_HEAD, K_ITEM, put_head_prefix
 from kvnode._core.list_reads cimport LIST_ALL, LIST_HEAD, LIST_TAIL, list_reads
+from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport reply_null
 from kvnode._core.tables cimport version_at
 
 from kvnode._core.keys import split_head
 from kvnode._core.list_reads import FIRST_OF_SEVERAL
 from kvnode._core.upkeep import generation_at, stored_value
-from kvnode.base.errors import InvariantError
+from kvnode.base.errors import InvariantError, WorkspaceFullError
 
 cdef enum:
     CURSOR_SHIFT = 11           # as in scan.pyx: a range ends where a cursor can point
     TIMESTAMP_COUNTER_BITS = 16
+    NAME_OVERHEAD_BYTES = 48    # of a name in Python
     ENTRIES_AT_ONCE = 4096      # of a table, looked at together
 
 ORDER_END = 1 << 64
@@ -64,8 +66,7 @@ cdef class Workspace:
             table = self.tip.new_generation(self.generations[i], False)
             table.keys = keys_at(main, self.generations[i], start_ts)
             self.tip.databases[i] = table
-        self.view = View(self.tip, PRIVATE_IDS)
-        self.view.is_private = True
+        self.view = View(self.tip, PRIVATE_IDS, is_private=True)
         self.view.connect(main_view.dispatch, None, main_view.node)
         self.view.adopt_settings(main_view)
         self.view.open_batch(start_ts >> TIMESTAMP_COUNTER_BITS, start_ts + 1)
@@ -97,21 +98,15 @@ cdef class Workspace:
 
         REQUIRES: the command exists and takes as many arguments. May run on any thread, one at a time.
         """
-        cdef Command command = self.dispatch.lookup(words[0])
-        cdef dict reads
-        cdef int outcome
-        if command is None:
+        cdef Args args
+        if self.dispatch.lookup(words[0]) is None:
             raise InvariantError(f"no such command: {words[0]!r}")
-        if self.appends and command.key_first == 0 and command.name not in KEYLESS:
-            self.unblinded = list(self.appends)     # it may look at any key
-            return PARK
-        self.view.enter(self.session)
-        reads = self.before_command(command, words)
-        outcome = self.call(command, words)
-        if outcome == DONE:
-            for id, read in reads.items():
-                self.list_reads[id] = self.list_reads[id] | <int>read
-        return outcome
+        self.reply.out.len = 0
+        fill_args(&args, words)
+        try:
+            return self.run_args(&args)
+        finally:
+            free(args.v)
 
     def append(self, list words not None):
         """Run LPUSH or RPUSH without learning the length: its reply is nil. An Outcome, see run().
@@ -171,30 +166,84 @@ cdef class Workspace:
 
     cdef int call(self, Command command, list words) except -1:
         cdef Args args
-        cdef int outcome
-        cdef int i
-        args.n = <int>len(words)
-        args.v = <Slice*>malloc(args.n * sizeof(Slice))
-        if args.v == NULL:
-            raise MemoryError("command")
-        for i in range(args.n):
-            args.v[i].data = PyBytes_AS_STRING(words[i])
-            args.v[i].len = PyBytes_GET_SIZE(words[i])
+        fill_args(&args, words)
         try:
-            if command.subcommands is not None and args.n > 1:
-                command = self.dispatch.subcommand(command, &args)
             self.reply.out.len = 0
-            outcome = self.dispatch.call(self.view, command, &args, self.reply)
-            if outcome == DONE:
-                self.wrote |= command.flags & C_WRITE != 0
-                if command.name not in LENGTH_FREE:
-                    self.note_lengths(&args)
-            if self.view.saw_all:
-                self.scanned.add(self.view.table.id)
-            self.view.finish_command()
-            return outcome
+            return self.execute(command, &args)
         finally:
             free(args.v)
+
+    def run_queue(self, bytes queue not None, size_t at):
+        """Run commands that a MULTI has queued, from byte `at` on; return where the next one is.
+
+        Before the end: that one lacks records, see take_missing(). take_reply() has the replies
+        of all of them, one after another. May run on any thread, one at a time.
+        """
+        cdef const char* p = PyBytes_AS_STRING(queue)
+        cdef size_t n = PyBytes_GET_SIZE(queue)
+        cdef size_t following
+        cdef Queued queued
+        cdef int outcome = DONE
+        while at < n:
+            following = load_queued(p, at, &queued)
+            try:
+                outcome = self.run_args(&queued.args)
+            finally:
+                free_queued(&queued)
+            if outcome == PARK:
+                break
+            if outcome != DONE:
+                raise InvariantError(f"a queued command in a transaction: outcome {outcome}")
+            at = following
+            self.view.breathe()
+        return at
+
+    cdef int run_args(self, Args* args) except -1:
+        """Run one command: an Outcome; its reply stays only if it is DONE."""
+        cdef Command command = self.dispatch.find(args.v[0].data, args.v[0].len)
+        cdef dict reads
+        cdef int outcome
+        if self.appends and command.key_first == 0 and command.name not in KEYLESS:
+            self.unblinded = list(self.appends)     # it may look at any key
+            return PARK
+        if command.subcommands is not None and args.n > 1:
+            command = self.dispatch.subcommand(command, args)
+        self.view.enter(self.session)
+        reads = self.before_command(command, args_list(args))
+        outcome = self.execute(command, args)
+        if outcome == DONE:
+            for id, read in reads.items():
+                self.list_reads[id] = self.list_reads[id] | <int>read
+        return outcome
+
+    cdef int execute(self, Command command, Args* args) except -1:
+        cdef size_t before = self.reply.out.len
+        cdef int outcome = self.dispatch.call(self.view, command, args, self.reply)
+        if outcome == DONE:
+            self.wrote |= command.flags & C_WRITE != 0
+            if command.name not in LENGTH_FREE:
+                self.note_lengths(args)
+        else:
+            self.reply.out.len = before
+        if self.view.saw_all:
+            self.scanned.add(self.view.table.id)
+        self.view.finish_command()
+        self.require_room()
+        return outcome
+
+    @property
+    def bytes(self):
+        """The memory that it takes: what it has read and written, and its replies."""
+        return self.tip.bytes + self.reply.out.len + self.names_bytes + self.append_bytes
+
+    def set_bytes_max(self, uint64_t bytes_max):
+        """Bound its memory: what takes more raises WorkspaceFullError."""
+        self.view.bytes_max = bytes_max
+
+    def require_room(self):
+        """Raise WorkspaceFullError if it takes more memory than it may."""
+        if self.bytes > self.view.bytes_max:
+            raise WorkspaceFullError
 
     cdef int note_lengths(self, Args* args) except -1:
         """The command may have read the metadata of every collection that an argument names."""
@@ -363,6 +412,15 @@ cdef class Workspace:
                           page.is_last)
         self.set_unread(items)
 
+    def count_names(self, list names not None):
+        """Names were read for install_names(): they take memory from here on."""
+        for name in names:
+            self.names_bytes += len(<bytes>name) + NAME_OVERHEAD_BYTES
+
+    def install_names(self, wanted, list names not None):
+        """Take the names of all keys of a generation, see scan."""
+        self.view.ranges[wanted] = names
+
     def install_range(self, wanted, list rows not None, end):
         """Take the heads of a range up to `end`; False: it has to reach further."""
         cdef bint done = end == ORDER_END
@@ -372,6 +430,19 @@ cdef class Workspace:
         self.install([key for key, _ in rows], dict(rows))
         self.view.ranges[wanted] = [], following, done
         return True
+
+
+cdef int fill_args(Args* args, list words) except -1:
+    """Let args name the words, which stay alive; args.v is to be freed."""
+    cdef int i
+    args.n = <int>len(words)
+    args.v = <Slice*>malloc(args.n * sizeof(Slice))
+    if args.v == NULL:
+        raise MemoryError("command")
+    for i in range(args.n):
+        args.v[i].data = PyBytes_AS_STRING(words[i])
+        args.v[i].len = PyBytes_GET_SIZE(words[i])
+    return 0
 
 
 cdef int64_t keys_at(Tip main, uint64_t generation, uint64_t commit_ts) except? -1:

@@ -59,5 +59,9 @@ class ConfigError(KvnodeError):
     """A wrong option or value; the text says what is right. Start-up and CONFIG SET only."""
 
 
+class WorkspaceFullError(MemoryError):
+    """A transaction needs more memory than it may have. It ends, with nothing done."""
+
+
 class InvariantError(Exception):
     """Our own bug. Nobody catches it: the process ends."""

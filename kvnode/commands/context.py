@@ -179,6 +179,7 @@ class Statistics:
     cpu_system_seconds: float = 0.0
     cpu_user_main_seconds: float = 0.0
     cpu_system_main_seconds: float = 0.0
+    transactions: dict[str, int] = field(default_factory=dict)  # name of an INFO field -> value
     # database -> (keys, keys with a deadline, mean time left in ms)
     databases: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 

@@ -412,6 +412,7 @@ def own(view: ViewContext) -> str:
             ("leveldb_bytes", s.leveldb_bytes),
             ("leveldb_level0_files", s.leveldb_level0_files),
             ("trash_being_swept", s.trash_being_swept),
+            *s.transactions.items(),
         ],
     )
 

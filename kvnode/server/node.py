@@ -31,6 +31,7 @@ from kvnode.base.limits import (
     RELOAD_STEPS_MAX,
     SWITCH_INTERVAL_SECONDS,
     SYNC_POLL_SECONDS,
+    TRANSACTIONS_MEMORY_SHARE,
     UNSYNCED_BYTES_MAX,
 )
 from kvnode.commands.context import Statistics
@@ -92,6 +93,7 @@ class Node:
         self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0], self.worker)
         self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
         self.reactor = self._make_reactor()
+        self.jobs.transactions.on_memory = self._bound_cache
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
         self.gauges = gauges.Gauges(self)
@@ -134,7 +136,8 @@ class Node:
     def apply_config(self) -> None:
         """Bring the running node in line with the configuration."""
         config, reactor, clients = self.config, self.reactor, self.clients
-        reactor.cache_bytes = self.replica.cache_bytes = config["maxmemory"]
+        self.replica.cache_bytes = config["maxmemory"]
+        self._bound_cache(self.jobs.transactions.memory_bytes)
         reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
         reactor.pace.soft_bytes = self.replica.dirty_bytes_soft()
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
@@ -301,10 +304,16 @@ class Node:
         for session, args in self.sequencer.take_jobs():
             self.jobs.start(session, args)
         if self.jobs and not self._is_stepping:
-            self._is_stepping = True    # the pass below ends here again
+            self._is_stepping = True  # the pass below ends here again
             if self.reactor.run_pass(self._step_jobs):
                 os.eventfd_write(self._wake_fd, 1)
             self._is_stepping = False
+
+    def _bound_cache(self, taken: int) -> None:
+        """The workspaces of transactions take memory: the cache may take so much less."""
+        cache_bytes = self.config["maxmemory"]
+        least = int(cache_bytes * (1 - TRANSACTIONS_MEMORY_SHARE))
+        self.reactor.cache_bytes = max(cache_bytes - taken, least)
 
     def _step_jobs(self) -> bool:
         return self.jobs.step(lambda session: session.id not in self.clients.sessions)
@@ -386,9 +395,7 @@ class Node:
     def unblock(self, session: Session, *, with_error: bool) -> bool:
         return unblock(self.sequencer, session, with_error)
 
-    def answer_after(
-        self, session: Session, delay_ms: int, write: Callable[[Any], None]
-    ) -> None:
+    def answer_after(self, session: Session, delay_ms: int, write: Callable[[Any], None]) -> None:
         if delay_ms == 0:
             return
 
@@ -475,5 +482,3 @@ def serve(config: Config) -> int:
     Raises ConfigError and StorageError for what stands in the way of a start.
     """
     return trio.run(Node(config).run)
-
-

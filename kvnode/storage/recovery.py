@@ -14,6 +14,7 @@ from kvnode._core.keys import (
     DATABASE,
     DELTA,
     GENERATION,
+    PENDING,
     TRASH,
     head_end,
     head_start,
@@ -50,7 +51,7 @@ def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry])
     """
     has_chunks = bool(engine.scan_keys(*kind_bounds(CHUNK), limit=1))
     tip = Tip(facts.hash_key, not has_chunks)
-    for kind in (GENERATION, DATABASE, COUNTER, TRASH):
+    for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING):
         _load(engine, tip, kind)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
     tip.fresh_id = max(facts.checkpoint.next_id, 1)

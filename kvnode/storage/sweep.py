@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from kvnode._core.keys import GENERATION, PARTS, head_end, head_start, part_bounds
+from kvnode._core.keys import GENERATION, PARTS, PENDING, head_end, head_start, part_bounds
 from kvnode._core.tip import Tip
 from kvnode._core.upkeep import (
     TRASH_COLLECTION,
@@ -86,7 +86,7 @@ class TrashSweeper:
 
     writer: the executor through which all writes to the engine go, in order.
     orphans: generations that nothing names, left by a log that was replayed behind their end.
-    is_staged: whether a value is being written by a command that has not published it yet.
+    is_staged: whether a value or collection is being written by who has not published it yet.
     is_read: whether a reply still needs the chunks of a value.
     """
 
@@ -115,6 +115,7 @@ class TrashSweeper:
         self._generations: deque[_Generation] = deque()
         self._heads: list[bytes] | None = None  # rows to delete once `_values` is empty
         self._swept: deque[tuple[int, int]] = deque()  # (checkpoint to wait for, id)
+        self._left: list[int] = []  # pending, and nobody is going to publish it
         self._looked_at = 0  # hash of the next meta record to look at
         self.rows_deleted = 0
         for generation in orphans:
@@ -164,6 +165,13 @@ class TrashSweeper:
         self._known.difference_update(gone)
         return gone
 
+    def take_left(self) -> list[int]:
+        """Return ids of collections that step() has met and nobody will publish: bury_pending()
+        them in the same pass.
+        """
+        left, self._left = self._left, []
+        return left
+
     def statistics(self) -> dict[str, int]:
         """Counters for INFO."""
         return {"sweeping": len(self._known), "swept_rows": self.rows_deleted}
@@ -176,7 +184,9 @@ class TrashSweeper:
         for dead, kind, length in found:
             if dead in self._known or self._is_staged(dead) or self._is_read(dead):
                 continue
-            if kind == GENERATION:
+            if kind == PENDING:
+                self._left.append(dead)
+            elif kind == GENERATION:
                 self._add_generation(dead)
             elif kind == TRASH_COLLECTION:
                 self._known.add(dead)

@@ -7,13 +7,14 @@ from kvnode._core.keys import CLAIM, HEAD
 from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode._core.workspace import Workspace
-from kvnode.base.errors import InvariantError
-from kvnode.base.limits import LOAD_ROWS_PER_PAGE
+from kvnode.base.errors import InvariantError, WorkspaceFullError
+from kvnode.base.limits import JOB_PAGE_KEYS, LOAD_ROWS_PER_PAGE
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import PendingPage, SnapshotReader
 
 DONE, PARK = range(2)  # Outcome of dispatch.pxd
+ALL_NAMES = 0  # as in _core/scan.pyx
 
 
 class Attempt:
@@ -58,11 +59,21 @@ class Attempt:
         keys, ranges, loads = self.workspace.take_missing()
         _Reads(self, executor, then).start(keys, ranges, loads)
 
-    def close(self) -> None:
-        """Let go of the snapshot."""
+    def run_queue(self, queue: bytes, at: int) -> int:
+        """Run commands that a MULTI has queued, from byte `at` on; return where the next one is.
+
+        Before the end: that one lacks records, go on after read_missing().
+        """
+        return self.workspace.run_queue(queue, at)
+
+    def close(self, worker: Executor) -> None:
+        """Let go of the snapshot; the workspace's memory is freed by the worker."""
         if self._is_open:
             self._is_open = False
             self._tip.unpin(self._pin)
+            holder = [self.workspace]
+            del self.workspace
+            worker.submit(holder.clear, lambda result, error: None)
 
 
 class _Reads:
@@ -80,9 +91,11 @@ class _Reads:
     def start(self, keys: list[bytes], ranges: list[Any], loads: list[int]) -> None:
         """Read records, ranges of heads and whole collections."""
         self._steps = [lambda id_=id_: self._load(id_) for id_ in loads]
-        self._steps += [
-            lambda wanted=wanted: self._range(wanted, wanted[1], []) for wanted in ranges
-        ]
+        for wanted in ranges:
+            if wanted[2] == ALL_NAMES:
+                self._steps.append(lambda wanted=wanted: self._names(wanted, 0, []))
+            else:
+                self._steps.append(lambda wanted=wanted: self._range(wanted, wanted[1], []))
         if keys:
             self._steps.append(lambda: self._records(keys))
         self._next()
@@ -101,6 +114,11 @@ class _Reads:
             if error is not None:
                 self._then(error)
             elif self._attempt._is_open:
+                try:
+                    self._attempt.workspace.require_room()
+                except WorkspaceFullError as full:
+                    self._then(full)
+                    return
                 take(result)
             else:
                 self._next()
@@ -172,6 +190,23 @@ class _Reads:
                 self._next()
             else:
                 self._range(wanted, found.end, rows)
+
+        self._run(page.read, take)
+
+    def _names(self, wanted: tuple[int, int, int], first: int, names: list[bytes]) -> None:
+        """Read the names of a database, from a hash on."""
+        snapshot = self._attempt._snapshot
+        page = snapshot.begin_keys(wanted[0], first, JOB_PAGE_KEYS)
+
+        def take(result: Any) -> None:
+            found = snapshot.visible_keys(page.finish(result))
+            names.extend(found.keys)
+            self._attempt.workspace.count_names(found.keys)
+            if found.next_hash is None:
+                self._attempt.workspace.install_names(wanted, names)
+                self._next()
+            else:
+                self._names(wanted, found.next_hash, names)
 
         self._run(page.read, take)
 

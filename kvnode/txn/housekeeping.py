@@ -3,6 +3,7 @@
 What a sweeper finds is local knowledge; what follows from it goes through the log.
 """
 
+from kvnode._core.publish import bury_pending
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.upkeep import sweep_collections
 from kvnode.base.limits import SWEEP_ENTRIES_PER_STEP
@@ -74,6 +75,8 @@ class Housekeeping:
                 has_more |= sweeper.has_more(now_ms)
         for dead in self.trash.step(sequencer.durable_index):
             sequencer.untrash(dead)
+        for left in self.trash.take_left():
+            bury_pending(sequencer, left)
         self.history.step()
         self.deltas.step(now_ms)
         has_more |= sweep_collections(sequencer.tip, SWEEP_ENTRIES_PER_STEP)

@@ -1,7 +1,7 @@
 """Commands past the step budget: they go on beside the sequencer.
 
-Most run as an optimistic transaction of one command. KEYS reads a snapshot, behind a fence as
-theirs. LCS computes on what it has read already.
+Most run as an optimistic transaction of one command, an EXEC as one of its queue. KEYS reads a
+snapshot, behind a fence as theirs. LCS computes on what it has read already.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import Page, PendingPage, SnapshotReader, StoredPart
-from kvnode.txn.optimistic import Command, Transactions
+from kvnode.txn.optimistic import Transactions
+from kvnode.txn.program import Command
+from kvnode.txn.queue import Queue
 from kvnode.txn.replica import Replica
 
 
@@ -166,6 +168,8 @@ class Jobs:
         elif args[0].upper() == b"KEYS":
             fence_index = self._replica.sequencer.propose_empty()
             self._jobs.append(KeysJob(session, args[1], fence_index))
+        elif args[0].upper() == b"EXEC":
+            self.transactions.begin(session, Queue(self._replica.sequencer, session))
         else:
             self.transactions.begin(session, Command(args))
         session.waiting = self

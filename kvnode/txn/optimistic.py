@@ -5,67 +5,37 @@ proves leadership and covers what came before on any connection. Then it runs on
 at that moment, and the sequencer compares what it read with everything committed or speculative
 since. If something has changed it runs again from its start, behind a new fence. After
 OPTIMISTIC_TRIES_MAX tries it reserves the keys that it has touched; one transaction at a time does.
+
+Large collections that it has made are written before, in as many passes as they take; the pass of
+the commit publishes them with their heads.
 """
 
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol
 
-from kvnode._core.commit import COMMITTED, CONFLICT, commit
+from kvnode._core.commit import COMMITTED, CONFLICT, commit, is_stale
+from kvnode._core.publish import Publication
 from kvnode._core.session import Session
+from kvnode.base.errors import WorkspaceFullError
 from kvnode.base.limits import (
     OPTIMISTIC_TRIES_MAX,
+    PUBLISH_UNSYNCED_BYTES_MAX,
     RESERVED_TRIES_MAX,
     TRANSACTION_WRITE_BYTES_MAX,
+    TRANSACTIONS_MEMORY_BYTES_MIN,
+    TRANSACTIONS_MEMORY_SHARE,
     TRANSACTIONS_OPEN_MAX,
 )
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.txn.attempt import Attempt
+from kvnode.txn.program import Program
 from kvnode.txn.replica import Replica
 
 CONFLICTS = b"ERR the transaction met changes of others each time it ran; nothing of it is done"
 TOO_LARGE = b"ERR the transaction writes too much at once; nothing of it is done"
-
-
-class Program(Protocol):
-    """What a transaction runs."""
-
-    def start(self) -> None:
-        """A try begins: forget the one before."""
-
-    def run(self, attempt: Attempt) -> bool:
-        """Run commands by attempt.run() until the end: True; or until one lacks records: False.
-
-        On the executor. Called again where it stopped once the records are there. A program that
-        cannot stop waits inside instead, see Transaction.read_missing().
-        """
-
-    def reply(self) -> bytes:
-        """The whole reply, once run() has ended."""
-
-
-class Command:
-    """The program of one command."""
-
-    def __init__(self, words: list[bytes]) -> None:
-        self._words = words
-        self._reply: bytes | None = None
-
-    def start(self) -> None:
-        """A try begins."""
-        self._reply = None
-
-    def run(self, attempt: Attempt) -> bool:
-        """Run the command."""
-        self._reply = attempt.run(self._words)
-        return self._reply is not None
-
-    def reply(self) -> bytes:
-        """Its reply."""
-        assert self._reply is not None
-        return self._reply
+NO_ROOM = b"ERR the transaction needs more memory than one may take; nothing of it is done"
 
 
 class Stage(Enum):
@@ -75,6 +45,7 @@ class Stage(Enum):
     RUNNING = auto()  # its program, or reads for it
     COMMITTING = auto()  # a pass, or the end of another's reservation
     FETCHING = auto()  # records that the comparison needs
+    FULL = auto()  # the end of all others that hold memory
     QUEUED = auto()  # its turn to reserve
     ENDED = auto()
 
@@ -91,6 +62,8 @@ class Transaction:
         self._program = program
         self._fence_index = 0
         self._is_running = False
+        self._is_alone = False  # no other took memory as it last ran
+        self._publication: Publication | None = None
         self._error: BaseException | None = None
         self.renew()
 
@@ -103,15 +76,25 @@ class Transaction:
     @property
     def is_waiting(self) -> bool:
         """Whether a completion or another transaction has to come first."""
+        if self._error is not None:
+            return False
         if self.stage is Stage.FENCE:
             return not self._owner.has_room_for(self)  # the log's report wakes nobody: look again
+        if self.stage is Stage.FULL:
+            return not self._owner.is_next_alone(self)
         return self.stage is not Stage.COMMITTING or self._is_held
 
     def step(self) -> None:
         """Go on, in a pass. Raises what a read or the program raised."""
+        if isinstance(self._error, WorkspaceFullError):
+            self._error = None
+            self._give_way()
         if self._error is not None:
             raise self._error
-        if self.stage is Stage.FENCE:
+        if self.stage is Stage.FULL:
+            if self._owner.is_next_alone(self):
+                self.renew()
+        elif self.stage is Stage.FENCE:
             if self._may_open():
                 self._open()
         elif self.stage is Stage.COMMITTING and not self._is_held:
@@ -119,7 +102,9 @@ class Transaction:
 
     def abort(self, line: bytes) -> None:
         """End with an error and nothing done. In a pass."""
+        self._owner.failed += 1
         self._end()
+        self._program.end(is_done=False)
         self._owner.replica.sequencer.answer(self.session, lambda reply: reply.error(line))
 
     def close(self) -> None:
@@ -133,6 +118,11 @@ class Transaction:
         """
         assert self.attempt is not None
         self.attempt.read_missing(self._owner.reader, then)
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether it writes large collections, and has not written them all."""
+        return self._publication is not None and not self._publication.is_ready
 
     # -- running --------------------------------------------------------------------------------
 
@@ -152,10 +142,13 @@ class Transaction:
         assert attempt is not None
         self.stage = Stage.RUNNING
         self._is_running = True
+        room, self._is_alone = self._owner.room_of(self)
+        attempt.workspace.set_bytes_max(room)
         self._owner.worker.submit(lambda: program.run(attempt), self._ran)
 
     def _ran(self, is_finished: bool | None, error: BaseException | None) -> None:
         self._is_running = False
+        self._owner.note_memory()
         if self.stage is Stage.ENDED:
             self._close_attempt()
         elif error is not None:
@@ -166,6 +159,7 @@ class Transaction:
             self.read_missing(self._was_read)
 
     def _was_read(self, error: BaseException | None) -> None:
+        self._owner.note_memory()
         if error is not None:
             self._error = error
         elif self.stage is not Stage.ENDED:
@@ -181,14 +175,15 @@ class Transaction:
         return is_paused or self._owner.is_reserved_against(self)
 
     def _commit(self) -> None:
-        """Compare, and take effect; in a pass."""
+        """Write what is large, compare, and take effect; in a pass, and in a few before."""
         assert self.attempt is not None
         workspace, sequencer = self.attempt.workspace, self._owner.replica.sequencer
-        if workspace.wrote:
-            if workspace.write_bytes > TRANSACTION_WRITE_BYTES_MAX:
-                self.abort(TOO_LARGE)
-                return
-            verdict, missing = commit(sequencer, self.session, workspace)
+        reply = None
+        if workspace.wrote and not self._publish():
+            return
+        reply = self._program.reply_instead()
+        if workspace.wrote and reply is None:
+            verdict, missing = commit(sequencer, self.session, workspace, self._publication)
             if verdict == CONFLICT:
                 self._retry()
                 return
@@ -198,8 +193,31 @@ class Transaction:
                 return
         self._owner.committed += 1
         self._end()
-        reply = self._program.reply()
+        reply = self._program.reply() if reply is None else reply
+        self._program.end(is_done=True)
         sequencer.answer(self.session, lambda out: out.raw(reply))
+
+    def _publish(self) -> bool:
+        """Write a bounded part of the large collections; True once only the last entry is left."""
+        assert self.attempt is not None
+        workspace, sequencer = self.attempt.workspace, self._owner.replica.sequencer
+        if self._publication is None:
+            self._publication = Publication(sequencer, workspace)
+            if not self._publication.is_empty and is_stale(sequencer, workspace):
+                self._retry()  # before anything is written for nothing
+                return False
+        publication = self._publication
+        if publication.is_ready:
+            return True
+        if not self._owner.may_publish(self):
+            return False
+        before = publication.bytes
+        is_ready = publication.step()
+        self._owner.published_bytes += publication.bytes - before
+        if publication.rest_bytes > TRANSACTION_WRITE_BYTES_MAX:
+            self.abort(TOO_LARGE)
+            return False
+        return is_ready
 
     def _fetched(self) -> None:
         """The records are in memory, and stay until the end of this pass."""
@@ -222,6 +240,14 @@ class Transaction:
             return
         self.renew()
 
+    def _give_way(self) -> None:
+        """It has met the bound of memory: it runs again once no other takes any."""
+        self._close_attempt()
+        if self._is_alone or not self._owner.crowd_out(self):
+            self.abort(NO_ROOM)
+        else:
+            self.stage = Stage.FULL
+
     def _end(self) -> None:
         self.stage = Stage.ENDED
         if not self._is_running:
@@ -229,9 +255,13 @@ class Transaction:
         self._owner.release(self)
 
     def _close_attempt(self) -> None:
+        if self._publication is not None:
+            self._publication.end()
+            self._publication = None
         if self.attempt is not None:
-            self.attempt.close()
+            self.attempt.close(self._owner.worker)
             self.attempt = None
+            self._owner.note_memory()
 
 
 class Transactions:
@@ -239,6 +269,7 @@ class Transactions:
 
     worker: runs programs. reader: reads LevelDB for them.
     is_paused: whether CLIENT PAUSE holds back writes; who ends the pause has step() called.
+    on_memory: is told how much memory all of them take, in bytes, as this changes.
     """
 
     def __init__(
@@ -248,12 +279,17 @@ class Transactions:
         self.engine = engine
         self.worker = worker
         self.reader = reader
+        self.on_memory: Callable[[int], None] = lambda taken: None
+        self.started = 0
         self.committed = 0
+        self.failed = 0  # ended with an error
         self.conflicts = 0
+        self.published_bytes = 0
         self.reservations = 0
         self.is_paused: Callable[[], bool] = lambda: False
         self._running: list[Transaction] = []
         self._holder: Transaction | None = None  # of the reservation
+        self._crowded: deque[Transaction] = deque()  # each runs alone in its turn
         self._queue: deque[tuple[Transaction, set[bytes] | None]] = deque()
 
     def __bool__(self) -> bool:
@@ -264,6 +300,7 @@ class Transactions:
 
         In a pass, or at the end of one: the fence takes its time.
         """
+        self.started += 1
         transaction = Transaction(self, session, program)
         self._running.append(transaction)
         return transaction
@@ -287,8 +324,57 @@ class Transactions:
         """Whether one more may hold a workspace."""
         if transaction is self._holder:
             return True
-        count = sum(other.attempt is not None for other in self._running)
-        return count < TRANSACTIONS_OPEN_MAX
+        if self._crowded:
+            return self._crowded[0] is transaction and not self._attempts()
+        return len(self._attempts()) < TRANSACTIONS_OPEN_MAX
+
+    # -- memory ---------------------------------------------------------------------------------
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all workspaces take."""
+        return sum(open_.workspace.bytes for open_ in self._attempts())
+
+    def room_of(self, transaction: Transaction) -> tuple[int, bool]:
+        """How many bytes the workspace of a transaction may take: what the others leave it.
+
+        And whether there are no others.
+        """
+        most = max(
+            TRANSACTIONS_MEMORY_BYTES_MIN,
+            int(self.replica.cache_bytes * TRANSACTIONS_MEMORY_SHARE),
+        )
+        others = [open_ for open_ in self._attempts() if open_ is not transaction.attempt]
+        return max(0, most - sum(open_.workspace.bytes for open_ in others)), not others
+
+    def crowd_out(self, transaction: Transaction) -> bool:
+        """Let a transaction run alone in its turn; False: others wait for it, so it cannot wait."""
+        if transaction is self._holder:
+            return False
+        self._crowded.append(transaction)
+        return True
+
+    def is_next_alone(self, transaction: Transaction) -> bool:
+        """Whether it is the turn of one that was crowded out, and no other takes memory."""
+        return self._crowded[0] is transaction and not self._attempts()
+
+    def note_memory(self) -> None:
+        """A workspace has grown, or one has gone."""
+        self.on_memory(self.memory_bytes)
+
+    def _attempts(self) -> list[Attempt]:
+        return [open_.attempt for open_ in self._running if open_.attempt is not None]
+
+    # -- large collections ----------------------------------------------------------------------
+
+    def may_publish(self, transaction: Transaction) -> bool:
+        """Whether a transaction may write a part of its collections in this pass.
+
+        One at a time, and not faster than the disk.
+        """
+        sequencer = self.replica.sequencer
+        first = next(other for other in self._running if other.is_publishing)
+        return first is transaction and sequencer.unsynced_bytes <= PUBLISH_UNSYNCED_BYTES_MAX
 
     # -- the reservation ------------------------------------------------------------------------
 
@@ -316,6 +402,8 @@ class Transactions:
         """A transaction has ended. In a pass, or before one."""
         if transaction in self._running:
             self._running.remove(transaction)
+        if transaction in self._crowded:
+            self._crowded.remove(transaction)
         if self._holder is transaction:
             self._holder = None
             for session in self.replica.view.dispatch.end_reservation():
@@ -335,7 +423,11 @@ class Transactions:
         """Counters for INFO."""
         return {
             "transactions_running": len(self._running),
+            "transactions_memory": self.memory_bytes,
+            "transactions_started": self.started,
             "transactions_committed": self.committed,
-            "transactions_conflicted": self.conflicts,
+            "transactions_refused_tries": self.conflicts,
             "transactions_reserved": self.reservations,
+            "transactions_failed": self.failed,
+            "transactions_published_bytes": self.published_bytes,
         }

@@ -71,6 +71,7 @@ class SimNode:
     is_relaxed: appendfsync everysec instead of always.
     entries: those of earlier lives; those that a crash took are forgotten.
     commands: of the dispatch; by default the whole table, built anew, which takes half the start.
+    steps_max: the step budget of a command or EXEC; None: the node's.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class SimNode:
         is_relaxed: bool = False,
         entries: dict[int, tuple[int, bytes]] | None = None,
         commands: list[Command] | None = None,
+        steps_max: int | None = None,
     ) -> None:
+        self._view_options = {} if steps_max is None else {"steps_max": steps_max}
         self.entries = entries if entries is not None else {}
         self.commands = commands
         self.disk, self.engine, self.rng = disk, engine, rng
@@ -124,7 +127,7 @@ class SimNode:
         for index in [index for index in self.entries if index > last.index]:
             del self.entries[index]
         self.tip = recovered.tip
-        self.view = View(self.tip, recovered.next_id)
+        self.view = View(self.tip, recovered.next_id, **self._view_options)
         self.watches = Watches(self.tip)
         commands = self.commands or table.build(native_handlers())
         self.view.connect(Dispatch(commands), self.watches, self)

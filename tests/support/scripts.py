@@ -6,6 +6,7 @@ from kvnode._core.session import Session
 from kvnode.txn.attempt import Attempt
 from kvnode.txn.optimistic import Transaction
 from tests.reference.serial import BLIND
+from kvnode.txn.program import Program
 from tests.sim.node import SimNode
 from tests.support.resp import Reply, decode, encode
 
@@ -16,7 +17,7 @@ Word = bytes | str | int
 Script = Callable[[], Generator[tuple[Word, ...], Reply, object]]
 
 
-class GeneratorProgram:
+class GeneratorProgram(Program):
     """A Program that yields commands, is sent their replies, and returns its result."""
 
     def __init__(self, script: Script) -> None:

@@ -1,0 +1,174 @@
+# cython: boundscheck=False, wraparound=False
+"""Bounded publication of the large collections of a transaction."""
+
+from libc.string cimport memcpy
+from kvnode._core.bytes cimport ASSERT, put_be64
+from kvnode._core.entries cimport (
+    DATABASES_MAX, T_HASH, T_LIST, T_NONE, V_WIDER_ENCODING, head_data)
+from kvnode._core.keys cimport K_PENDING, K_TRASH, get_position
+from kvnode._core.tip cimport Tip
+from kvnode._core.view cimport View, Write
+from kvnode._core.workspace cimport PRIVATE_IDS
+
+cdef enum:
+    RECORD_OVERHEAD_BYTES = 24      # as view.push_write counts
+    TRASH_COLLECTION = 75           # as in view.pyx. On disk: DO NOT CHANGE
+
+
+cdef class Publication:
+    """What one try of a transaction is going to publish. It ends with end(), whatever comes of it."""
+
+    def __cinit__(self, Sequencer sequencer not None, Workspace work not None):
+        cdef Collection* c = work.tip.clock_start
+        cdef View view = sequencer.view
+        self.sequencer = sequencer
+        self.work = work
+        while c != NULL:
+            if self.is_large(c):
+                self.ids[c.id] = view.new_id()
+                view.staging.add(self.ids[c.id])
+            c = c.next if c.next != work.tip.clock_start else NULL
+
+    @property
+    def is_empty(self):
+        """Whether there is no large collection."""
+        return self.ids.empty()
+
+    cdef bint is_large(self, Collection* c) noexcept:
+        """Whether a collection of the workspace is to be written before it is published.
+
+        Not so lists with holes, and hashes that had deadlines: their records depend on the head.
+        """
+        cdef int db
+        if c.id < PRIVATE_IDS or not c.ready or c.died or c.head == NULL \
+                or (c.elements.entries <= PUBLISH_ELEMENTS and c.elements.bytes <= PUBLISH_BYTES):
+            return False
+        if c.meta.holes or (c.type == T_HASH and c.head.newest.flags & V_WIDER_ENCODING):
+            return False
+        for db in range(DATABASES_MAX):
+            if self.work.tip.databases[db] == c.head.table:
+                return True
+        return False            # of a database that is flushed by now
+
+    def step(self):
+        """Write a bounded part; True once all is written. In a pass, as often as it takes.
+
+        What belongs to these collections is no write of the workspace any more afterwards.
+        """
+        cdef View view = self.sequencer.view
+        cdef Write w
+        cdef Collection* c
+        cdef size_t looks = 0
+        cdef uint64_t elements = self.elements
+        cdef uint64_t bytes = self.bytes
+        if self.is_ready:
+            return True
+        if not self.sequencer.batch_open:
+            self.sequencer.open_batch()
+        view.enter(None)
+        if self.at == 0:
+            self.note_pending(view)
+        while self.at < self.work.view.writes.size():
+            if looks == PUBLISH_LOOKS or self.elements - elements >= PUBLISH_ELEMENTS \
+                    or self.bytes - bytes >= PUBLISH_BYTES:
+                self.sequencer.bound_batch()
+                return False
+            looks += 1
+            w = self.work.view.writes[self.at]
+            self.at += 1
+            ASSERT(w.entry.newest == w.version)
+            c = w.entry.table.owner
+            if c != NULL and self.ids.count(c.id):
+                self.put(self.ids[c.id], c, w.entry)
+                continue
+            self.work.view.writes[self.kept] = w
+            self.kept += 1
+            self.rest_bytes += w.version.length + w.entry.key_len + RECORD_OVERHEAD_BYTES
+        self.work.view.writes.resize(self.kept)
+        self.is_ready = True
+        return True
+
+    def note_pending(self, View view not None):
+        """List what begins to be written: it is garbage until its head is there."""
+        cdef char key[9]
+        cdef char type
+        key[0] = K_PENDING
+        for pair in self.ids:
+            put_be64(key + 1, pair.second)
+            type = <char>self.work.tip.collection(pair.first).type
+            view.record_put(view.tip.meta, key, 9, &type, 1)
+
+    cdef int put(self, uint64_t id, Collection* c, Entry* e) except -1:
+        """Write one element; those removed again, or popped, never were."""
+        cdef View view = self.sequencer.view
+        cdef Tip tip = view.tip
+        cdef Collection* main = tip.collection(id)
+        cdef Version* v = e.newest
+        cdef Version* copy
+        if v.type == T_NONE or e.table != c.elements:
+            return 0
+        if c.type == T_LIST and not c.meta.head <= get_position(e.key) < c.meta.tail:
+            return 0
+        if main == NULL:            # the first one, or all others have left memory
+            main = tip.new_collection(id, c.type, self.elements == 0)
+        copy = tip.new_version(v.length)
+        copy.type = v.type
+        memcpy(copy.data, v.data, v.length)
+        view.put_part(main, main.elements, NULL, e.hash, e.key, e.key_len, copy)
+        self.elements += 1
+        self.bytes += v.length + e.key_len + RECORD_OVERHEAD_BYTES
+        return 0
+
+    cdef bint has(self, uint64_t id) noexcept:
+        """Whether a collection of the workspace is written here."""
+        return self.ids.count(id) != 0
+
+    cdef int publish(self, Head* head, Version* wanted) except -1:
+        """Make it the value of a key. What that has held lives on, or is buried already."""
+        cdef View view = self.sequencer.view
+        cdef uint64_t made = head_data(wanted).id
+        cdef Collection* c = self.work.tip.collection(made)
+        cdef Collection* main = view.tip.collection(self.ids[made])
+        cdef char key[9]
+        ASSERT(self.is_ready)
+        if main == NULL:
+            main = view.tip.new_collection(self.ids[made], c.type, False)
+        main.meta = c.meta
+        if c.type == T_LIST:
+            main.low = c.meta.head
+            main.high = c.meta.tail
+        view.publish_collection(head, main)
+        key[0] = K_PENDING
+        put_be64(key + 1, main.id)
+        view.record_delete(view.tip.meta, key, 9)
+        return 0
+
+    def end(self):
+        """Nobody publishes it any more: what is not published by now is garbage."""
+        cdef View view = self.sequencer.view
+        for pair in self.ids:
+            view.staging.discard(pair.second)
+
+
+def bury_pending(Sequencer sequencer not None, uint64_t id):
+    """What is pending under an id will never be published: it is dead from here on. In a pass."""
+    cdef View view = sequencer.view
+    cdef Entry* e
+    cdef Collection* c = view.tip.collection(id)
+    cdef char key[9]
+    cdef char value[2]
+    key[0] = K_PENDING
+    put_be64(key + 1, id)
+    e = view.tip.find(view.tip.meta, view.tip.hash_key(key, 9), key, 9)
+    value[0] = TRASH_COLLECTION
+    value[1] = e.newest.data[0]
+    if not sequencer.batch_open:
+        sequencer.open_batch()
+    view.enter(None)
+    view.record_delete(view.tip.meta, key, 9)
+    key[0] = K_TRASH
+    view.record_put(view.tip.meta, key, 9, value, 2)
+    if c != NULL:
+        ASSERT(not c.ready and not c.died)
+        c.died = view.commit_ts
+        view.killed.push_back(c)
