@@ -12,7 +12,7 @@ from kvnode._core.bounds cimport (
     LEX_EXCLUSIVE, LEX_HIGHEST, LEX_LOWEST, LexBound, ScoreBound, parse_lex_bound,
     parse_score_bound)
 from kvnode._core.bytes cimport Slice
-from kvnode._core.collection cimport WRONG, Element, find_element
+from kvnode._core.collection cimport WRONG, Element, find_element, is_past_budget
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.parser cimport Args
@@ -24,6 +24,10 @@ from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, Head, View
 from kvnode._core.zset cimport (
     Position, open_ordered, remove_members, reply_member, reply_members_head, score_of,
     store_result)
+
+cdef enum:
+    LONG_SPAN_SHARE = 4         # a span is copied with its set if it is 1/4 of it or more
+
 
 cdef enum Kind:
     BY_ANY = 0                  # options say which
@@ -204,8 +208,15 @@ cdef int reply_span(const Range* r, OrderTree[Entry]* order, Span span, Reply re
     return DONE
 
 
+cdef bint is_long_span(View view, Collection* c, Span span) except -1:
+    """Whether a span is past the step budget, and enough of the set to pay for a copy of all of it."""
+    return <int64_t>span.count * LONG_SPAN_SHARE >= c.meta.length \
+        and is_past_budget(view, <int64_t>span.count)
+
+
 cdef int show(View view, Args* args, Kind kind, Direction direction, Reply reply) except -1:
     cdef Range r = begin_range(kind, direction)
+    cdef Span span
     cdef Head head
     cdef Collection* c
     cdef int found
@@ -218,7 +229,10 @@ cdef int show(View view, Args* args, Kind kind, Direction direction, Reply reply
         return DONE
     if found == ABSENT:
         return reply_array(reply, 0)
-    return reply_span(&r, c.order, span_of(&r, c.order), reply)
+    span = span_of(&r, c.order)
+    if is_long_span(view, c, span):
+        return PARK
+    return reply_span(&r, c.order, span, reply)
 
 
 cdef int cmd_zrange(View view, Args* args, Reply reply) except -1:
@@ -263,6 +277,8 @@ cdef int cmd_zrangestore(View view, Args* args, Reply reply) except -1:
         return PARK
     if found == FOUND:
         span = span_of(&r, c.order)
+        if is_long_span(view, c, span):
+            return PARK
         at = c.order.at(span.start)
     return store_result(view, &args.v[1], at, span.count, b"zrangestore", reply)
 
