@@ -100,7 +100,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.with_lists = seed % 2 == 1
         self.rng = random.Random(seed)
-        self.node: SimNode = new_node(seed)
+        # With a budget of a few steps plain commands and EXECs are transactions, too.
+        self.node: SimNode = new_node(seed, steps_max=self.rng.choice([None, 3]))
         if seed % 4 == 1:  # LINSERT and LREM write lists anew
             self.node.view.list_shift_max = self.node.view.list_runs_max = 0
         self.moment = 0
@@ -116,8 +117,8 @@ class World:
 
     def step(self) -> None:
         steps = [self.begin_script, self.begin_command, self.node.sync, self.node.serve]
-        steps += [self.node.reader.step, self.evict, self.flush, self.write]
-        self.rng.choices(steps, [3, 3, 3, 5, 5, 1, 1, 1])[0]()
+        steps += [self.node.reader.step, self.evict, self.flush, self.write, self.begin_multi]
+        self.rng.choices(steps, [3, 3, 3, 5, 5, 1, 1, 1, 1])[0]()
         self.look()
 
     def begin_script(self) -> None:
@@ -155,6 +156,18 @@ class World:
     def draw(self, *, in_script: bool) -> tuple[bytes, ...]:
         return draw(self.rng, in_script=in_script, with_lists=self.with_lists)
 
+    def begin_multi(self) -> None:
+        if self.commands == COMMANDS_MAX:
+            return
+        self.commands += 1
+        commands = [self.draw(in_script=False) for _ in range(self.rng.randint(2, 5))]
+        session = self.node.session()
+        operation = Operation(commands, self.moment)
+        self.operations.append(operation)
+        self.open[session] = [(operation, None)]
+        session.feed(b"".join(encode(*words) for words in [(b"MULTI",), *commands, (b"EXEC",)]))
+        self.node.serve(session)
+
     def plain(self, words: tuple[bytes, ...]) -> Session:
         session = self.node.session()
         operation = Operation([words], self.moment)
@@ -169,9 +182,19 @@ class World:
         self.moment += 1
         for session in list(self.open):
             for reply in decode_all(session.take()):
-                operation, running = self.open[session].pop(0)
+                operation, running = self.open[session][0]
+                is_multi = running is None and len(operation.commands) > 1
+                if is_multi and reply in (b"OK", b"QUEUED"):
+                    continue
+                self.open[session].pop(0)
                 operation.ended = self.moment
-                if running is None:
+                if is_multi:
+                    assert isinstance(reply, list), reply
+                    operation.replies = [
+                        plain_form(words, one)
+                        for words, one in zip(operation.commands, reply, strict=True)
+                    ]
+                elif running is None:
                     operation.replies = [plain_form(operation.commands[0], reply)]
                 else:
                     assert not isinstance(reply, ErrorReply), reply

@@ -235,7 +235,7 @@ def test_those_that_crowd_each_other_run_one_after_the_other(node, client, tight
     sessions = [
         begin(node, *[(*words[:1], words[1] + n, *words[2:]) for words in BIG]) for n in "abcd"
     ]
-    replies = {session: b"" for session in sessions}
+    replies = dict.fromkeys(sessions, b"")
     for _ in range(200):
         node.step_threads()
         node.sync()
