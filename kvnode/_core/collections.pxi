@@ -3,7 +3,6 @@
 
 cdef enum:
     SWEPT_ITEMS_PER_FLUSH = 512     # positions that one flush of a list's head may sweep
-    ORDERED_AT_ONCE = 4096          # members looked at by one scan
     WHOLE_SHARE = 8                 # a collection under 1/8 of the cache leaves memory as a whole
     PREFIX_OF_PLACED = 9            # PLACED_PREFIX_BYTES, for array bounds
 
@@ -42,14 +41,14 @@ cdef Table* part_table(Collection* c, uint8_t kind, bint resident) except NULL:
     return table
 
 
-cdef int set_type(Collection* c, uint8_t type, bint resident) except -1:
+cdef int set_type(Tip tip, Collection* c, uint8_t type, bint resident) except -1:
     """The type of a collection is known now."""
     c.type = type
     if c.elements == NULL:
         c.elements = part_table(c, kind_of_parts(type), resident)
         c.stored |= not resident
-    if type == T_ZSET and c.elements.resident and c.elements.entries == 0 and c.order == NULL:
-        c.order = new OrderTree[Entry]()
+    if type == T_ZSET and c.order == NULL:
+        order_members(tip, c)
     return 0
 
 
@@ -91,7 +90,7 @@ cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
     if c == NULL:
         c = tip.new_collection(id, T_NONE, False)
     if key[0] == K_ITEM or key[0] == K_CLAIM:
-        set_type(c, T_LIST, is_fresh(tip, id))
+        set_type(tip, c, T_LIST, is_fresh(tip, id))
         return claims_of(tip, c) if key[0] == K_CLAIM else c.elements
     if c.elements == NULL:
         c.elements = part_table(c, key[0], is_fresh(tip, id))
@@ -174,7 +173,7 @@ cdef int attach(Tip tip, Entry* e) except -1:
     cdef Collection* c = tip.collection(d.id)
     if c == NULL:
         c = tip.new_collection(d.id, e.newest.type, is_fresh(tip, d.id))
-    set_type(c, e.newest.type, is_fresh(tip, d.id))
+    set_type(tip, c, e.newest.type, is_fresh(tip, d.id))
     c.head = e
     if not c.ready:
         make_ready(tip, c)
@@ -383,14 +382,6 @@ cdef bint release_stub(Tip tip, Collection* c) except -1:
     return True
 
 
-cdef int drop_order(Tip tip, Collection* c) noexcept:
-    """The elements are not complete in memory any more: what needs all of them goes."""
-    c.loaded = 0
-    del c.order
-    c.order = NULL
-    return count_indexes(tip, c)
-
-
 cdef int count_indexes(Tip tip, Collection* c) noexcept nogil:
     """The order or the window of a collection has changed: its memory counts."""
     cdef size_t bytes = 0
@@ -403,23 +394,25 @@ cdef int count_indexes(Tip tip, Collection* c) noexcept nogil:
     return 0
 
 
-cdef int note_part_evicted(Tip tip, Table* table) noexcept:
+cdef int note_part_evicted(Tip tip, Entry* e) except -1:
+    """An element or a claim leaves memory: its table is not complete any more."""
+    cdef Table* table = e.table
+    cdef bint was_resident = table.resident
     table.resident = False
     if table.kind == K_CLAIM:
         table.owner.claims_version += 1
-    else:
-        drop_order(tip, table.owner)
+        return 0
+    table.owner.loaded = 0
+    if table.owner.order != NULL:
+        note_member_evicted(tip, table.owner, e, was_resident)
     return 0
 
 
-cdef int complete_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,
-                        bint done) except -1:
-    """All elements with an order in [from_hash, next_hash) are in memory; done: to the end."""
-    if c.type == T_ZSET:
-        order_range(tip, c, from_hash, next_hash, done)
+cdef int complete_range(Collection* c, uint64_t next_hash, bint done) except -1:
+    """All elements with an order below `next_hash` are in memory; done: to the end."""
     c.loaded = next_hash
     if done:
-        c.elements.resident = True
+        become_resident(c)
     return 0
 
 
@@ -441,39 +434,6 @@ def install_range(Tip tip not None, uint64_t id, list rows not None):
             e = tip.locate(key, len(key), &table, &rest, &hash)
             e.flags &= ~E_USED
     return True
-
-
-# -- members by score ---------------------------------------------------------------------------
-
-cdef int order_range(Tip tip, Collection* c, uint64_t from_hash, uint64_t next_hash,
-                     bint done) except -1:
-    """Put the members of a range of hashes into the order."""
-    cdef vector[Entry*] entries
-    cdef uint64_t at = from_hash
-    cdef bint end = False
-    cdef Entry* e
-    if c.order == NULL:
-        c.order = new OrderTree[Entry]()
-    while not end and (done or at < next_hash):
-        entries.clear()
-        tip.scan_next(c.elements, at, &entries, ORDERED_AT_ONCE, &at, &end)
-        for e in entries:
-            if e.newest.type != T_NONE and (done or e.hash < next_hash):
-                c.order.insert(score_order(e.newest), e)
-    return count_indexes(tip, c)
-
-
-cdef int reorder(Tip tip, Collection* c, Entry* e, const Version* old, const Version* new) except -1:
-    """A member's newest version changes from `old` to `new`, NULL or a tombstone: absent."""
-    if c.order == NULL or not (c.elements.resident or e.hash < c.loaded):
-        return 0
-    if old != NULL and old.type != T_NONE:
-        if new != NULL and new.type != T_NONE and score_order(old) == score_order(new):
-            return 0
-        c.order.erase(score_order(old), e.key, e.key_len)
-    if new != NULL and new.type != T_NONE:
-        c.order.insert(score_order(new), e)
-    return count_indexes(tip, c)
 
 
 # -- death --------------------------------------------------------------------------------------

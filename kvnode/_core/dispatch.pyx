@@ -248,6 +248,7 @@ cdef class Dispatch:
             if result == PARK and view.is_long:
                 view.clear_missing()
                 view.missing_loads.clear()
+                view.missing_spans.clear()
                 return LONG
             return result
         if command.handler is None:     # a container called without a subcommand

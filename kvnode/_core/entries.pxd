@@ -9,6 +9,7 @@ from kvnode._core.bytes cimport get_be64
 from kvnode._core.claim_window cimport ClaimWindow
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.order_tree cimport OrderTree
+from kvnode._core.score_windows cimport ScoreWindows
 
 
 cdef extern from "key_filter.hpp" namespace "kvnode" nogil:
@@ -67,6 +68,7 @@ cdef enum EntryFlag:
     E_FLUSHING = 8          # its newest durable version is on its way to LevelDB
     E_STORED = 16           # LevelDB may have a row of it
     E_GONE = 32             # element of a collection: its newest version is a tombstone
+    E_BLIND = 64            # a member written without a look at LevelDB, which may have another score
 
 
 cdef struct Entry:
@@ -74,7 +76,8 @@ cdef struct Entry:
     uint64_t hash
     Version* newest         # never NULL once the entry is in a table
     Table* table
-    uint64_t row_at         # earliest expiry row filed for this key, ms, 0 = none; heads only
+    uint64_t row_at         # of a head or field: its earliest expiry row, ms; of a sorted set's
+                            # member: the score under which LevelDB has it. 0: there is none
     uint32_t key_len
     uint32_t clean_since    # fetch epoch at which it became clean; dirty: its place in a list
     uint32_t access_s       # seconds, of the last access (OBJECT IDLETIME)
@@ -117,8 +120,9 @@ cdef struct Collection:
     ClaimWindow* window     # over the claims, as of window_version; NULL: never asked for
     uint64_t claims_version # grows with each change of the claims
     uint64_t window_version
-    OrderTree[Entry]* order     # of a sorted set: members with a hash below `loaded`, or all
     size_t index_bytes      # memory of `order` and `window`, as counted by the tip
+    OrderTree[Entry]* order     # of a sorted set: all members that are in memory
+    ScoreWindows* windows   # where these are complete, if not everywhere; NULL: nowhere
     Collection* next        # ring of the eviction clock
     Collection* previous
 
@@ -216,6 +220,10 @@ cdef inline bint next_bucket(Segment* segment, uint64_t* at) noexcept nogil:
     cdef uint64_t following = (at[0] & ~(width - 1)) + width
     at[0] = following
     return following != 0
+
+
+cdef enum:
+    SCORE_BYTES = 8         # data of a sorted set's member; a set's has none
 
 
 cdef inline uint64_t score_order(const Version* v) noexcept nogil:

@@ -12,13 +12,13 @@ from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice, get_be32, get_be64, put_be32, put_be64
 from kvnode._core.claim_window cimport ClaimWindow, Run
 from kvnode._core.keys cimport (
-    K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, POSITION_BYTES, RECORD_PREFIX_BYTES_MAX,
-    get_position, position_hash, put_position)
+    K_DATABASE, K_FIELD, K_GENERATION, K_HEAD, K_MEMBER, POSITION_BYTES,
+    RECORD_PREFIX_BYTES_MAX, get_position, position_hash, put_position)
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.tip cimport (
-    COLLECTION_BYTES, DATABASES_MAX, E_DIRTY, E_FLUSHING, E_GONE, E_STORED, E_USED,
-    SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, T_FIELD, T_LIST, T_NONE, T_RAW, T_ZSET,
-    Collection, Entry, Segment, Table, Tip, Version, entry_bytes, grow_segment, head_data,
+    COLLECTION_BYTES, DATABASES_MAX, E_BLIND, E_DIRTY, E_FLUSHING, E_GONE, E_STORED, E_USED,
+    SCORE_BYTES, SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, T_FIELD, T_LIST, T_NONE, T_RAW,
+    T_ZSET, Collection, Entry, Segment, Table, Tip, Version, entry_bytes, grow_segment, head_data,
     is_collection, is_dying, is_sparse, put_record_key, put_record_value, record_value_bytes,
     score_order, segment_of, table_hash, version_bytes)
 
@@ -32,6 +32,7 @@ cdef enum:
 
 include "list_invariants.pxi"
 include "table_invariants.pxi"
+include "score_invariants.pxi"
 
 
 cdef struct Totals:
@@ -128,34 +129,15 @@ cdef int check_collection(Tip tip, Collection* c) except -1:
     elif c.elements.resident:
         require(live_elements(c) == c.meta.length,
                 f"collection {c.id}: {live_elements(c)} elements, length {c.meta.length}")
-        require(c.type != T_ZSET or c.order != NULL, f"sorted set {c.id} has no order")
+        require(c.windows == NULL, f"sorted set {c.id} is complete, and in part")
+    require(c.type != T_ZSET or c.order != NULL, f"sorted set {c.id} has no order")
     if c.order != NULL:
         check_order(tip, c)
     return 0
 
 
-cdef int check_order(Tip tip, Collection* c) except -1:
-    """The order has the members that are complete in memory, each under its score."""
-    cdef OrderTree[Entry].Iterator at
-    cdef Entry* e
-    cdef const char* broken = c.order.check()
-    require(broken == NULL, f"the order of {c.id} is broken" if broken == NULL
-            else f"the order of {c.id} is broken: {broken.decode()}")
-    at = c.order.first()
-    while at.valid():
-        e = at.entry()
-        require(tip.find(c.elements, e.hash, e.key, e.key_len) == e,
-                f"the order of {c.id} has an entry that is no member")
-        require(e.newest.type != T_NONE and score_order(e.newest) == at.order(),
-                f"the order of {c.id} has a member under another score")
-        at.next()
-    require(<int64_t>c.order.size() == live_elements(c),
-            f"the order of {c.id} has {c.order.size()} of {live_elements(c)} members")
-    return 0
-
-
 cdef int64_t live_elements(Collection* c) noexcept:
-    """How many elements are there, of those that are complete in memory."""
+    """How many elements are there, of those in memory."""
     cdef size_t i = 0
     cdef size_t b
     cdef int64_t count = 0
@@ -166,8 +148,7 @@ cdef int64_t live_elements(Collection* c) noexcept:
         for b in range(<size_t>1 << segment.bucket_bits):
             e = segment.buckets[b]
             while e != NULL:
-                count += e.newest.type != T_NONE \
-                    and (c.elements.resident or e.hash < c.loaded)
+                count += e.newest.type != T_NONE
                 e = e.next
         i += <size_t>1 << (c.elements.depth - segment.depth)
     return count
@@ -251,6 +232,8 @@ cdef int check_entry(Tip tip, Entry* e, unordered_map[size_t, int]* listed,
         counted.dirty_bytes += size
     if flags == 0:
         require(e.newest.commit_ts <= tip.durable, "a clean entry has a version that is not durable")
+        require(e.table.kind != K_MEMBER or e.table.owner.died or e.row_at == stored_order(e),
+                "a clean member has another score than LevelDB")
     if e.newest.type != T_NONE:
         counted.keys += 1
     if e.newest.expire_at:
@@ -397,7 +380,7 @@ cdef dict dump_entries(Tip tip, Table* table):
         while v != NULL:
             versions.append((v.commit_ts, v.type, v.flags, v.expire_at, version_data(v)))
             v = v.older
-        found[record_key(e)] = (e.flags & ~(E_USED | E_STORED), versions)
+        found[record_key(e)] = (e.flags & ~(E_USED | E_STORED | E_BLIND), versions)
     return found
 
 
@@ -488,6 +471,8 @@ def corrupt(Tip tip not None, str fault not None, bytes key not None):
     elif fault == "another score":
         table.owner.order.erase(score_order(e.newest), e.key, e.key_len)
         table.owner.order.insert(score_order(e.newest) + 1, e)
+    elif fault == "stored score":
+        e.row_at ^= 1
     elif fault == "order":
         table.owner.order.damage(ORDER_INVARIANT_ASCENDING)
     else:

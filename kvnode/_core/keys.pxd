@@ -27,6 +27,7 @@ cdef enum RecordKind:
     K_FIELD_EXPIRY = 87     # 'W' expire_at u64, collection id u64, field of a hash
     K_EXPIRY = 88           # 'X' expire_at u64, generation u64, user key
     K_HISTORY = 89          # 'Y' kind, fixed part, rest length u32, rest, inverted commit_ts u64
+    K_SCORE = 90            # 'Z' collection id u64, score (sortable double), member of a sorted set
 
 cdef enum:
     HEAD_PREFIX_BYTES = 17
@@ -34,6 +35,7 @@ cdef enum:
     PLACED_PREFIX_BYTES = 9     # items and claims; in the tip their key is the position
     POSITION_BYTES = 8
     DELTA_KEY_BYTES = 17
+    SCORE_PREFIX_BYTES = 17     # in LevelDB only: no record, it follows from its member's
     CHUNK_KEY_BYTES = 13   # in the tip the key is without its kind byte
     EXPIRY_PREFIX_BYTES = 17
     RECORD_PREFIX_BYTES_MAX = 17
@@ -75,6 +77,14 @@ cdef inline size_t put_placed_prefix(char* p, char kind, uint64_t id) noexcept n
     p[0] = kind
     put_be64(p + 1, id)
     return PLACED_PREFIX_BYTES
+
+
+cdef inline size_t put_score_prefix(char* p, uint64_t id, uint64_t order) noexcept nogil:
+    """The key of a score row, up to the member."""
+    p[0] = K_SCORE
+    put_be64(p + 1, id)
+    put_be64(p + 9, order)
+    return SCORE_PREFIX_BYTES
 
 
 cdef inline size_t put_delta_key(char* p, uint64_t id, uint64_t commit_ts) noexcept nogil:

@@ -21,7 +21,9 @@ HISTORY = <int>K_HISTORY
 DELTA = <int>K_DELTA
 ITEM = <int>K_ITEM
 CLAIM = <int>K_CLAIM
-PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA)
+MEMBER = <int>K_MEMBER
+SCORE = <int>K_SCORE
+PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA, <int>K_SCORE)
 
 cdef enum:
     HISTORY_EXTRA = 13      # bytes that a history key adds to a record's: its own kind, u32, u64
@@ -154,3 +156,22 @@ def record_order(bytes key not None):
     if PyBytes_GET_SIZE(key) < PLACED_PREFIX_BYTES + 8:
         raise CorruptionError(f"record key {key[:40]!r}")
     return get_be64(PyBytes_AS_STRING(key) + PLACED_PREFIX_BYTES)
+
+
+def score_key(bytes member_key not None, bytes score not None):
+    """Return the key of the score row of a member, by its record key and its eight bytes of score."""
+    if PyBytes_GET_SIZE(member_key) < HASHED_PREFIX_BYTES:
+        raise CorruptionError(f"member key {member_key[:40]!r}")
+    return b"Z" + member_key[1:PLACED_PREFIX_BYTES] + score + member_key[HASHED_PREFIX_BYTES:]
+
+
+def score_bound(uint64_t id, bytes bound not None):
+    """Return the lowest key of score rows from a bound on: eight sortable bytes, and a name."""
+    return part_bounds(K_SCORE, id)[0] + bound
+
+
+def bound_of_score(bytes key not None):
+    """Return the bound at which a score row stands. Raises CorruptionError."""
+    if PyBytes_GET_SIZE(key) < SCORE_PREFIX_BYTES:
+        raise CorruptionError(f"score key {key[:40]!r}")
+    return key[PLACED_PREFIX_BYTES:]

@@ -575,14 +575,17 @@ cdef class Sequencer:
     def take_parked(self):
         """Return (sessions, record keys, ranges) parked since the last call.
 
-        A range is a tuple, see scan; or the id of a collection whose next elements are wanted.
+        A range is a tuple, see scan; the id of a collection whose next elements are wanted; or a
+        ScoreSpan.
         """
         cdef list sessions = self.parked
         cdef list ranges = self.view.missing_ranges
         self.parked = []
         self.view.missing_ranges = []
         ranges.extend(self.view.missing_loads)
+        ranges.extend(self.view.missing_spans)
         self.view.missing_loads.clear()
+        self.view.missing_spans.clear()
         return sessions, self.view.take_missing(), ranges
 
     def take_jobs(self):

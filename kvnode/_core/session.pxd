@@ -65,6 +65,8 @@ cdef class Session:
     cdef public object close_reason
     cdef public uint64_t commands       # executed, ever
     cdef uint64_t cold_until            # of these so many are counted as cold if they are: sequencer
+    cdef uint64_t paged_command         # by that number, which asked for pages last
+    cdef uint32_t pages                 # that it asked for
     cdef public uint64_t bytes_in, bytes_out
 
     cdef Buffer queued                  # queued commands of a MULTI: see queue()

@@ -22,9 +22,9 @@ from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
 from kvnode._core.entries cimport (
-    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Change, Collection, DATABASES_MAX, E_DIRTY,
-    E_FLUSHING, E_GONE, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH, HEAD_DATA_BYTES,
-    HeadData, KeyFilter,
+    ALLOCATION_OVERHEAD_BYTES, COLLECTION_BYTES, Change, Collection, DATABASES_MAX, E_BLIND, E_DIRTY,
+    E_FLUSHING, E_GONE, E_STORED, E_USED, E_WATCHED, Entry, EntryFlag, FILTER_GROWTH,
+    HEAD_DATA_BYTES, HeadData, KeyFilter, SCORE_BYTES,
     SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, Segment, T_CHUNKED, T_FIELD, T_HASH, T_LIST,
     T_NONE, T_RAW, T_SET, T_STREAM, T_STRING, T_ZSET, Table, V_LARGE_ENCODING, V_RAW_ENCODING,
     V_TEXT_ENCODING, V_WIDER_ENCODING, ValueType, Version, VersionFlag, bucket_of, entry_bytes, head_data,
@@ -34,6 +34,7 @@ from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 from kvnode._core.records cimport (
     decode_value, envelope_of, expiry_row, expiry_value, get_head_data, history_key, history_value,
     open_envelope, put_record_key, put_record_value, read_delta, record_value_bytes)
+from kvnode._core.score_windows cimport ScoreWindows
 from kvnode._core.tables cimport (
     chain_bytes, free_table, grow_segment, make_version, new_table, shrink_segment, sort_by_hash,
     version_at)
@@ -91,6 +92,10 @@ cdef class Tip:
     cdef size_t clock_table         # where the eviction clock stands
     cdef uint64_t clock_hash
     cdef public uint64_t evicted_records
+    cdef readonly uint64_t cache_bytes      # what the last evict() was to come down to; 0: none was
+    cdef public int64_t page_members        # at least so many members by score are read at once
+    cdef public int64_t reach_members       # so many are brought into memory for one command
+    cdef list blind                 # record keys of the last slice's E_BLIND members
     cdef public uint64_t filter_bytes_max   # memory of a table's filter
     cdef public uint64_t unpins             # pins released so far
     cdef public uint64_t history_rows       # rows of older versions written for pins
@@ -121,7 +126,7 @@ cdef class Tip:
     cdef int settle(self, Entry* e) except -1
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
-    cdef int note_evicted(self, Table* table, uint64_t hash) except -1
+    cdef int note_evicted(self, Entry* e) except -1
     cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0
     cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
                      uint64_t commit_ts) except -1
@@ -144,6 +149,7 @@ cdef inline uint64_t table_hash(Tip tip, Table* table, const char* key, size_t n
     return tip.hash_key(key, n)
 
 
+cdef ScoreWindows* windows_of(Collection* c) except NULL
 cdef int reorder(Tip tip, Collection* c, Entry* e, const Version* old, const Version* new) except -1
 cdef int count_indexes(Tip tip, Collection* c) noexcept nogil
 cdef Meta meta_at(Tip tip, Collection* c, uint64_t commit_ts) noexcept nogil

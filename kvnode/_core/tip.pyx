@@ -12,10 +12,12 @@ from kvnode._core.deltas cimport (
     meta_add, meta_is_zero, meta_subtract)
 from kvnode._core.hashing cimport siphash13
 from kvnode._core.order_tree cimport OrderTree
+from kvnode._core.score_windows cimport bound_bytes, bound_of, order_bottom, order_top
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA,
-    K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_TRASH, PLACED_PREFIX_BYTES, POSITION_BYTES,
-    get_position, put_delta_key, put_head_prefix, put_placed_prefix, put_position, record_prefix)
+    K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_SCORE, K_TRASH, PLACED_PREFIX_BYTES,
+    POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key, put_head_prefix,
+    put_placed_prefix, put_position, put_score_prefix, record_prefix)
 
 from kvnode.base.errors import CorruptionError
 
@@ -49,6 +51,8 @@ cdef class Tip:
         self.fetch_oldest = NO_FETCH
         self.filter_bytes_max = FILTER_BYTES_MAX
         self.fetches = []
+        self.blind = []
+        self.page_members, self.reach_members = PAGE_MEMBERS, REACH_MEMBERS
 
     def __dealloc__(self):
         cdef Table* table
@@ -403,6 +407,7 @@ cdef class Tip:
             if table.owner != NULL:     # a checkpoint that did not end may have written it
                 e.flags |= E_STORED
                 table.owner.stored = True
+            note_blind(self, e, v)
         v.older = e.newest
         e.newest = v
         self.adopt(e, v)
@@ -523,6 +528,8 @@ cdef class Tip:
             e.flags |= E_STORED
             if is_collection(v.type):
                 attach(self, e)
+            elif table.kind == K_MEMBER:
+                note_stored_member(self, e)
         return True
 
     # -- collections ----------------------------------------------------------------------------
@@ -544,7 +551,7 @@ cdef class Tip:
         c.low = INT64_MAX
         c.high = INT64_MIN
         if type != T_NONE:
-            set_type(c, type, resident)
+            set_type(self, c, type, resident)
         if self.clock_start == NULL:
             c.next = c.previous = self.clock_start = self.clock_collection = c
         else:
@@ -569,6 +576,7 @@ cdef class Tip:
         free_parts(self, c.elements)
         free_parts(self, c.claims)
         del c.order
+        del c.windows
         del c.window
         deltas_free(&c.deltas)
         deltas_free(&c.stored_deltas)
@@ -663,7 +671,7 @@ cdef class Tip:
             return
         for key, envelope in rows:
             self.install(key, envelope)
-        complete_range(self, c, from_hash, next_hash, done)
+        complete_range(c, next_hash, done)
 
     def install_whole(self, uint64_t id, list rows not None):
         """Take all elements of a collection at once, see end_load()."""
@@ -672,7 +680,7 @@ cdef class Tip:
             return
         for key, envelope in rows:
             self.install(key, envelope)
-        complete_range(self, c, 0, <uint64_t>-1, True)
+        complete_range(c, <uint64_t>-1, True)
 
     def install_claims(self, uint64_t id, list rows not None):
         """Take all claims of a list."""
@@ -720,9 +728,7 @@ cdef class Tip:
             if e.key[0] == K_TRASH and e.key_len == 9 and e.newest.type != T_NONE:
                 note_trash(self, e)
         for pair in self.collections:
-            if pair.second.type == T_ZSET and pair.second.order == NULL \
-                    and pair.second.elements.resident:
-                order_range(self, pair.second, 0, 0, True)
+            order_members(self, pair.second)
         self.fresh_id = 0
 
     # -- expiry ---------------------------------------------------------------------------------
@@ -768,7 +774,8 @@ cdef class Tip:
         """Return the next slice of the checkpoint: a list of (key, envelope or None).
 
         Newest durable versions only (I5); older ones that a pin sees go under their history keys.
-        At most about `records` rows and `bytes_max` bytes. Call flushed() when LevelDB has it.
+        At most about `records` rows and `bytes_max` bytes. Write them with_old_scores() of
+        take_blind(), and call flushed() when LevelDB has it.
         """
         cdef list rows = []
         cdef Entry* e
@@ -777,6 +784,7 @@ cdef class Tip:
         cdef size_t looks = FLUSH_LOOKS_PER_RECORD * records
         cdef uint64_t dirty_bytes = self.dirty_bytes
         ASSERT(self.in_flight.empty())
+        self.blind = []
         while self.flush_at < self.flushing.size() and looks > 0:
             if <size_t>len(rows) >= records or written >= bytes_max:
                 break
@@ -801,7 +809,7 @@ cdef class Tip:
                 self.in_flight.push_back(e)
             if v != e.newest or has_newer_delta(self, e):
                 self.mark_dirty(e)
-                if e.row_at:
+                if e.row_at and e.table.kind != K_MEMBER:
                     self.deadlines.push(e.row_at, e.table.id, e.hash)
         self.flushed_bytes += dirty_bytes - self.dirty_bytes
         return rows
@@ -819,6 +827,8 @@ cdef class Tip:
         self.prune(e)
         if e.table == self.delta_rows and delta_is_folded(self, e):
             return written
+        if e.table.kind == K_MEMBER and e.table.owner.type != T_SET:
+            written += flush_score(self, e, v, key, rows)
         old = v.older
         while old != NULL and e.table != self.meta:     # those are read at the tip only
             if old.type != T_NONE and not is_collection(old.type):
@@ -873,6 +883,7 @@ cdef class Tip:
         cdef uint64_t at
         cdef bint more
         cdef uint64_t dropped = 0
+        self.cache_bytes = target_bytes
         while self.bytes > target_bytes and steps > 0:
             if self.clock_table >= tables:
                 dropped += self.evict_collections(target_bytes, &steps)
@@ -941,19 +952,20 @@ cdef class Tip:
                 self.clock_collection = c.next
         return dropped
 
-    cdef int note_evicted(self, Table* table, uint64_t hash) except -1:
-        """A record leaves memory: the table is not complete any more, but keeps a filter of keys.
+    cdef int note_evicted(self, Entry* e) except -1:
+        """A record leaves memory: its table is not complete any more, but keeps a filter of keys.
 
         The filter begins when the table was complete; after a restart there is none.
         """
+        cdef Table* table = e.table
         if table.owner != NULL:
-            return note_part_evicted(self, table)
+            return note_part_evicted(self, e)
         if table.resident:
             table.resident = False
             if table.kind == K_HEAD and table.filter == NULL:
                 table.filter = new KeyFilter(FILTER_GROWTH * table.entries, self.filter_bytes_max)
         if table.filter != NULL:
-            table.filter.add(hash)
+            table.filter.add(e.hash)
         return 0
 
     cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0:
@@ -977,7 +989,7 @@ cdef class Tip:
                     continue
                 if e.newest.type != T_NONE or e.newest.older != NULL:
                     # (what LevelDB lacks anyway is no loss)
-                    self.note_evicted(table, e.hash)
+                    self.note_evicted(e)
                 self.take_out(e)
                 dropped += 1
             e = following
@@ -1037,3 +1049,4 @@ cdef class Tip:
 
 include "replay.pxi"
 include "collections.pxi"
+include "scores.pxi"

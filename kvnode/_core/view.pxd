@@ -96,6 +96,7 @@ cdef class View:
     cdef vector[Buffer] missing         # record keys that the running command lacks
     cdef readonly list missing_ranges   # (generation, from_hash, rows): the same for SCAN
     cdef readonly set missing_loads     # ids of collections that the running command needs whole
+    cdef readonly set missing_spans     # ScoreSpans of which it needs the members
     cdef public dict ranges             # fetched ranges, valid in this pass
     cdef public object watches          # the Watches of the node
     cdef public object waiters          # its Waiters

@@ -8,7 +8,7 @@ from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free,
 from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport deltas_push, meta_add, meta_is_zero, meta_subtract
 from kvnode._core.keys cimport (
-    HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE, K_GENERATION, K_HEAD,
+    HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE, K_FIELD, K_GENERATION, K_HEAD,
     K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
     record_prefix)
 from kvnode._core.payload cimport encode_delta, encode_write
@@ -48,6 +48,7 @@ cdef class View:
         self.logged_next_id = next_id
         self.missing_ranges = []
         self.missing_loads = set()
+        self.missing_spans = set()
         self.ranges = {}
         self.staging = set()
         self.readers = {}
@@ -397,7 +398,7 @@ cdef class View:
         note_presence(entry)
         if v.expire_at:
             self.tip.file_deadline(entry, v.expire_at)
-        elif v.type == T_NONE:
+        elif v.type == T_NONE and table.kind == K_FIELD:
             entry.row_at = 0
         return entry
 

@@ -1,8 +1,8 @@
 """What the handlers of sorted sets share: scores in and out, order and ranks, results stored.
 
-A member's data is its score as a sortable number, 8 bytes big-endian. `c.order` has the members by
-score and name while all are in memory: open_ordered() sees to that. Its iterators end with the next
-write to the same set, so what is to be removed is collected first.
+A member's data is its score as a sortable number, 8 bytes big-endian. `c.order` has the members that
+are in memory by score and name; zset_reach sees to it that those are which a command needs. Its
+iterators end with the next write to the same set, so what is to be removed is collected first.
 
 A command on many members does them all in one step, however many there are; only what a command
 empties goes as a whole, in O(1).
@@ -21,8 +21,8 @@ from kvnode._core.view cimport Head, View
 ctypedef OrderTree[Entry].Iterator Position
 
 
-cdef int open_ordered(View view, const Slice* key, int flags, Head* head, Collection** c,
-                      Reply reply) except -1
+cdef int open_zset(View view, const Slice* key, int flags, Head* head, Collection** c,
+                   Reply reply) except -1
 cdef int put_score(View view, Head* head, Collection* c, Element* element, double score) except -1
 cdef int remove_members(View view, Head* head, Collection* c, vector[Entry*]* members, bytes name,
                         const Slice* key) except -1

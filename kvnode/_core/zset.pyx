@@ -4,22 +4,19 @@
 from kvnode._core.arguments cimport N_GENERIC, event
 from kvnode._core.bytes cimport put_be64
 from kvnode._core.collection cimport (
-    close_collection, create, element_of, need_all, open_collection, put_element, remove_element)
+    close_collection, create, element_of, open_collection, put_element, remove_element)
 from kvnode._core.dispatch cimport DONE
 from kvnode._core.encoding cimport note_size
 from kvnode._core.reply cimport reply_integer
 from kvnode._core.sortable cimport SORTABLE_BYTES, order_of_double
 from kvnode._core.tip cimport T_ZSET
-from kvnode._core.view cimport FOUND, MISS, N_ZSET
+from kvnode._core.view cimport FOUND, N_ZSET
 
 
-cdef int open_ordered(View view, const Slice* key, int flags, Head* head, Collection** c,
-                      Reply reply) except -1:
-    """As open_collection(), and MISS unless all members are in memory and in order."""
-    cdef int found = open_collection(view, key, T_ZSET, flags, head, c, reply)
-    if found == FOUND and need_all(view, c[0]):
-        return MISS
-    return found
+cdef int open_zset(View view, const Slice* key, int flags, Head* head, Collection** c,
+                   Reply reply) except -1:
+    """Find the sorted set of a key, see open_collection()."""
+    return open_collection(view, key, T_ZSET, flags, head, c, reply)
 
 
 cdef int put_score(View view, Head* head, Collection* c, Element* element, double score) except -1:

@@ -11,7 +11,8 @@ from kvnode._core.reply cimport reply_array, reply_bulk, reply_null_array
 from kvnode._core.tip cimport Collection, Entry
 from kvnode._core.view cimport ABSENT, FOUND, MISS, Head
 from kvnode._core.zset cimport (
-    Position, open_ordered, remove_members, reply_member, reply_members_head, score_of)
+    Position, open_zset, remove_members, reply_member, reply_members_head, score_of)
+from kvnode._core.zset_reach cimport reach_end
 
 
 cdef int take(Collection* c, bint highest, int64_t count, vector[Entry*]* members) except -1:
@@ -54,7 +55,9 @@ cdef int pop(View view, Args* args, bint highest, Reply reply) except -1:
         return refuse(reply, SYNTAX)
     if counted and (not parse_i64(args.v[2].data, args.v[2].len, &count) or count < 0):
         return refuse(reply, b"ERR value is out of range, must be positive")
-    found = open_ordered(view, &args.v[1], 0, &head, &c, reply)
+    found = open_zset(view, &args.v[1], 0, &head, &c, reply)
+    if found == FOUND:
+        found = reach_end(view, c, count, highest)
     if found == MISS:
         return PARK
     if found == WRONG:
@@ -84,7 +87,9 @@ cdef int pop_first(View view, Args* args, int first, int end, bint highest, int6
     cdef Collection* c
     cdef vector[Entry*] members
     cdef int i
-    cdef int found = open_first(view, args, first, end, open_ordered, &head, &c, &i, reply)
+    cdef int found = open_first(view, args, first, end, open_zset, &head, &c, &i, reply)
+    if found == FOUND:
+        found = reach_end(view, c, count, highest)
     if found != FOUND:
         return found
     take(c, highest, count, &members)

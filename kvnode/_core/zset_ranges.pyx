@@ -2,10 +2,12 @@
 """Sorted-set commands on ranges: ZRANGE and its older names, ZRANGESTORE, ZCOUNT, ZRANK, ZREMRANGEBY*.
 
 Every range, of ranks, scores or bytes, becomes a span of ranks: two descents of the tree. LIMIT and
-REV then only move its ends.
+REV then only move its ends. Of a set that is not resident the tree has not all members: then the ranks
+are those within the tree, once what lies in the range is in it.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, is_word, note_missing, refuse, require_i64
 from kvnode._core.bounds cimport (
@@ -18,12 +20,14 @@ from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_integer, reply_null, reply_null_array)
+from kvnode._core.score_windows cimport OrderBound, order_bottom, order_top
 from kvnode._core.sortable cimport double_of_order, order_of_double
-from kvnode._core.tip cimport Collection, Entry, score_order
+from kvnode._core.tip cimport E_USED, Collection, Entry, score_order
 from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, Head, View
 from kvnode._core.zset cimport (
-    Position, open_ordered, remove_members, reply_member, reply_members_head, score_of,
-    store_result)
+    Position, open_zset, remove_members, reply_member, reply_members_head, score_of, store_result)
+from kvnode._core.zset_reach cimport (
+    find_rank, rank_is_known, reach, reach_end, reach_ranks)
 
 cdef enum:
     LONG_SPAN_SHARE = 4         # a span is copied with its set if it is 1/4 of it or more
@@ -166,14 +170,17 @@ cdef Span ranks_between(int64_t first, int64_t last, int64_t size) noexcept nogi
     return between(0, 0) if first > last else between(first, last + 1)
 
 
-cdef Span span_of(const Range* r, OrderTree[Entry]* order) noexcept nogil:
-    """The members in a range. REQUIRES: there is a member."""
+cdef Span span_of(const Range* r, OrderTree[Entry]* order, int64_t size) noexcept nogil:
+    """The members in a range. size: of the set; in `order` are those of a range of scores or bytes.
+
+    REQUIRES: there is a member.
+    """
     cdef Span span
     cdef uint64_t skipped
     if r.kind == BY_RANK:
-        span = ranks_between(r.first, r.last, order.size())
+        span = ranks_between(r.first, r.last, size)
         if r.direction == BACKWARD and span.count:
-            span.start = order.size() - span.start - span.count
+            span.start = <size_t>size - span.start - span.count
         return span
     if r.kind == BY_SCORE:
         span = between(rank_of_score(order, &r.low_score, False),
@@ -188,6 +195,81 @@ cdef Span span_of(const Range* r, OrderTree[Entry]* order) noexcept nogil:
     span.count -= skipped
     span.start += skipped if r.direction == BACKWARD else r.offset
     return span
+
+
+cdef int find_span(View view, const Range* r, Collection* c, Span* span) except -1:
+    """Find the members in a range of a sorted set: FOUND, or MISS (park)."""
+    if c.elements.resident:
+        span[0] = span_of(r, c.order, c.meta.length)
+        return FOUND
+    return find_span_afar(view, r, c, span)
+
+
+cdef int find_span_afar(View view, const Range* r, Collection* c, Span* span) except -1:
+    """The same for a set that is not resident."""
+    cdef OrderBound low
+    cdef OrderBound high
+    cdef int64_t need = INT64_MAX
+    cdef int found
+    if r.kind == BY_RANK:
+        span[0] = span_of(r, c.order, c.meta.length)
+        return reach_ranks(view, c, &span.start, span.count)
+    if r.offset < 0:
+        span[0] = between(0, 0)
+        return FOUND
+    found = bounds_of(view, r, c, &low, &high)
+    if found != FOUND:
+        return found
+    if r.limit >= 0 and r.offset < INT64_MAX - r.limit:
+        need = r.offset + r.limit
+    found = reach(view, c, low, high, need, r.direction == BACKWARD)
+    if found == FOUND:
+        span[0] = span_of(r, c.order, c.meta.length)
+    return found
+
+
+cdef int bounds_of(View view, const Range* r, Collection* c, OrderBound* low,
+                   OrderBound* high) except -1:
+    """Find where a range of scores or bytes begins and ends: FOUND, or MISS (park)."""
+    cdef uint64_t order
+    if r.kind == BY_SCORE:
+        low[0] = score_end(&r.low_score, False)
+        high[0] = score_end(&r.high_score, True)
+        return FOUND
+    if reach_end(view, c, 1, False) == MISS:    # ranges of bytes are meant for members of one score
+        return MISS
+    order = c.order.first().order()
+    low[0] = name_end(order, &r.low_name, False)
+    high[0] = name_end(order, &r.high_name, True)
+    return FOUND
+
+
+cdef OrderBound score_end(const ScoreBound* bound, bint above) noexcept nogil:
+    """Where rank_of_score() looks; beyond the highest and lowest numbers is beyond everything."""
+    cdef uint64_t order = order_of_double(bound.value) + (above != bound.exclusive)
+    if order <= order_of_double(-INFINITY):
+        return order_bottom()
+    return order_top() if order > order_of_double(INFINITY) else OrderBound(order)
+
+
+cdef OrderBound name_end(uint64_t order, const LexBound* bound, bint above) noexcept nogil:
+    """Where rank_of_name() looks."""
+    cdef OrderBound end
+    if bound.kind == LEX_LOWEST:
+        return order_bottom()
+    if bound.kind == LEX_HIGHEST:
+        return order_top()
+    end = OrderBound(order, bound.member.data, bound.member.len)
+    return end.next() if above != (bound.kind == LEX_EXCLUSIVE) else end
+
+
+cdef void mark_used(OrderTree[Entry]* order, Span span) noexcept:
+    """What was asked for of a large set stays in memory longer than the rest."""
+    cdef Position at = order.at(span.start)
+    cdef size_t i
+    for i in range(span.count):
+        at.entry().flags |= E_USED
+        at.next()
 
 
 # -- ZRANGE and its older names -----------------------------------------------------------------
@@ -222,15 +304,18 @@ cdef int show(View view, Args* args, Kind kind, Direction direction, Reply reply
     cdef int found
     if not read_range(&r, args, 2, False, reply):
         return DONE
-    found = open_ordered(view, &args.v[1], L_READ, &head, &c, reply)
+    found = open_zset(view, &args.v[1], L_READ, &head, &c, reply)
+    if found == FOUND:
+        found = find_span(view, &r, c, &span)
     if found == MISS:
         return PARK
     if found == WRONG:
         return DONE
     if found == ABSENT:
         return reply_array(reply, 0)
-    span = span_of(&r, c.order)
-    if is_long_span(view, c, span):
+    if not c.elements.resident:
+        mark_used(c.order, span)
+    elif is_long_span(view, c, span):
         return PARK
     return reply_span(&r, c.order, span, reply)
 
@@ -270,14 +355,15 @@ cdef int cmd_zrangestore(View view, Args* args, Reply reply) except -1:
     if not read_range(&r, args, 3, True, reply):
         return DONE
     missing = note_missing(view, &args.v[1])
-    found = open_ordered(view, &args.v[2], L_READ, &head, &c, reply)
+    found = open_zset(view, &args.v[2], L_READ, &head, &c, reply)
+    if found == FOUND:
+        found = find_span(view, &r, c, &span)
     if found == WRONG:
         return DONE
     if found == MISS or missing:
         return PARK
     if found == FOUND:
-        span = span_of(&r, c.order)
-        if is_long_span(view, c, span):
+        if c.elements.resident and is_long_span(view, c, span):
             return PARK
         at = c.order.at(span.start)
     return store_result(view, &args.v[1], at, span.count, b"zrangestore", reply)
@@ -289,15 +375,37 @@ cdef int count(View view, Args* args, Kind kind, Reply reply) except -1:
     cdef Range r = begin_range(kind, FORWARD)
     cdef Head head
     cdef Collection* c
+    cdef size_t members = 0
     cdef int found
     if not read_ends(&r, &args.v[2], &args.v[3], reply):
         return DONE
-    found = open_ordered(view, &args.v[1], L_READ, &head, &c, reply)
+    found = open_zset(view, &args.v[1], L_READ, &head, &c, reply)
+    if found == FOUND:
+        found = count_span(view, &r, c, &members)
     if found == MISS:
         return PARK
     if found == WRONG:
         return DONE
-    return reply_integer(reply, <int64_t>span_of(&r, c.order).count if found == FOUND else 0)
+    return reply_integer(reply, <int64_t>members)
+
+
+cdef int count_span(View view, const Range* r, Collection* c, size_t* members) except -1:
+    """Count the members in a range: FOUND, or MISS (park)."""
+    cdef OrderBound low
+    cdef OrderBound high
+    cdef Span span
+    cdef size_t below
+    cdef int found
+    if not c.elements.resident:
+        found = bounds_of(view, r, c, &low, &high)
+        if found != FOUND:
+            return found
+        if rank_is_known(c, low, &below) and rank_is_known(c, high, members):
+            members[0] = members[0] - below if members[0] > below else 0
+            return FOUND
+    found = find_span(view, r, c, &span)
+    members[0] = span.count
+    return found
 
 
 cdef int cmd_zcount(View view, Args* args, Reply reply) except -1:
@@ -320,18 +428,20 @@ cdef int rank(View view, Args* args, Direction direction, const char* arity_erro
         return refuse(reply, arity_error)
     if scores and not is_word(&args.v[3], b"WITHSCORE"):
         return refuse(reply, SYNTAX)
-    found = open_ordered(view, &args.v[1], L_READ, &head, &c, reply)
+    found = open_zset(view, &args.v[1], L_READ, &head, &c, reply)
     if found == FOUND:
         found = find_element(view, c, args.v[2].data, args.v[2].len, &element)
+    if found == FOUND:
+        found = find_rank(view, c, score_order(element.version), args.v[2].data, args.v[2].len,
+                          &before)
     if found == MISS:
         return PARK
     if found == WRONG:
         return DONE
     if found == ABSENT:
         return reply_null_array(reply) if scores else reply_null(reply)
-    c.order.rank_of(score_order(element.version), args.v[2].data, args.v[2].len, &before)
     if direction == BACKWARD:
-        before = c.order.size() - 1 - before
+        before = <size_t>c.meta.length - 1 - before
     if not scores:
         return reply_integer(reply, <int64_t>before)
     reply_array(reply, 2)
@@ -361,14 +471,15 @@ cdef int remove_range(View view, Args* args, Kind kind, bytes name, Reply reply)
     cdef int found
     if not read_ends(&r, &args.v[2], &args.v[3], reply):
         return DONE
-    found = open_ordered(view, &args.v[1], 0, &head, &c, reply)
+    found = open_zset(view, &args.v[1], 0, &head, &c, reply)
+    if found == FOUND:
+        found = find_span(view, &r, c, &span)
     if found == MISS:
         return PARK
     if found == WRONG:
         return DONE
     if found == ABSENT:
         return reply_integer(reply, 0)
-    span = span_of(&r, c.order)
     at = c.order.at(span.start)
     members.reserve(span.count)
     while members.size() < span.count:

@@ -18,13 +18,14 @@ Why the order is what it is (hard cases 2 and 3):
 from collections.abc import Callable
 from enum import Enum, auto
 
-from kvnode._core.tip import Tip
+from kvnode._core.tip import Tip, take_blind
 from kvnode._core.upkeep import sort_flush
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor, Slot
 from kvnode.storage.local import CheckpointRecord, HighWater, Position
+from kvnode.storage.scores import with_old_scores
 
 
 class Phase(Enum):
@@ -119,7 +120,12 @@ class Checkpointer:
             return
         self.rows_written += len(rows)
         rows.append(self._high_water.row(durable_index))
-        self._submit("checkpoint_slice", lambda: self._engine.write(rows), self._tip.flushed)
+        blind = take_blind(self._tip)
+
+        def write() -> None:
+            self._engine.write(with_old_scores(self._engine, rows, blind))
+
+        self._submit("checkpoint_slice", write, self._tip.flushed)
 
     def _write_record(self, record: CheckpointRecord) -> None:
         row = record.row()

@@ -67,6 +67,9 @@ class Reader(Protocol):
     def scan(self, lo: bytes, hi: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` rows with lo <= key < hi in key order; hi None = to the end."""
 
+    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return the last `limit` rows with lo <= key < hi, the highest key first."""
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         """Like scan, keys only; leaves the block cache as it is."""
 

@@ -18,6 +18,7 @@ from kvnode._core.keys import (
     split_head,
 )
 from kvnode._core.tip import Tip, install_range
+from kvnode._core.zset_reach import ScoreSpan
 from kvnode.base.limits import (
     ELEMENT_ROWS_MAX,
     FETCH_KEYS_PER_CALL,
@@ -26,7 +27,7 @@ from kvnode.base.limits import (
 )
 from kvnode.storage.engine import Engine, Reader
 from kvnode.storage.executor import Executor, Work
-from kvnode.storage.parts import read_page, read_records
+from kvnode.storage.parts import read_page, read_records, read_scores
 
 CURSOR_SHIFT = 11  # a cursor is the upper 53 bits of a hash
 HASH_END = 1 << 64
@@ -34,7 +35,8 @@ HASH_END = 1 << 64
 HeadRangeKey = tuple[int, int, int]  # generation, from_hash, count
 ElementRangeKey = tuple[int, int, int, int]  # collection id, from_hash, count, kind of its records
 RangeKey = HeadRangeKey | ElementRangeKey
-Wanted = RangeKey | int  # records in hash order, or the next elements of a collection by its id
+# Records in hash order, the next elements of a collection by its id, or members by score.
+Wanted = RangeKey | int | ScoreSpan
 StoredHead = tuple[int, bytes, bytes]  # hash, user key, envelope
 
 
@@ -76,6 +78,7 @@ class Fetch:
     keys: list[bytes]
     wanted_ranges: list[RangeKey]
     loads: list[int]
+    spans: list[ScoreSpan]
     waiters: list[Any]
     epoch: int = 0
     calls_left: int = 0
@@ -180,10 +183,7 @@ class Fetcher:
             return
         if not (self._waiting or self._waiting_keys or self._waiting_ranges):
             return
-        wanted = [key for key in self._waiting_ranges if isinstance(key, tuple)]
-        loads = [key for key in self._waiting_ranges if isinstance(key, int)]
-        fetch = Fetch(list(self._waiting_keys), wanted, loads, self._waiting)
-        self._waiting_keys, self._waiting_ranges, self._waiting = {}, {}, []
+        fetch = self._take_waiting()
         fetch.epoch = self._tip.begin_fetch()
         self._in_flight += 1
         self.fetches += 1
@@ -194,6 +194,7 @@ class Fetcher:
         ]
         readers = [self._key_reader(part) for part in parts]
         readers += [read for id_ in fetch.loads if (read := self._page_reader(id_))]
+        readers += [self._span_reader(span) for span in fetch.spans]
         fetch.calls_left = len(readers) + len(fetch.wanted_ranges)
         if not fetch.calls_left:
             self._ready.append(fetch)
@@ -201,6 +202,19 @@ class Fetcher:
             self._submit(fetch, read, None)
         for wanted in fetch.wanted_ranges:
             self._submit(fetch, self._range_reader(wanted), wanted)
+
+    def _take_waiting(self) -> Fetch:
+        """Return all that waits, sorted by kind."""
+        fetch = Fetch(list(self._waiting_keys), [], [], [], self._waiting)
+        for wanted in self._waiting_ranges:
+            if isinstance(wanted, ScoreSpan):
+                fetch.spans.append(wanted)
+            elif isinstance(wanted, tuple):
+                fetch.wanted_ranges.append(wanted)
+            else:
+                fetch.loads.append(wanted)
+        self._waiting_keys, self._waiting_ranges, self._waiting = {}, {}, []
+        return fetch
 
     def _key_reader(self, keys: list[bytes]) -> Work:
         has_delta_rows = self._tip.has_delta_rows
@@ -213,6 +227,9 @@ class Fetcher:
             return None
         kind, first = load
         return lambda: read_page(self._engine, kind, id_, first)
+
+    def _span_reader(self, span: ScoreSpan) -> Work:
+        return lambda: read_scores(self._engine, span)
 
     def _range_reader(self, wanted: RangeKey) -> Work:
         return lambda: read_range(self._engine, wanted)

@@ -62,6 +62,13 @@ class LevelDBReader:
         ):
             return list(islice(rows, limit))
 
+    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        with (
+            _reported(self._path),
+            self._source.iterator(start=lo, stop=hi, reverse=True, verify_checksums=True) as rows,
+        ):
+            return list(islice(rows, limit))
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         with (
             _reported(self._path),

@@ -14,7 +14,7 @@ from kvnode._core.keys import LOCAL, kind_bounds, local_key
 from kvnode.base.errors import CorruptionError, FormatError
 from kvnode.storage.engine import Engine, Row
 
-FORMAT_VERSION = 1  # of LevelDB's rows and of the log's payloads. On disk: DO NOT CHANGE
+FORMAT_VERSION = 2  # of LevelDB's rows and of the log's payloads. On disk: DO NOT CHANGE
 
 IDENTITY_BYTES = 16
 HASH_KEY_BYTES = 16
@@ -104,6 +104,11 @@ def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFact
         raise FormatError(
             f"the data has format {version}, this kvnode knows formats up to {FORMAT_VERSION}: "
             "start the kvnode that wrote it, or a newer one"
+        )
+    if version < FORMAT_VERSION:
+        raise FormatError(
+            f"the data has format {version}, without score rows; this kvnode reads format "
+            f"{FORMAT_VERSION} only: start the kvnode that wrote it"
         )
     record = NO_CHECKPOINT
     if _CHECKPOINT in rows:

@@ -54,6 +54,10 @@ class MemoryReader:
         keys = islice(self._table.between(lo, hi), limit)
         return [(key, self._table.rows[key]) for key in keys]
 
+    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        keys = list(self._table.between(lo, hi))[: -limit - 1 : -1]
+        return [(key, self._table.rows[key]) for key in keys]
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         return list(islice(self._table.between(lo, hi), limit))
 

@@ -1,4 +1,4 @@
-"""Reads of collections from LevelDB: heads with what belongs to them, and pages of elements.
+"""Reads of collections from LevelDB: heads with what belongs to them, pages of elements.
 
 What was read is installed between begin_fetch and end_fetch of the tip: until then the tip keeps
 what was written or flushed meanwhile, and nothing that is read replaces that.
@@ -7,9 +7,19 @@ what was written or flushed meanwhile, and nothing that is read replaces that.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kvnode._core.keys import CLAIM, DELTA, ITEM, order_start, part_bounds, record_order
-from kvnode._core.tip import Tip
+from kvnode._core.keys import (
+    CLAIM,
+    DELTA,
+    ITEM,
+    bound_of_score,
+    order_start,
+    part_bounds,
+    record_order,
+    score_bound,
+)
+from kvnode._core.tip import Tip, install_scores
 from kvnode._core.upkeep import StoredCollection, stored_collection
+from kvnode._core.zset_reach import ScoreSpan
 from kvnode.base.limits import (
     CLAIMS_MAX,
     DELTA_ROWS_MAX,
@@ -56,6 +66,20 @@ class Page:
     def install(self, tip: Tip) -> None:
         """Give the tip what was read."""
         tip.end_load(self.id, self.rows, self.first, self.end, self.is_last)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePage:
+    """All score rows of a sorted set with low <= bound < high."""
+
+    id: int
+    low: bytes
+    high: bytes
+    rows: list[Row]
+
+    def install(self, tip: Tip) -> None:
+        """Give the tip what was read."""
+        install_scores(tip, self.id, self.rows, self.low, self.high)
 
 
 def read_records(reader: Reader, keys: Sequence[bytes], has_delta_rows: bool) -> Records:
@@ -106,3 +130,15 @@ def read_page(reader: Reader, kind: int, id_: int, first: int) -> Page:
     # Keyed hashes: seldom do two elements share one.
     rows += reader.scan(last_key + b"\0", order_start(kind, id_, end), LOAD_ROWS_PER_PAGE)
     return Page(id_, first, end, rows, False)
+
+
+def read_scores(reader: Reader, span: ScoreSpan) -> ScorePage:
+    """Read the first or last members of a span of scores."""
+    lo, hi = score_bound(span.id, span.low), score_bound(span.id, span.high)
+    if span.is_backward:
+        rows = reader.scan_back(lo, hi, span.count)
+        low = bound_of_score(rows[-1][0]) if len(rows) == span.count else span.low
+        return ScorePage(span.id, low, span.high, rows)
+    rows = reader.scan(lo, hi, span.count)
+    high = bound_of_score(rows[-1][0]) + b"\0" if len(rows) == span.count else span.high
+    return ScorePage(span.id, span.low, high, rows)

@@ -15,6 +15,7 @@ from tests.sim.node import SimNode, new_node
 from tests.sim.workload import Workload
 from tests.support.contents import contents, replay
 from tests.support.resp import decode, encode
+from tests.support.score_rows import check_score_rows, check_windows
 
 SEEDS = 40
 BUG_SEEDS = 100
@@ -67,6 +68,7 @@ class Lives:
         rng.choices([step for _, step in steps], [weight for weight, _ in steps])[0]()
         self.read()
         node.check()
+        check_score_rows(node.engine, is_swept=True)
 
     def send(self) -> None:
         session = self.rng.choice(self.sessions)
@@ -109,6 +111,8 @@ class Lives:
         last = node.recovered.last.index
         assert last >= known, f"entry {known} was acknowledged, the log ends at {last}"
         node.check()
+        check_score_rows(node.engine, is_swept=True)
+        check_windows(node.tip, node.engine)
         entries = [node.entries[index] for index in sorted(node.entries)]
         assert contents(node.tip, node.engine) == contents(replay(entries, HASH_KEY))
         reader = node.session()

@@ -10,15 +10,17 @@ from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
-from kvnode._core.tip import Tip
+from kvnode._core.tip import Tip, take_blind
 from kvnode._core.transactions import Watches
 from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
+from kvnode._core.zset_reach import ScoreSpan
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Wanted, read_range
 from kvnode.storage.memory import MemoryEngine
-from kvnode.storage.parts import Page, Records, read_page, read_records
+from kvnode.storage.parts import Page, Records, ScorePage, read_page, read_records, read_scores
+from kvnode.storage.scores import with_old_scores
 from tests.sim.log import SimLog
 from tests.support.contents import Contents, contents
 from tests.support.resp import Reply, ReplyStream, encode
@@ -51,7 +53,7 @@ class Fetch:
     ranges: list[Wanted]
     sessions: list[Session]
     records: Records | None = None
-    pages: list[Page] = field(default_factory=list)
+    pages: list[Page | ScorePage] = field(default_factory=list)
     found: dict[RangeKey, HeadRange | ElementRange] = field(default_factory=dict)
 
 
@@ -80,6 +82,7 @@ class LocalNode:
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()
         self._sessions = 0
+        self.score_pages = 0  # read so far
         self._ranges: dict[RangeKey, object] = {}  # for the next pass
         self._epochs: list[int] = []  # of fetches whose sessions have not run
         self.sequencer.begin(self.clock.now_ms)
@@ -180,7 +183,10 @@ class LocalNode:
         """Read from the engine as it is now; by default the last moment, in end_fetch()."""
         fetch.records = read_records(self.engine, fetch.keys, self.tip.has_delta_rows)
         for wanted in fetch.ranges:
-            if isinstance(wanted, tuple):
+            if isinstance(wanted, ScoreSpan):
+                fetch.pages.append(read_scores(self.engine, wanted))
+                self.score_pages += 1
+            elif isinstance(wanted, tuple):
                 fetch.found[wanted] = read_range(self.engine, wanted)
             elif (load := self.tip.begin_load(wanted)) is not None:
                 fetch.pages.append(read_page(self.engine, load[0], wanted, load[1]))
@@ -213,7 +219,7 @@ class LocalNode:
         """Write one slice of the running checkpoint; return its rows."""
         rows = self.tip.flush_slice(records, 1 << 20)
         self.check()
-        self.engine.write(rows)
+        self.engine.write(with_old_scores(self.engine, rows, take_blind(self.tip)))
         self.tip.flushed()
         self.check()
         return rows

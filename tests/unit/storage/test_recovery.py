@@ -29,7 +29,7 @@ def test_newer_format_is_refused_with_a_sentence():
     engine = MemoryEngine()
     facts_of(engine)
     engine.write([(b"Lformat", (99).to_bytes(4, "big"))])
-    with pytest.raises(FormatError, match="format 99, this kvnode knows formats up to 1"):
+    with pytest.raises(FormatError, match="format 99, this kvnode knows formats up to 2"):
         facts_of(engine)
 
 

@@ -1,0 +1,164 @@
+# cython: boundscheck=False, wraparound=False
+"""Brings the members of a sorted set that a command needs by score or rank into memory, and no others."""
+
+from typing import NamedTuple
+
+from kvnode._core.collection cimport need_all
+from kvnode._core.score_windows cimport ScoreWindows, bound_bytes, order_bottom, order_top
+from kvnode._core.session cimport Session
+from kvnode._core.tip cimport windows_of
+from kvnode._core.view cimport FOUND, MISS
+
+
+class ScoreSpan(NamedTuple):
+    """Members wanted from LevelDB: up to `count` of those with low <= bound < high.
+
+    The first ones, or the last ones if is_backward. A bound is eight sortable bytes and a name.
+    """
+
+    id: int
+    low: bytes
+    high: bytes
+    count: int
+    is_backward: bool
+
+
+cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_t need,
+               bint backward) except -1:
+    """Make sure of the first `need` members of [low, high), or of the last: FOUND or MISS."""
+    cdef ScoreWindows* windows
+    cdef OrderBound edge = high if backward else low
+    cdef int64_t have = 0
+    cdef int i
+    if c.elements.resident or need <= 0 or low.compare(high) >= 0:
+        return FOUND
+    if is_read_whole(view, c):
+        return want_all(view, c)
+    windows = windows_of(c)
+    i = windows.ending(high) if backward else windows.holding(low)
+    if i >= 0:
+        windows.touch(i)
+        edge = windows.at(i).low if backward else windows.at(i).high
+        if (edge.compare(low) <= 0) if backward else (edge.compare(high) >= 0):
+            return FOUND
+        have = count_between(c, edge, high) if backward else count_between(c, low, edge)
+        if have >= need:
+            return FOUND
+    need = min(need, reach_max(view))
+    if have >= need:
+        return want_all(view, c)        # more than one command brings in
+    if backward:
+        return ask(view, c, low, edge, need - have, True)
+    return ask(view, c, edge, high, need - have, False)
+
+
+cdef int reach_end(View view, Collection* c, int64_t need, bint highest) except -1:
+    """Make sure of the `need` lowest, or highest, members: FOUND or MISS."""
+    if c.elements.resident:
+        return FOUND
+    return reach(view, c, order_bottom(), order_top(), min(need, c.meta.length), highest)
+
+
+cdef int reach_ranks(View view, Collection* c, size_t* start, size_t count) except -1:
+    """Make sure of the members of `count` ranks from start[0] on: FOUND or MISS.
+
+    start[0] becomes the rank of the first of them within `c.order`. REQUIRES: so many there are.
+    """
+    cdef int64_t below = <int64_t>start[0]
+    cdef int64_t above = c.meta.length - below - <int64_t>count
+    cdef bint from_end = above < below
+    cdef int found
+    if c.elements.resident or count == 0:
+        return FOUND
+    if (above if from_end else below) + <int64_t>count > reach_max(view):
+        return want_all(view, c)
+    found = reach_end(view, c, (above if from_end else below) + <int64_t>count, from_end)
+    if found == FOUND and from_end:
+        start[0] = c.order.size() - above - count
+    return found
+
+
+cdef int find_rank(View view, Collection* c, uint64_t order, const char* name, size_t n,
+                   size_t* rank) except -1:
+    """Find how many members there are below a member that is there: FOUND or MISS."""
+    if c.elements.resident:
+        rank[0] = c.order.lower_bound(order, name, n)
+        return FOUND
+    if rank_is_known(c, OrderBound(order, name, n), rank):
+        return FOUND
+    return want_all(view, c)
+
+
+cdef bint rank_is_known(Collection* c, const OrderBound& bound, size_t* rank) except -1:
+    """Whether the windows tell how many members there are below a bound."""
+    cdef size_t before = c.order.lower_bound(bound.order, bound.name.data(), bound.name.size())
+    cdef ScoreWindows* windows = c.windows
+    cdef int i
+    rank[0] = 0
+    if bound.is_bottom():
+        return True
+    rank[0] = <size_t>c.meta.length
+    if bound.is_top():
+        return True
+    if windows == NULL:
+        return False
+    i = windows.ending(bound)
+    if i >= 0 and windows.at(i).low.is_bottom():
+        windows.touch(i)
+        rank[0] = before
+        return True
+    i = windows.holding(bound)
+    if i >= 0 and windows.at(i).high.is_top():
+        windows.touch(i)
+        rank[0] = <size_t>c.meta.length - (c.order.size() - before)
+        return True
+    return False
+
+
+# -- what is missing ----------------------------------------------------------------------------
+
+cdef int64_t count_between(Collection* c, const OrderBound& low, const OrderBound& high) noexcept:
+    """Members in memory in [low, high)."""
+    return <int64_t>c.order.lower_bound(high.order, high.name.data(), high.name.size()) \
+        - <int64_t>c.order.lower_bound(low.order, low.name.data(), low.name.size())
+
+
+cdef int64_t reach_max(View view) noexcept:
+    """How many members one command may bring into memory."""
+    cdef int64_t most = view.tip.reach_members
+    if view.tip.cache_bytes:
+        most = min(most, <int64_t>(view.tip.cache_bytes // (REACH_SHARE * MEMBER_BYTES)))
+    return max(most, view.tip.page_members)
+
+
+cdef bint is_read_whole(View view, Collection* c) noexcept:
+    """Whether reading all members costs no more than a few pages. A workspace has no pages."""
+    return view.is_private or c.meta.length <= 2 * view.tip.page_members
+
+
+cdef int want_all(View view, Collection* c) except -1:
+    """All members are needed. MISS: they are asked for, or the command goes on as a transaction."""
+    cdef Session session = view.session
+    cdef bint may_leave = session is not None and not session.in_exec and session.waiter == NULL
+    if may_leave and not is_read_whole(view, c) and view.tip.cache_bytes \
+            and <uint64_t>c.meta.length * MEMBER_BYTES > view.tip.cache_bytes // HELD_SHARE:
+        view.is_long = True
+        return MISS
+    need_all(view, c)
+    return MISS
+
+
+cdef int ask(View view, Collection* c, const OrderBound& low, const OrderBound& high, int64_t count,
+             bint backward) except -1:
+    """Ask for a page of score rows. Past PAGES_MAX the cache loses them as fast as they come."""
+    cdef Session session = view.session
+    if session is not None:
+        if session.paged_command != session.commands:
+            session.paged_command = session.commands
+            session.pages = 0
+        session.pages += 1
+        if session.pages > PAGES_MAX:
+            return want_all(view, c)
+    count = min(max(count, view.tip.page_members), <int64_t>PAGE_ROWS_MAX)
+    view.missing_spans.add(ScoreSpan(c.id, bound_bytes(low), bound_bytes(high), count, backward))
+    return MISS
