@@ -3,6 +3,7 @@ life shows exactly the entries up to some point at or after all that was acknowl
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +12,7 @@ from kvnode.base.errors import InvariantError, KvnodeError
 from kvnode.server.local import HASH_KEY
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.local import CheckpointRecord, Position
+from kvnode.storage.memory import MemoryEngine
 from tests.sim.node import SimNode, new_node
 from tests.sim.workload import Workload
 from tests.support.contents import contents, replay
@@ -125,6 +127,19 @@ class Lives:
         self._begin(node)
 
 
+class BlindEngine:
+    """An engine in which nobody finds a record by its key."""
+
+    def __init__(self, engine: MemoryEngine) -> None:
+        self._engine = engine
+
+    def get_many(self, keys: Sequence[bytes]) -> list[None]:
+        return [None] * len(keys)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
 def plant(bug: str, node: SimNode) -> None:
     """Break one rule of the storage layer."""
     checkpointer, log = node.checkpointer, node.log
@@ -146,6 +161,8 @@ def plant(bug: str, node: SimNode) -> None:
             Checkpointer.begin(checkpointer, at, next_id)
 
         checkpointer.begin = begin
+    elif bug == "old scores are not looked up":
+        checkpointer._engine = BlindEngine(node.engine)
     else:
         assert not bug
 
@@ -170,6 +187,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_invented(seed):
         "the store is not synced",
         "A is where the checkpoint ends",
         "the log is cut when the checkpoint begins",
+        "old scores are not looked up",
     ],
 )
 def test_a_planted_bug_is_found(bug):
