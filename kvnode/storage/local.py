@@ -1,6 +1,6 @@
 """This node's own facts in LevelDB: never in the log, never the same on two nodes.
 
-Lformat      version u32         refused when newer than FORMAT_VERSION
+Lformat      version u32         refused unless it is FORMAT_VERSION
 Lidentity    16 bytes            of this data directory
 Lhashkey     16 bytes            keys the hash of user keys
 Lcheckpoint  index, term, commit_ts, next id: u64 each
