@@ -16,7 +16,7 @@ from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.claim_window cimport ClaimWindow, Run
 from kvnode._core.claims cimport append_run, change_runs, put_claim, window_of
 from kvnode._core.collection cimport (
-    STEPS_MAX, WRONG, Element, begin_copy, change_list, close_collection, find_item, is_past_budget,
+    WRONG, Element, begin_copy, change_list, close_collection, find_item, is_past_budget,
     need_walk, put_item, remove_item)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport Place, items_missing, open_list, place_of, push, step
@@ -141,7 +141,7 @@ cdef bint kill_positions(View view, Head* head, Collection* c, vector[int64_t]& 
     cdef int64_t i
     merge_runs(view, c, dead, &runs)
     holes = trim_runs(&runs, &first, &end)
-    if <int64_t>runs.size() > view.list_runs_max or dead.size() > STEPS_MAX:
+    if <int64_t>runs.size() > view.list_runs_max or <int64_t>dead.size() > view.steps_max:
         if is_past_budget(view, c.meta.length):
             return True
         place = place_of(view, c, 0)
