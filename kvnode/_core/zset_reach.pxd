@@ -18,6 +18,7 @@ from kvnode._core.view cimport View
 
 cdef enum:
     PAGE_ROWS_MAX = 2048    # score rows of one page
+    INNER_SHARE = 8         # of a page at an end, where more will be asked for, is read elsewhere
     PAGES_MAX = 1024        # that one command asks for
     REACH_SHARE = 16        # of the cache that the members brought in for one command may take
     HELD_SHARE = 2          # of the cache that a set may take which is read as a whole

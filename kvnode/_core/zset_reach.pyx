@@ -29,6 +29,7 @@ cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_
     cdef ScoreWindows* windows
     cdef OrderBound edge = high if backward else low
     cdef int64_t have = 0
+    cdef bint from_end = high.is_top() if backward else low.is_bottom()
     cdef int i
     if c.elements.resident or need <= 0 or low.compare(high) >= 0:
         return FOUND
@@ -39,6 +40,7 @@ cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_
     if i >= 0:
         windows.touch(i)
         edge = windows.at(i).low if backward else windows.at(i).high
+        from_end = windows.at(i).high.is_top() if backward else windows.at(i).low.is_bottom()
         if (edge.compare(low) <= 0) if backward else (edge.compare(high) >= 0):
             return FOUND
         have = count_between(c, edge, high) if backward else count_between(c, low, edge)
@@ -47,9 +49,10 @@ cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_
     need = min(need, reach_max(view))
     if have >= need:
         return want_all(view, c)        # more than one command brings in
+    need = max(need - have, view.tip.page_members // (1 if from_end else INNER_SHARE))
     if backward:
-        return ask(view, c, low, edge, need - have, True)
-    return ask(view, c, edge, high, need - have, False)
+        return ask(view, c, low, edge, need, True)
+    return ask(view, c, edge, high, need, False)
 
 
 cdef int reach_end(View view, Collection* c, int64_t need, bint highest) except -1:
@@ -159,6 +162,6 @@ cdef int ask(View view, Collection* c, const OrderBound& low, const OrderBound& 
         session.pages += 1
         if session.pages > PAGES_MAX:
             return want_all(view, c)
-    count = min(max(count, view.tip.page_members), <int64_t>PAGE_ROWS_MAX)
+    count = min(max(count, <int64_t>1), <int64_t>PAGE_ROWS_MAX)
     view.missing_spans.add(ScoreSpan(c.id, bound_bytes(low), bound_bytes(high), count, backward))
     return MISS
