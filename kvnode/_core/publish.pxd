@@ -10,6 +10,7 @@ can name it.
 
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.unordered_map cimport unordered_map
+from libcpp.unordered_set cimport unordered_set
 from kvnode._core.entries cimport Collection, Entry, Version
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.view cimport Head
@@ -26,6 +27,7 @@ cdef class Publication:
     cdef Sequencer sequencer
     cdef Workspace work
     cdef unordered_map[uint64_t, uint64_t] ids  # collection id of the workspace -> the real one
+    cdef unordered_set[uint64_t] begun          # real ids under which something is written
     cdef size_t at                  # so many writes of the workspace are looked at
     cdef size_t kept                # and so many of these belong to nothing that is written here
     cdef readonly bint is_ready     # all is written but the heads

@@ -110,7 +110,8 @@ cdef class Publication:
         if c.type == T_LIST and not c.meta.head <= get_position(e.key) < c.meta.tail:
             return 0
         if main == NULL:            # the first one, or all others have left memory
-            main = tip.new_collection(id, c.type, self.elements == 0)
+            main = tip.new_collection(id, c.type, self.begun.count(id) == 0)
+            self.begun.insert(id)
         copy = tip.new_version(v.length)
         copy.type = v.type
         memcpy(copy.data, v.data, v.length)

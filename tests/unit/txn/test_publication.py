@@ -174,6 +174,8 @@ def test_every_kind_is_published_whole(node, client):
     run.finish()
     assert [client(*words) for words, _ in ask_all] == [expected for _, expected in ask_all]
     node.check()
+    tables = invariants.dump(node.tip)["tables"]
+    assert all(table["resident"] for (kind, _), table in tables.items() if kind in PARTS[:3])
     node.checkpoint()
     node.evict()
     assert [client(*words) for words, _ in ask_all] == [expected for _, expected in ask_all]
