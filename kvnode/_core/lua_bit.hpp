@@ -1,4 +1,5 @@
-// The bit library of scripts: 32-bit operations as in Lua BitOp 1.0.2.
+// The bit library of scripts: 32-bit operations as in Lua BitOp 1.0.2 (Copyright (C) 2008-2012 Mike
+// Pall; MIT licence).
 #pragma once
 
 #include <cstring>

@@ -1,4 +1,5 @@
-// The cjson library of scripts: encode, decode and its settings.
+// The cjson library of scripts: encode, decode and its settings, as those of lua-cjson 2.1.0
+// (Copyright (C) 2010-2012 Mark Pulford; MIT licence).
 #pragma once
 
 #include <new>

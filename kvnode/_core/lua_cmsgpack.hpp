@@ -1,4 +1,5 @@
-// The cmsgpack library of scripts: MessagePack with the choices of Redis's lua-cmsgpack 0.4.0.
+// The cmsgpack library of scripts: MessagePack with the choices of Redis's lua-cmsgpack 0.4.0
+// (Copyright (C) 2012 Redis Ltd.; MIT licence).
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,6 @@
 // The coroutine library, anew: a coroutine is charged when it is resumed, its hook is armed, and an
-// error that stops the script goes on through the one who resumed.
+// error that stops the script goes on through the one who resumed. The rest follows lbaselib.c of
+// Lua 5.1 (Copyright (C) 1994-2012 Lua.org, PUC-Rio; MIT licence).
 #pragma once
 
 #include "lua_base.hpp"

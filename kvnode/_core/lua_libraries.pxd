@@ -13,9 +13,9 @@ How the script engine uses it, on one state, always from one thread at a time:
    KEYS and ARGV are set into the table of lua_push_globals before lua_begin.
 4. Stopped for kLuaOutOfMemory: drop the State and make another one.
 
-A run leaves in the state: what functions keep in upvalues, the environment that a script may have
-changed of nothing but its own coroutines, the position of math.random. Settings of cjson end with
-the run.
+`more_steps` should look at a clock, at least each time that it is asked: see lua_control.hpp.
+A run leaves in the state what functions keep in upvalues, and the position of math.random. Settings
+of cjson end with the run.
 
 C functions of the engine that loop charge their work with `lua_spend`; it raises. A function that
 raises must not be called from a frame that holds Python references or C++ destructors.

@@ -1,7 +1,8 @@
 // Lua 5.1's patterns: find, match, gmatch and gsub, with steps charged and a bound on the recursion.
 //
 // Lua's own matcher runs in C for as long as it takes, which no hook interrupts, and recurses as deep
-// as the pattern is long. A pattern ends at its first zero byte, as in 5.1.
+// as the pattern is long. A pattern ends at its first zero byte, as in 5.1. The rules follow lstrlib.c of
+// Lua 5.1 (Copyright (C) 1994-2012 Lua.org, PUC-Rio; MIT licence).
 #pragma once
 
 #include <cctype>

@@ -1,4 +1,5 @@
-// The struct library of scripts: C structures as strings, with the formats and limits of Redis's.
+// The struct library of scripts: C structures as strings, with the formats and limits of Redis's, which
+// is Roberto Ierusalimschy's struct 0.2 (Copyright (C) 2010-2012 Lua.org, PUC-Rio; MIT licence).
 #pragma once
 
 #include <cctype>

@@ -1,4 +1,5 @@
 // The functions of Lua's table library that ours replace: those that loop in C, or write raw.
+// They follow ltablib.c of Lua 5.1 (Copyright (C) 1994-2012 Lua.org, PUC-Rio; MIT licence).
 #pragma once
 
 #include "lua_buffer.hpp"

@@ -94,6 +94,8 @@ def test_imports_go_down() -> None:
         ("txn/x.py", "txn", "trio"),
         ("storage/x.py", "storage", "time"),
         ("storage/memory.py", "storage", "plyvel"),
+        ("commands/x.py", "commands", "kvnode.scripting.runtime"),
+        ("server/x.py", "server", "lupa"),
     ],
 )
 def test_a_planted_violation_is_found(name: str, layer: str, imported: str) -> None:
