@@ -42,7 +42,10 @@ class LuaBuffer {
     void add(size_t n) { size_ += n; }
 
     // Push what was built. Needs one free slot. Raises.
-    void push() { lua_pushlstring(L_, data_, size_); }
+    void push() {
+        lua_make_room(L_, size_);
+        lua_pushlstring(L_, data_, size_);
+    }
 
   private:
     // Needs one free slot. Raises.
@@ -51,6 +54,7 @@ class LuaBuffer {
         if (n > kMost || size_ > kMost)
             luaL_error(L_, "string slice too long");
         size_t wanted = size_ + n > 2 * capacity_ ? size_ + n : 2 * capacity_;
+        lua_make_room(L_, wanted);
         char* larger = static_cast<char*>(lua_newuserdata(L_, wanted));
         memcpy(larger, data_, size_);
         lua_replace(L_, slot_);

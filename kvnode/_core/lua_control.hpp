@@ -9,7 +9,9 @@
 //            asked; if it gives none, the script is stopped. It should look at a clock: where blocks
 //            are large, what is charged is what the instructions could have cost at most.
 //   memory   The allocator refuses what would go past `memory_cap`, and the script is stopped. Off
-//            the armed time nothing is refused: a plain push would end the process.
+//            the armed time nothing is refused: a plain push would end the process. Lua 5.1 paces its
+//            collector by the number of allocations, so a few large strings outrun it: from
+//            `collect_at` bytes on the hook collects all garbage.
 //   stopped  Once set it stays until lua_end. Each thread that runs raises at its next instruction;
 //            pcall, xpcall and coroutine.resume of ours raise again instead of returning. So no
 //            script goes on, and every frame of it is unwound at once.
@@ -57,6 +59,7 @@ struct LuaControl {
     bool armed = false;
     size_t memory_used = 0;                     // bytes that the state holds
     size_t memory_cap = 0;                      // bytes; judged while armed
+    size_t collect_at = 0;                      // bytes
     size_t largest_block = 0;                   // asked for while armed
     JsonSettings* json = nullptr;               // of the global cjson
     uint64_t random = 0x1234ABCD330Eull;        // math.random: 48 bits, as srand48 is never called
@@ -83,6 +86,13 @@ inline int lua_hook_count(const LuaControl* c, lua_State* L) {
     if (lua_blocks_are_large(c) && kBytesBetweenHooks / c->largest_block < count)
         count = kBytesBetweenHooks / c->largest_block;
     return count < 1 ? 1 : int(count);
+}
+
+// Return from where on to collect: when half of what is left is taken, but not for less than 1/64 of
+// the cap.
+inline size_t lua_collect_at(const LuaControl* c) {
+    size_t left = c->memory_cap > c->memory_used ? c->memory_cap - c->memory_used : 0;
+    return c->memory_used + (left / 2 > c->memory_cap / 64 ? left / 2 : c->memory_cap / 64);
 }
 
 inline void lua_hook(lua_State* L, lua_Debug*);
@@ -134,12 +144,30 @@ struct LuaTally {
     }
 };
 
+// Collect all garbage. Raises when the steps for it are not there.
+inline void lua_collect(lua_State* L, LuaControl* c) {
+    lua_spend(L, c->memory_used / kBytesPerStep);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    c->collect_at = lua_collect_at(c);
+}
+
+// To be called before a library asks for a block of n bytes, which may be large: makes room for it if
+// there is garbage. Raises.
+inline void lua_make_room(lua_State* L, size_t n) {
+    LuaControl* c = lua_control(L);
+    if (n >= kLargeBlock && c->armed && c->memory_used < c->memory_cap &&
+        n > c->memory_cap - c->memory_used && n <= c->memory_cap)
+        lua_collect(L, c);
+}
+
 inline void lua_hook(lua_State* L, lua_Debug*) {
     LuaControl* c = lua_control(L);
     if (!c->armed)
         return;
     if (c->stopped)
         lua_raise_stop(L, c);
+    if (c->memory_used > c->collect_at)
+        lua_collect(L, c);
     int count = lua_hook_count(c, L);
     if (count != lua_gethookcount(L))
         lua_sethook(L, lua_hook, LUA_MASKCOUNT, count);
@@ -169,8 +197,9 @@ inline void* lua_capped_alloc(void* ud, void* block, size_t old_bytes, size_t ne
             if (larger)
                 c->largest_block = new_bytes;
             // The hook is set from here as from a signal handler: Lua looks at it at the next
-            // instruction. It then asks for steps, and takes its new count.
-            if (c->steps_left <= 0 || (larger && lua_blocks_are_large(c)))
+            // instruction. It then collects or asks for steps, and takes its new count.
+            if (c->steps_left <= 0 || (larger && lua_blocks_are_large(c)) ||
+                c->memory_used + growth > c->collect_at)
                 lua_sethook(c->running, lua_hook, LUA_MASKCOUNT, 1);
         }
     }
@@ -187,6 +216,7 @@ inline void* lua_capped_alloc(void* ud, void* block, size_t old_bytes, size_t ne
 inline void lua_begin(LuaControl* c, int64_t steps, size_t memory_cap) {
     c->steps_left = steps;
     c->memory_cap = memory_cap;
+    c->collect_at = lua_collect_at(c);
     c->stopped = kLuaRunning;
     c->largest_block = 0;
     c->running = c->main;

@@ -64,6 +64,8 @@ cdef extern from "lua_libraries.hpp" namespace "kvnode" nogil:
     void lua_begin(LuaControl*, int64_t steps, size_t memory_cap) noexcept
     int lua_end(LuaControl*) noexcept
     int lua_compile(lua_State*, const char* text, size_t n, const char* name) noexcept
+    void lua_spend(lua_State*, size_t steps) noexcept               # raises
+    void lua_push_globals(lua_State*) noexcept                      # raises
     int lua_seal_protected(lua_State*) noexcept
     int lua_make(lua_State*, LuaControl*) noexcept
     int lua_run_protected(lua_State*, lua_CFunction) noexcept

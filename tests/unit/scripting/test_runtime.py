@@ -137,7 +137,8 @@ def test_memory_is_capped_only_while_a_script_runs(state):
     assert run(state, big, memory=used + (4 << 20))[0] == OUT_OF_MEMORY
     fresh = new_state()
     fresh.seal()
-    assert run(fresh, big, memory=fresh.memory_used + (32 << 20))[:2] == (0, [8.0 * 1024 * 1024])
+    roomy = fresh.memory_used + (32 << 20)
+    assert run(fresh, big, memory=roomy, steps=1 << 40)[:2] == (0, [8.0 * 1024 * 1024])
     # A text that is compiled, and a result that is taken, are outside of it.
     text = b"y" * 500_000
     assert run(fresh, b"return '%s'" % text, memory=0)[:2] == (0, [text])
@@ -148,6 +149,17 @@ def test_out_of_memory_is_not_caught(state):
     grow = b"pcall(function() local s = 'x' while true do s = s .. s end end) return 'went on'"
     stopped, values, _ = run(state, grow, steps=1 << 40)
     assert (stopped, values) == (OUT_OF_MEMORY, None)
+
+
+def test_garbage_is_collected_before_memory_is_out(state):
+    """Lua 5.1 alone collects too slowly where a few allocations make much garbage."""
+    scripts = [
+        b"for i = 1, 30 do local s = ('x'):rep(10000000) end return 1",
+        b"local s = ('x'):rep(10000000) for i = 1, 30 do local t = s .. i end return 1",
+        b"local s = ('x'):rep(1000000) for i = 1, 100 do cjson.encode({s}) end return 1",
+    ]
+    for script in scripts:
+        assert run(state, script, steps=1 << 40)[:2] == (0, [1.0]), script
 
 
 def test_memory_used_is_what_the_state_holds(state):
