@@ -50,7 +50,7 @@ class JsonDecoder {
 
     // Read the next token. A string is left at string_, string_n_ until the next call.
     void next() {
-        tally_.step();
+        tally_.step(kValueSteps);
         while (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r') {
             tally_.step();
             at_++;
@@ -269,6 +269,7 @@ class JsonDecoder {
 
     // slots: for the table and what is put into it; one more is for the buffer.
     void descend(int slots) {
+        tally_.step(kTableSteps);
         depth_++;
         if (depth_ > settings_.decode_depth || !lua_checkstack(L_, slots + 2))
             luaL_error(L_, "Found too many nested data structures (%d) at character %d", depth_,

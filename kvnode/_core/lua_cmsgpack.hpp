@@ -185,7 +185,7 @@ class MsgpackUnpacker {
 
     // Push the next value. Raises when there is none. Bounded by Lua's stack.
     void unpack() {
-        tally_.step();
+        tally_.step(kValueSteps);
         need(1);
         luaL_checkstack(L_, 1,
                         "too many return values at once; use unpack_one or unpack_limit instead.");
@@ -271,6 +271,7 @@ class MsgpackUnpacker {
         take(n);
     }
     void array(size_t n) {
+        tally_.step(kTableSteps);
         lua_newtable(L_);
         luaL_checkstack(L_, 1, "in function mp_decode_to_lua_array");
         for (size_t i = 1; i <= n; i++) {
@@ -280,6 +281,7 @@ class MsgpackUnpacker {
         }
     }
     void map(size_t n) {
+        tally_.step(kTableSteps);
         lua_newtable(L_);
         for (; n > 0; n--) {
             unpack();

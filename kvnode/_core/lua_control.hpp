@@ -34,6 +34,8 @@ constexpr int kResumeSteps = 100;
 // One instruction may walk the largest block (compare two strings, clear a table). Where blocks are
 // large the hook comes after fewer instructions, so that about this much is walked in between.
 constexpr size_t kBytesBetweenHooks = size_t(16) << 20;
+constexpr uint32_t kValueSteps = 4;             // to make a value of Lua
+constexpr uint32_t kTableSteps = 10;            // to make a table, besides
 constexpr size_t kLargeBlock = 4096;            // bytes; smaller ones are not charged
 constexpr int kBytesPerStep = 64;
 
@@ -133,8 +135,9 @@ inline void lua_spend(lua_State* L, size_t steps) {
 struct LuaTally {
     lua_State* L;
     uint32_t steps = 0;
-    void step() {
-        if (++steps == 1024)
+    void step(uint32_t n = 1) {
+        steps += n;
+        if (steps >= 1024)
             pay();
     }
     void pay() {
