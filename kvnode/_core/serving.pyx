@@ -1,15 +1,13 @@
 # cython: boundscheck=False, wraparound=False
 """Sessions that wait on keys are served in their order, or answered without data."""
 
-from libc.stdlib cimport free
 from kvnode._core.blocking cimport (
     DEMOTED, NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
     Waiters)
-from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport BLOCK, C_WRITE, DONE, HELD, PARK, Command
 from kvnode._core.parser cimport Args
+from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport reply_error, reply_null_array
-from kvnode._core.transactions cimport ARGUMENTS_KEPT, load_queued
 from kvnode._core.session cimport REPLY_ON, S_CLOSING, S_PARKED, S_READY, S_WAITING
 
 from kvnode.base.errors import InvariantError
@@ -122,22 +120,20 @@ cdef int run_waiter(Sequencer s, Waiter* w) except -1:
 
 cdef bint comes_later(Sequencer s, Session session, Args* args) except -1:
     """Whether a command would overtake sessions of the backlog: it waits for a later pass."""
-    cdef Slice kept[ARGUMENTS_KEPT]
     cdef Command command = s.dispatch.find(args.v[0].data, args.v[0].len)
-    cdef Args queued
+    cdef Queued queued
     cdef bint later = False
     cdef size_t at = 0
     if command is None or not session.in_multi:
         return command is not None and names_ahead(s, session, command, args)
     while command.name == b"exec" and at < session.queued.len and not later:
-        queued.v = kept
-        at = load_queued(session, at, &queued)
+        at = load_queued(session.queued.data, at, &queued)
         try:
             later = names_ahead(
-                s, session, s.dispatch.find(queued.v[0].data, queued.v[0].len), &queued)
+                s, session, s.dispatch.find(queued.args.v[0].data, queued.args.v[0].len),
+                &queued.args)
         finally:
-            if queued.v != kept:
-                free(queued.v)
+            free_queued(&queued)
     return later
 
 

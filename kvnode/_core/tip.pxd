@@ -126,8 +126,6 @@ cdef class Tip:
     cdef int settle(self, Entry* e) except -1
     cdef int file_deadline(self, Entry* entry, uint64_t expire_at) except -1
     cdef size_t flush_entry(self, Entry* e, Version* v, list rows) except? 0
-    cdef int note_evicted(self, Entry* e) except -1
-    cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0
     cdef int put_raw(self, Table* table, const char* key, size_t n, const char* value, size_t m,
                      uint64_t commit_ts) except -1
     cdef int forget_dirty(self, Entry* entry) except -1

@@ -897,7 +897,7 @@ cdef class Tip:
                 continue
             at = self.clock_hash
             more = next_bucket(segment_of(table, at), &self.clock_hash)
-            dropped += self.evict_bucket(table, at, False)
+            dropped += evict_bucket(self, table, at, False)
             steps -= 1
             if not more:
                 self.clock_table += 1
@@ -942,7 +942,7 @@ cdef class Tip:
                 continue
             at = self.clock_hash
             more = next_bucket(segment_of(table, at), &self.clock_hash)
-            dropped += self.evict_bucket(table, at, whole)
+            dropped += evict_bucket(self, table, at, whole)
             if not more:
                 self.clock_hash = 0
                 if c.next == self.clock_start:
@@ -950,51 +950,6 @@ cdef class Tip:
                     self.clock_collection = self.clock_start
                     break
                 self.clock_collection = c.next
-        return dropped
-
-    cdef int note_evicted(self, Entry* e) except -1:
-        """A record leaves memory: its table is not complete any more, but keeps a filter of keys.
-
-        The filter begins when the table was complete; after a restart there is none.
-        """
-        cdef Table* table = e.table
-        if table.owner != NULL:
-            return note_part_evicted(self, e)
-        if table.resident:
-            table.resident = False
-            if table.kind == K_HEAD and table.filter == NULL:
-                table.filter = new KeyFilter(FILTER_GROWTH * table.entries, self.filter_bytes_max)
-        if table.filter != NULL:
-            table.filter.add(e.hash)
-        return 0
-
-    cdef size_t evict_bucket(self, Table* table, uint64_t at, bint all) except? 0:
-        """Drop the clean entries of the bucket of a hash; those used lately only if `all`.
-
-        The table may shrink: the bucket after it is to be found before.
-        """
-        cdef Segment* segment = segment_of(table, at)
-        cdef Entry* e = segment.buckets[bucket_of(segment, at)]
-        cdef Entry* following
-        cdef size_t dropped = 0
-        while e != NULL:
-            following = e.next
-            if e.flags & E_USED and not all:
-                e.flags &= ~E_USED
-            elif e.flags & ~(E_STORED | E_USED | E_GONE) == 0 and e.newest.commit_ts <= self.durable \
-                    and e.clean_since < self.fetch_oldest:
-                self.prune(e)       # what a pin still sees is in LevelDB's history
-                if table.kind == K_HEAD and not release_head(self, e):
-                    e = following
-                    continue
-                if e.newest.type != T_NONE or e.newest.older != NULL:
-                    # (what LevelDB lacks anyway is no loss)
-                    self.note_evicted(e)
-                self.take_out(e)
-                dropped += 1
-            e = following
-        if dropped and not is_dying(table):
-            shrink_segment(table, at)
         return dropped
 
     # -- ordered reads --------------------------------------------------------------------------
@@ -1047,6 +1002,7 @@ cdef class Tip:
         }
 
 
+include "eviction.pxi"
 include "replay.pxi"
 include "collections.pxi"
 include "scores.pxi"

@@ -1,13 +1,8 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH, and the registry of watched keys."""
 
 from libc.stdint cimport uint64_t
-from kvnode._core.parser cimport Args
 from kvnode._core.session cimport Session
 from kvnode._core.tip cimport Entry, Table, Tip
-
-
-cdef enum:
-    ARGUMENTS_KEPT = 64         # slices of a queued command that need no allocation
 
 
 cdef class Watches:
@@ -16,6 +11,3 @@ cdef class Watches:
 
     cdef int add(self, Session session, int db, bytes key) except -1
     cdef Entry* entry_of(self, Table* table, bytes key, bint create) except? NULL
-
-
-cdef size_t load_queued(Session session, size_t at, Args* args) except 0

@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator
 from kvnode._core.session import Session
 from kvnode.txn.attempt import Attempt
 from kvnode.txn.optimistic import Transaction
-from tests.reference.serial import BLIND
 from kvnode.txn.program import Program
+from tests.reference.serial import BLIND
 from tests.sim.node import SimNode
 from tests.support.resp import Reply, decode, encode
 
