@@ -13,7 +13,11 @@ How the script engine uses it, on one state, always from one thread at a time:
    KEYS and ARGV are set into the table of lua_push_globals before lua_begin.
 4. Stopped for kLuaOutOfMemory: drop the State and make another one.
 
-`more_steps` should look at a clock, at least each time that it is asked: see lua_control.hpp.
+`more_steps` has to look at a clock: steps alone are no budget. Where a block of more than 16 KiB was
+asked for, an instruction may walk all of it, and is charged as if it did; so steps run out early, the
+clock is looked at after 2.5 ms of work at most, and a script that does little costs one look per
+hook. Give few steps at a time (10,000 are about 100 us).
+A run needs 2 MiB of C stack at most.
 A run leaves in the state what functions keep in upvalues, and the position of math.random. Settings
 of cjson end with the run.
 
