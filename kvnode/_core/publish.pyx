@@ -23,6 +23,7 @@ cdef class Publication:
         cdef View view = sequencer.view
         self.sequencer = sequencer
         self.work = work
+        self.rest_bytes = work.append_bytes
         while c != NULL:
             if self.is_large(c):
                 self.ids[c.id] = view.new_id()

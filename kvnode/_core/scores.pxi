@@ -142,6 +142,7 @@ cdef int install_member(Tip tip, Collection* c, bytes key, bytes envelope) excep
     e.clean_since = tip.fetch_epoch
     e.flags |= E_STORED
     tip.adopt(e, v)
+    note_presence(e)
     return note_stored_member(tip, e)
 
 

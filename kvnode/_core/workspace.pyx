@@ -303,11 +303,6 @@ cdef class Workspace:
         self.reply.out.len = 0
         return reply
 
-    @property
-    def write_bytes(self):
-        """About the size of what it has written."""
-        return self.view.batch_bytes + self.append_bytes
-
     def names(self):
         """The user keys that it has looked up, in any database; None: all there are."""
         cdef vector[Entry*] entries

@@ -18,7 +18,7 @@ SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
 PLANTED_ROUNDS_MAX = 20  # within so many rounds a planted bug must be found
 # What tells of some planted bugs; of the others, the order of a writer's operations.
 FINDS = {
-    "pop_comes_back": "queue: .* is back",
+    "pop_comes_back": "queue: .* is (back|there)",
     "delta_counts_twice": "lacks an item",
     "half_a_transfer_is_lost": "purses: the sum is",
 }

@@ -70,6 +70,9 @@ class _Loser(random.Random):
     def getrandbits(self, k: int) -> int:
         return 1
 
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        return min(1, start - 1) if stop is None else start
+
 
 @dataclass
 class _Pin:
