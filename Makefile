@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi kvnode/_core/*.hpp) setup.py pyproject.toml
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
-.PHONY: bench-quick perf-gate lint record clean check-tools
+.PHONY: bench-micro bench-twins bench-quick perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -54,6 +54,12 @@ bench-start: build
 
 bench-idle: build
 	@$(BIN)/python -m bench.idle
+
+bench-micro: build
+	@$(BIN)/python -m bench.micro.callgrind
+
+bench-twins: build
+	@$(BIN)/python -m bench.micro.twins
 
 bench-quick: build
 	@$(BIN)/python -m bench.ratio --quick

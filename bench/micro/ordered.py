@@ -1,32 +1,19 @@
-"""Times the ordered members and the sortable numbers against their naive twins.
-
-python -m bench.micro.ordered
-"""
+"""Times the ordered members by size, against a sorted list: `python -m bench.micro.ordered`."""
 
 import gc
 import random
-import time
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from bench import report
-from kvnode._core import ordered, sortable
+from bench.micro.twins import nanoseconds
+from kvnode._core import ordered
 from tests.reference import ordered as naive_ordered
-from tests.reference import sortable as naive_sortable
 
 SEED = 21
 SEARCHES = 10_000
 TWIN_MEMBERS_MAX = 5_000  # its searches are linear
-
-
-def nanoseconds(act: Callable[[Any], object], arguments: list) -> float:
-    """Return the time of one call, Python's own cost of it included."""
-    started = time.perf_counter_ns()
-    for argument in arguments:
-        act(argument)
-    return (time.perf_counter_ns() - started) / max(len(arguments), 1)
 
 
 def measure(members: Any, pairs: list) -> list[float]:
@@ -76,13 +63,6 @@ def main(members: int) -> None:
     tree = ordered.OrderedMembers()
     rows.append([f"tree, {members:,} ascending", *figures(measure(tree, ascending))])
     report.say(report.table(["ns/op", "add", "rank", "at", "range of 100", "discard"], rows))
-    draw = random.Random(SEED)
-    numbers = [draw.uniform(-1e9, 1e9) for _ in range(SEARCHES)]
-    codecs = [
-        ["native", *figures([nanoseconds(sortable.double_order, numbers)])],
-        ["naive", *figures([nanoseconds(naive_sortable.double_order, numbers)])],
-    ]
-    report.say(report.table(["ns/op", "order of a double"], codecs))
 
 
 if __name__ == "__main__":
