@@ -5,21 +5,10 @@ import pytest
 from kvnode._core import invariants
 from kvnode._core.list_reads import TABLE
 from tests.reference.serial import BLIND
-from tests.sim.node import SimNode, new_node
+from tests.sim.node import SimNode
 from tests.support.contents import contents
 from tests.support.resp import encode
-from tests.support.scripts import Running, ask, run_program
-
-
-@pytest.fixture
-def node():
-    return new_node()
-
-
-@pytest.fixture
-def client(node):
-    session = node.session()
-    return lambda *words: ask(node, session, *words)
+from tests.support.scripts import Running, run_program
 
 
 def paused(node: SimNode, *script) -> Running:

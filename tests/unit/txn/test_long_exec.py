@@ -6,7 +6,7 @@ from kvnode.base.limits import MIB
 from kvnode.txn import optimistic
 from tests.sim.node import SimNode, new_node
 from tests.support.resp import ErrorReply, decode_all, encode
-from tests.support.scripts import S_WAITING, ask, finish
+from tests.support.scripts import S_WAITING, finish
 
 S_PARKED = 1  # SessionState of session.pxd
 STEPS_MAX = 20
@@ -20,12 +20,6 @@ def small(steps_max: int | None = STEPS_MAX) -> SimNode:
 @pytest.fixture
 def node():
     return small()
-
-
-@pytest.fixture
-def client(node):
-    session = node.session()
-    return lambda *words: ask(node, session, *words)
 
 
 def multi(*commands: tuple[object, ...]) -> bytes:

@@ -4,29 +4,17 @@ import pytest
 
 from kvnode._core import invariants
 from kvnode.base.limits import OPTIMISTIC_TRIES_MAX
-from tests.sim.node import SimNode, new_node
+from tests.sim.node import SimNode
 from tests.support.contents import contents
 from tests.support.resp import encode
 from tests.support.scripts import (
     S_READY,
     S_WAITING,
     Running,
-    ask,
     finish,
     run_program,
     step,
 )
-
-
-@pytest.fixture
-def node():
-    return new_node()
-
-
-@pytest.fixture
-def client(node):
-    session = node.session()
-    return lambda *words: ask(node, session, *words)
 
 
 def paused(node: SimNode, script) -> Running:

@@ -33,12 +33,6 @@ def node():
     return filled()
 
 
-@pytest.fixture
-def client(node):
-    session = node.session()
-    return lambda *words: ask(node, session, *words)
-
-
 def store():
     yield "SUNIONSTORE", "target", "source"
 
