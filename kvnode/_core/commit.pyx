@@ -27,6 +27,7 @@ from kvnode._core.serving cimport serve_waiters
 from kvnode._core.session cimport Session
 from kvnode._core.stream cimport keep_chunks
 from kvnode._core.tip cimport Tip
+from kvnode._core.trash cimport TRASH_GENERATION
 from kvnode._core.view cimport Head, View, Write
 from kvnode._core.workspace cimport (
     CHECK_ABSENCES, CHECK_DATABASES, CHECK_EMPTY, CHECK_IDENTITY, CHECK_LENGTHS, CHECK_NAMES,
@@ -34,7 +35,6 @@ from kvnode._core.workspace cimport (
 
 cdef enum:
     ENTRIES_AT_ONCE = 4096      # of a table, looked at together
-    TRASH_GENERATION = 71       # as in view.pyx. On disk: DO NOT CHANGE
 
 COMMITTED, CONFLICT, MISSING = range(3)
 

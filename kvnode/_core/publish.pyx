@@ -7,12 +7,12 @@ from kvnode._core.entries cimport (
     DATABASES_MAX, T_HASH, T_LIST, T_NONE, V_WIDER_ENCODING, head_data)
 from kvnode._core.keys cimport K_PENDING, K_TRASH, get_position
 from kvnode._core.tip cimport Tip
+from kvnode._core.trash cimport TRASH_COLLECTION
 from kvnode._core.view cimport View, Write
 from kvnode._core.workspace cimport PRIVATE_IDS
 
 cdef enum:
     RECORD_OVERHEAD_BYTES = 24      # as view.push_write counts
-    TRASH_COLLECTION = 75           # as in view.pyx. On disk: DO NOT CHANGE
 
 
 cdef class Publication:

@@ -18,6 +18,7 @@ from kvnode._core.keys cimport (
     K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_SCORE, K_TRASH, PLACED_PREFIX_BYTES,
     POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key, put_head_prefix,
     put_placed_prefix, put_position, put_score_prefix, record_prefix)
+from kvnode._core.trash cimport TRASH_COLLECTION
 
 from kvnode.base.errors import CorruptionError
 
@@ -25,7 +26,6 @@ cdef extern from *:
     void prefetch_line "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
-    TRASH_COLLECTION = 75       # first byte of a trash record's value. On disk: DO NOT CHANGE
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
     NO_FETCH = 0xFFFFFFFF
     FILTER_BYTES_MAX = 64 << 20

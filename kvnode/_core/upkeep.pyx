@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport ASSERT, Slice, get_be64, put_be64
 from kvnode._core.deltas cimport Meta
+from kvnode._core cimport trash
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
     K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, record_prefix)
@@ -34,7 +35,7 @@ cdef enum:
     HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
     HAS_ROW = 0x01
 
-TRASH_COLLECTION = 75   # kind of trash, as in tip.pyx. On disk: DO NOT CHANGE
+TRASH_COLLECTION = <int>trash.TRASH_COLLECTION
 
 
 # -- meta records -------------------------------------------------------------------------------

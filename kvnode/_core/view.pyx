@@ -15,13 +15,11 @@ from kvnode._core.payload cimport encode_delta, encode_write
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_USED, E_WATCHED, HEAD_DATA_BYTES, T_CHUNKED, T_LIST, T_NONE, T_RAW, HeadData,
     fold, head_data, is_collection, note_presence, reorder, surely_absent, sweep_items)
+from kvnode._core.trash cimport TRASH_CHUNKS, TRASH_COLLECTION, TRASH_GENERATION
 
 from kvnode.base.errors import InvariantError, WorkspaceFullError
 
 cdef enum:
-    TRASH_GENERATION = 71   # first byte of a trash record's value; on disk: DO NOT CHANGE
-    TRASH_CHUNKS = 67
-    TRASH_COLLECTION = 75
     FOLD_DELTAS = 8         # unfolded deltas of a collection past which its writer looks for some
     SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255

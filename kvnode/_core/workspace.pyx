@@ -12,6 +12,7 @@ from kvnode._core.keys cimport HEAD_PREFIX_BYTES, K_GENERATION, K_HEAD, K_ITEM, 
 from kvnode._core.list_reads cimport LIST_ALL, LIST_HEAD, LIST_TAIL, list_reads
 from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport reply_null
+from kvnode._core.scan cimport CURSOR_SHIFT
 from kvnode._core.tables cimport version_at
 
 from kvnode._core.keys import split_head
@@ -20,7 +21,6 @@ from kvnode._core.upkeep import generation_at, stored_value
 from kvnode.base.errors import InvariantError, WorkspaceFullError
 
 cdef enum:
-    CURSOR_SHIFT = 11           # as in scan.pyx: a range ends where a cursor can point
     TIMESTAMP_COUNTER_BITS = 16
     NAME_OVERHEAD_BYTES = 48    # of a name in Python
     ENTRIES_AT_ONCE = 4096      # of a table, looked at together
