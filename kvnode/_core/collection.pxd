@@ -3,7 +3,8 @@
 A handler of one key goes like this:
 
     found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
-    if found != FOUND: return ...           # MISS: PARK. WRONG: the error is written. ABSENT
+    if found != FOUND: return answer_absent(found, AS_NULL, reply)      # or, unless ABSENT is no
+                                                                        # end, outcome_of(found)
     find all elements that it names         # MISS of any: PARK, before anything is written
     c = create(view, &head, T_SET)          # if it was absent and will not stay so
     put_element, remove_element             # the length follows by itself
@@ -30,6 +31,13 @@ cdef enum:
     WRONG = 3               # beside Lookup: the key holds another type, and the reply says so
 
 
+cdef enum Absent:           # what answers a command that finds nothing
+    AS_ZERO = 0
+    AS_NULL = 1
+    AS_NULL_ARRAY = 2
+    AS_EMPTY = 3            # an array
+
+
 cdef struct Element:
     Entry* entry            # NULL: nothing of it is in memory (and it is absent)
     Version* version        # NULL: absent
@@ -48,6 +56,7 @@ cdef struct Walk:
 
 cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, Head* head,
                          Collection** c, Reply reply) except -1
+cdef int answer_absent(int found, Absent absent, Reply reply) except -1
 cdef Collection* create(View view, Head* head, uint8_t type) except NULL
 cdef bint expire_field_of(View view, uint64_t id, bytes field) except -1
 cdef int expire_field(View view, Collection* c, Entry* e) except -1
@@ -77,6 +86,11 @@ cdef int find_item(View view, Collection* c, int64_t position, Element* element)
 cdef bint old_item_missing(View view, Collection* c, int64_t position) except -1
 cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1
 cdef int remove_item(View view, Collection* c, Element* element) except -1
+
+
+cdef inline int outcome_of(int found) noexcept nogil:
+    """What a handler returns for a Lookup: MISS: PARK. Else DONE, as the reply is written."""
+    return PARK if found == MISS else DONE
 
 
 cdef inline bint is_live(View view, const Version* v) noexcept nogil:

@@ -5,10 +5,9 @@ from libc.string cimport memcpy
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
 from kvnode._core.bytes cimport ASSERT
-from kvnode._core.dispatch cimport DONE, PARK
-from kvnode._core.keys cimport (
-    K_FIELD, K_ITEM, K_MEMBER, PLACED_PREFIX_BYTES, POSITION_BYTES, position_hash, put_position)
-from kvnode._core.reply cimport reply_integer
+from kvnode._core.dispatch cimport PARK
+from kvnode._core.keys cimport K_ITEM, POSITION_BYTES, position_hash, put_position
+from kvnode._core.reply cimport reply_array, reply_integer, reply_null, reply_null_array
 from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
     E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
@@ -34,6 +33,17 @@ cdef int open_collection(View view, const Slice* key, uint8_t type, int flags, H
     if c[0].changed > view.observed:
         view.observed = c[0].changed
     return FOUND
+
+
+cdef int answer_absent(int found, Absent absent, Reply reply) except -1:
+    """End a handler by what it has found: outcome_of(), and of nothing (ABSENT) the answer."""
+    if found != ABSENT:
+        return outcome_of(found)
+    if absent == AS_ZERO:
+        return reply_integer(reply, 0)
+    if absent == AS_NULL:
+        return reply_null(reply)
+    return reply_null_array(reply) if absent == AS_NULL_ARRAY else reply_array(reply, 0)
 
 
 cdef Collection* create(View view, Head* head, uint8_t type) except NULL:
@@ -143,12 +153,8 @@ cdef int remove_named(View view, Args* args, uint8_t type, int event_class, byte
     cdef int64_t removed = 0
     cdef int i
     cdef int found = open_collection(view, &args.v[1], type, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_ZERO, reply)
     if elements_missing(view, c, args, 2, 1):
         return PARK
     for i in range(2, args.n):

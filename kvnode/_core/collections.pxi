@@ -408,6 +408,17 @@ cdef int note_part_evicted(Tip tip, Entry* e) except -1:
     return 0
 
 
+cdef uint64_t live_elements(Table* table) noexcept nogil:
+    """Elements in memory, without tombstones."""
+    cdef uint64_t live = 0
+    cdef uint64_t at = 0
+    while True:
+        live += segment_of(table, at).live
+        at = segment_after(segment_of(table, at), at)
+        if at == 0:
+            return live
+
+
 cdef int complete_range(Collection* c, uint64_t next_hash, bint done) except -1:
     """All elements with an order below `next_hash` are in memory; done: to the end."""
     c.loaded = next_hash

@@ -10,7 +10,7 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport refuse
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, format_u64
 from kvnode._core.collection cimport (
-    WRONG, Walk, close_collection, expire_field, need_all, next_of, open_collection, walk_all)
+    Walk, close_collection, expire_field, need_all, next_of, open_collection, outcome_of, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.element_pages cimport elements_in
 from kvnode._core.numbers cimport DOUBLE_BYTES_MAX, format_double
@@ -20,7 +20,7 @@ from kvnode._core.scan cimport CURSOR_SHIFT, Filter, name_matches, parse_cursor,
 from kvnode._core.sortable cimport double_of_order
 from kvnode._core.tip cimport (
     T_HASH, T_SET, T_ZSET, V_LARGE_ENCODING, Collection, Entry, score_order)
-from kvnode._core.view cimport ABSENT, L_READ, MISS, Head, View
+from kvnode._core.view cimport ABSENT, FOUND, L_READ, Head, View
 
 
 cdef int collect_all(View view, Collection* c, vector[Entry*]* out) except -1:
@@ -78,12 +78,10 @@ cdef int scan(View view, Args* args, uint8_t type, Reply reply) except -1:
     if not parse_cursor(&args.v[2], &cursor):
         return refuse(reply, b"ERR invalid cursor")
     outcome = open_collection(view, &args.v[1], type, L_READ, &head, &c, reply)
-    if outcome == MISS:
-        return PARK
-    if outcome == WRONG:
-        return DONE
     if outcome == ABSENT:
         return reply_page(0, &found, &filter, type, reply)
+    if outcome != FOUND:
+        return outcome_of(outcome)
     if not parse_scan(args, 3, type, &filter, &count, reply):
         return DONE
     if not head.version.flags & V_LARGE_ENCODING:

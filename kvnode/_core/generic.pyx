@@ -7,12 +7,11 @@ from kvnode._core.arguments cimport (
     N_GENERIC, N_NEW, NO_SUCH_DB, NO_SUCH_KEY, SAME_OBJECT, SYNTAX, any_missing, event, event_in,
     is_word, refuse, require_i64, require_int, same_bytes)
 from kvnode._core.bytes cimport Slice, parse_i64
-from kvnode._core.collection cimport copy_collection
+from kvnode._core.collection cimport copy_collection, outcome_of
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport collection_encoding, list_encoding
 from kvnode._core.parser cimport Args
-from kvnode._core.reply cimport (
-    Reply, reply_array, reply_bulk, reply_integer, reply_null, reply_ok, reply_simple)
+from kvnode._core.reply cimport Reply, reply_bulk, reply_integer, reply_null, reply_ok, reply_simple
 from kvnode._core.strvalue cimport (
     CHUNK_BYTES, ENCODING_EMBSTR, ENCODING_INT, copy_value, encoding_of, string_length)
 from kvnode._core.tip cimport (
@@ -214,7 +213,7 @@ cdef int cmd_object_encoding(View view, Args* args, Reply reply) except -1:
     if found == FOUND:
         found = find_encoding(view, &head, &name)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     return reply_bulk(reply, name, strlen(name))
 
 
@@ -240,7 +239,7 @@ cdef int cmd_object_refcount(View view, Args* args, Reply reply) except -1:
     cdef int64_t value
     cdef int found = find_object(view, args, &head, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     if not is_collection(head.version.type) and encoding_of(head.version) == ENCODING_INT \
             and parse_i64(head.version.data, head.version.length, &value) \
             and 0 <= value < SHARED_INTEGERS:
@@ -254,7 +253,7 @@ cdef int cmd_object_idletime(View view, Args* args, Reply reply) except -1:
     cdef int64_t written
     cdef int found = find_object(view, args, &head, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     used = head.entry.access_s
     written = <int64_t>((head.version.commit_ts >> TIMESTAMP_COUNTER_BITS) // 1000)
     return reply_integer(
@@ -265,7 +264,7 @@ cdef int cmd_object_freq(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef int found = find_object(view, args, &head, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     return refuse(
         reply, b"ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
         b"note that when switching between policies at runtime LRU and LFU data will take some "

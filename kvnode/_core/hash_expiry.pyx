@@ -11,7 +11,7 @@ from kvnode._core.arguments cimport condition_of, event, is_word, refuse, requir
 from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, close_collection, create, elements_missing, find_element, open_collection,
-    put_element, remove_element)
+    outcome_of, put_element, remove_element)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport mark_head, note_size
 from kvnode._core.expiry cimport (
@@ -126,10 +126,8 @@ cdef int expire(View view, Args* args, Reply reply, const char* command, int for
     cdef int at
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_HASH, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if not require_deadline(view, &args.v[2], form, command, &deadline, reply):
         return DONE
     condition = condition_of(&args.v[3])
@@ -194,12 +192,10 @@ cdef int cmd_hpersist(View view, Args* args, Reply reply) except -1:
     cdef bint changed = False
     cdef int i
     cdef int found = open_fields(view, args, 2, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return answer_each(args.n - 4, NO_FIELD, reply)
+    if found != FOUND:
+        return outcome_of(found)
     reply_array(reply, args.n - 4)
     for i in range(4, args.n):
         outcome = NO_FIELD
@@ -222,12 +218,10 @@ cdef int tell(View view, Args* args, Reply reply, int form) except -1:
     cdef uint64_t value
     cdef int i
     cdef int found = open_fields(view, args, 2, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return answer_each(args.n - 4, NO_FIELD, reply)
+    if found != FOUND:
+        return outcome_of(found)
     reply_array(reply, args.n - 4)
     for i in range(4, args.n):
         if find_element(view, c, args.v[i].data, args.v[i].len, &element) != FOUND:
@@ -265,12 +259,10 @@ cdef int cmd_hgetdel(View view, Args* args, Reply reply) except -1:
     cdef bint deleted = False
     cdef int i
     cdef int found = open_fields(view, args, 2, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return answer_each(args.n - 4, REFUSED, reply)
+    if found != FOUND:
+        return outcome_of(found)
     reply_array(reply, args.n - 4)
     for i in range(4, args.n):
         if find_element(view, c, args.v[i].data, args.v[i].len, &element) == FOUND:
@@ -301,12 +293,10 @@ cdef int cmd_hgetex(View view, Args* args, Reply reply) except -1:
             view, &args.v[3], form, b"hgetex", &deadline, reply)):
         return DONE
     found = open_fields(view, args, at, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return answer_each(args.n - at - 2, REFUSED, reply)
+    if found != FOUND:
+        return outcome_of(found)
     reply_array(reply, args.n - at - 2)
     for i in range(at + 2, args.n):
         if find_element(view, c, args.v[i].data, args.v[i].len, &element) != FOUND:

@@ -7,7 +7,8 @@ from kvnode._core.arguments cimport event, refuse, require_i64
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_i64, parse_i64
 from kvnode._core.collection cimport (
     WRONG, Element, Walk, close_collection, create, drop_expired, elements_missing, find_element,
-    need_walk, next_of, open_collection, put_element, remove_named, reply_length, walk_all)
+    need_walk, next_of, open_collection, outcome_of, put_element, remove_named, reply_length,
+    walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport note_size
 from kvnode._core.numbers cimport (
@@ -110,10 +111,8 @@ cdef int cmd_hsetnx(View view, Args* args, Reply reply) except -1:
     cdef Collection* c
     cdef Element element
     cdef int found = open_field(view, args, &head, &c, &element, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND:
         return reply_integer(reply, 0)
     put_field(view, args, &head, c, &element, args.v[3].data, args.v[3].len)
@@ -138,10 +137,8 @@ cdef int cmd_hincrby(View view, Args* args, Reply reply) except -1:
     if not require_i64(&args.v[3], &increment, reply):
         return DONE
     found = open_field(view, args, &head, &c, &element, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND:
         if not parse_i64(element.version.data, element.version.length, &value):
             return refuse(reply, b"ERR hash value is not an integer")
@@ -168,10 +165,8 @@ cdef int cmd_hincrbyfloat(View view, Args* args, Reply reply) except -1:
     if increment - increment != 0:
         return refuse(reply, b"ERR value is NaN or Infinity")
     found = open_field(view, args, &head, &c, &element, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND and not parse_long_double(
             element.version.data, element.version.length, &value):
         return refuse(reply, b"ERR hash value is not a float")
@@ -206,7 +201,7 @@ cdef int cmd_hget(View view, Args* args, Reply reply) except -1:
         return reply_bulk(reply, element.version.data, element.version.length)
     if found == ABSENT:
         return reply_null(reply)
-    return PARK if found == MISS else DONE
+    return outcome_of(found)
 
 
 cdef int cmd_hexists(View view, Args* args, Reply reply) except -1:
@@ -214,7 +209,7 @@ cdef int cmd_hexists(View view, Args* args, Reply reply) except -1:
     cdef int found = read_field(view, args, &element, reply)
     if found == FOUND or found == ABSENT:
         return reply_integer(reply, found == FOUND)
-    return PARK if found == MISS else DONE
+    return outcome_of(found)
 
 
 cdef int cmd_hstrlen(View view, Args* args, Reply reply) except -1:
@@ -222,7 +217,7 @@ cdef int cmd_hstrlen(View view, Args* args, Reply reply) except -1:
     cdef int found = read_field(view, args, &element, reply)
     if found == FOUND or found == ABSENT:
         return reply_integer(reply, element.version.length if found == FOUND else 0)
-    return PARK if found == MISS else DONE
+    return outcome_of(found)
 
 
 cdef int cmd_hmget(View view, Args* args, Reply reply) except -1:

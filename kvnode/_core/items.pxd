@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 from kvnode._core.bytes cimport Slice
 from kvnode._core.claim_window cimport ClaimWindow
+from kvnode._core.collection cimport Element
 from kvnode._core.reply cimport Reply
 from kvnode._core.tip cimport Collection, Version
 from kvnode._core.view cimport Head, View
@@ -22,6 +23,7 @@ cdef struct Place:
 cdef int open_list(View view, const Slice* key, int flags, Head* head, Collection** c,
                    Reply reply) except -1
 cdef Place place_of(View view, Collection* c, int64_t index) except *
+cdef int item_at(View view, Collection* c, int64_t position, Element* element) except -1
 cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint backward,
                         vector[Version*]* found) except -1
 cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,

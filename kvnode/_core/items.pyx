@@ -2,12 +2,18 @@
 """Elements of a list by index, and its ends."""
 
 from libc.stdint cimport uint64_t
+from libcpp.algorithm cimport reverse
+from kvnode._core.bytes cimport get_be64
 from kvnode._core.claims cimport claims_missing, drop_runs_outside, window_of
 from kvnode._core.collection cimport (
-    change_list, need_all, old_item_missing, open_collection, put_item)
-from kvnode._core.keys cimport K_ITEM, POSITION_BYTES, position_hash, put_position
+    Element, change_list, find_item, need_all, old_item_missing, open_collection, put_item)
+from kvnode._core.keys cimport (
+    K_ITEM, POSITION_BYTES, get_position, position_hash, put_position)
 from kvnode._core.tip cimport E_USED, PREFETCH_KEYS_MAX, T_LIST, T_NONE, Entry
-from kvnode._core.view cimport FOUND, MISS
+from kvnode._core.view cimport ABSENT, FOUND, MISS
+
+from typing import NamedTuple
+
 from kvnode.base.errors import InvariantError
 
 cdef enum:
@@ -46,7 +52,22 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
     """
     cdef char keys[WAVE_ITEMS][8]
     cdef uint64_t hashes[WAVE_ITEMS]
-    cdef size_t before = view.missing.size()
+    cdef vector[int64_t] missing
+cdef object lacks_item(Collection* c):
+    """The error that ends the process: metadata name an item that is not there."""
+    return InvariantError(
+        f"the list {c.head.key[:c.head.key_len]!r} (collection {c.id}) lacks an item; its head says: "
+        f"{c.meta.length} elements and {c.meta.holes} holes in [{c.meta.head}, {c.meta.tail})")
+
+
+cdef int item_at(View view, Collection* c, int64_t position, Element* element) except -1:
+    """Find the element at a position, where one has to be: FOUND, or MISS (park)."""
+    cdef int found = find_item(view, c, position, element)
+    if found == ABSENT:
+        raise lacks_item(c)
+    return found
+
+
     cdef Entry* e
     cdef int count
     cdef int i
@@ -67,10 +88,10 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
         for i in range(count):
             e = view.tip.find(c.elements, hashes[i], keys[i], POSITION_BYTES)
             if e == NULL and not c.elements.resident:
-                view.miss(K_ITEM, c.elements, hashes[i], keys[i], POSITION_BYTES)
+                missing.push_back(get_position(keys[i]))
                 continue
             if e == NULL or e.newest.type == T_NONE:
-                raise InvariantError(f"list {c.id} lacks an item")
+                raise lacks_item(c)
             if found != NULL:
                 e.flags |= E_USED
                 found.push_back(e.newest)

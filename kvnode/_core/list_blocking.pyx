@@ -1,28 +1,18 @@
 # cython: boundscheck=False, wraparound=False
 """List commands that wait for elements: BLPOP, BRPOP, BLMPOP, BLMOVE, BRPOPLPUSH."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from kvnode._core.arguments cimport SYNTAX, refuse
-from kvnode._core.blocking cimport NULL_ARRAY, NULL_BULK, done_or_wait, require_timeout
+from kvnode._core.blocking cimport NULL_BULK, done_or_wait, require_timeout
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport DONE, native
-from kvnode._core.list_moves cimport move, pop_first, read_mpop
+from kvnode._core.list_moves cimport LIST_ENDS, move
 from kvnode._core.lists cimport read_end
-from kvnode._core.mpop cimport POP_NESTED, POP_ONE
+from kvnode._core.mpop cimport pop_or_wait, pop_several_or_wait
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.tip cimport T_LIST
 from kvnode._core.view cimport View
-
-
-cdef int pop_or_wait(View view, Args* args, bint at_tail, Reply reply) except -1:
-    cdef int end = args.n - 1
-    cdef uint64_t deadline_ms
-    cdef int found
-    if not require_timeout(view, &args.v[end], &deadline_ms, reply):
-        return DONE
-    found = pop_first(view, args, 1, end, at_tail, 1, POP_ONE, True, reply)
-    return done_or_wait(view, args, found, 1, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
 
 
 cdef int move_or_wait(View view, Args* args, bint from_tail, bint to_tail, const Slice* timeout,
@@ -36,24 +26,15 @@ cdef int move_or_wait(View view, Args* args, bint from_tail, bint to_tail, const
 
 
 cdef int cmd_blpop(View view, Args* args, Reply reply) except -1:
-    return pop_or_wait(view, args, False, reply)
+    return pop_or_wait(view, args, &LIST_ENDS, False, reply)
 
 
 cdef int cmd_brpop(View view, Args* args, Reply reply) except -1:
-    return pop_or_wait(view, args, True, reply)
+    return pop_or_wait(view, args, &LIST_ENDS, True, reply)
 
 
 cdef int cmd_blmpop(View view, Args* args, Reply reply) except -1:
-    cdef uint64_t deadline_ms
-    cdef int64_t count
-    cdef bint at_tail
-    cdef int end
-    cdef int found
-    if not read_mpop(args, 2, &end, &at_tail, &count, reply) \
-            or not require_timeout(view, &args.v[1], &deadline_ms, reply):
-        return DONE
-    found = pop_first(view, args, 3, end, at_tail, count, POP_NESTED, True, reply)
-    return done_or_wait(view, args, found, 3, end, T_LIST, deadline_ms, NULL_ARRAY, reply)
+    return pop_several_or_wait(view, args, &LIST_ENDS, reply)
 
 
 cdef int cmd_blmove(View view, Args* args, Reply reply) except -1:

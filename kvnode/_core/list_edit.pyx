@@ -16,14 +16,14 @@ from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.claim_window cimport ClaimWindow, Run
 from kvnode._core.claims cimport append_run, change_runs, put_claim, window_of
 from kvnode._core.collection cimport (
-    WRONG, Element, begin_copy, change_list, close_collection, find_item, is_past_budget,
-    need_walk, put_item, remove_item)
+    AS_ZERO, WRONG, Element, answer_absent, begin_copy, change_list, close_collection, find_item,
+    is_past_budget, need_walk, outcome_of, put_item, remove_item)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport Place, items_missing, open_list, place_of, push, step
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_integer, reply_null
 from kvnode._core.tip cimport T_LIST, Collection, Version
-from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_LIST, Head, View
+from kvnode._core.view cimport FOUND, L_READ, MISS, N_LIST, Head, View
 
 cdef enum:
     LIST_GAP_EVERY = 128        # elements between the gaps of a list that is rewritten for that,
@@ -175,12 +175,8 @@ cdef int cmd_lrem(View view, Args* args, Reply reply) except -1:
     if not require_i64(&args.v[2], &count, reply):
         return DONE
     found = open_list(view, &args.v[1], 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_ZERO, reply)
     if items_absent(view, c):
         return PARK
     length = c.meta.length
@@ -301,12 +297,8 @@ cdef int cmd_linsert(View view, Args* args, Reply reply) except -1:
     if not after and not is_word(&args.v[2], b"BEFORE"):
         return refuse(reply, SYNTAX)
     found = open_list(view, &args.v[1], 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_ZERO, reply)
     if items_absent(view, c) or find_equal(view, c, &args.v[3], 1, False, &pivot):
         return PARK
     if pivot.size() == 0:
@@ -414,10 +406,8 @@ cdef int cmd_lpos(View view, Args* args, Reply reply) except -1:
     if not read_search(args, &search, reply):
         return DONE
     found = open_list(view, &args.v[1], L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND and (items_absent(view, c) or find_indexes(
             view, c, &args.v[2], &search, &indexes)):
         return PARK

@@ -1,25 +1,25 @@
 # cython: boundscheck=False, wraparound=False
 """List commands on several keys: LMOVE, RPOPLPUSH, LMPOP, and what their waiting forms call."""
 
+from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, event, refuse
-from kvnode._core.collection cimport WRONG, close_collection, create, is_past_budget
-from kvnode._core.dispatch cimport DONE, PARK, native
+from kvnode._core.bytes cimport Slice
+from kvnode._core.collection cimport (
+    AS_NULL, WRONG, answer_absent, close_collection, create, is_past_budget)
+from kvnode._core.dispatch cimport native
 from kvnode._core.items cimport drop_ends, find_ends, open_list, push, room_missing
 from kvnode._core.lists cimport pop_found, read_end
-from kvnode._core.mpop cimport POP_NESTED, open_first, read_ends
-from kvnode._core.reply cimport reply_array, reply_bulk, reply_null, reply_null_array
+from kvnode._core.mpop cimport POP_NOW, POP_ONE, PopForm, open_first, pop_now
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_array, reply_bulk
 from kvnode._core.tip cimport T_LIST, Collection, Version
-from kvnode._core.view cimport ABSENT, FOUND, MISS, N_LIST, Head
+from kvnode._core.view cimport ABSENT, FOUND, MISS, N_LIST, Head, View
 
 
 cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int64_t count,
-                   PopForm form, bint may_wait, Reply reply) except -1:
-    """Pop up to `count` elements from the first of the keys args[first:end] that has any.
-
-    POP_ONE answers one element. may_wait: the command does if there is none, so it runs here in any
-    case; others are parked past their budget.
-    """
+                   PopForm form, Reply reply) except -1:
+    """A Popper. Commands that wait if there is nothing run here whatever they take."""
     cdef vector[Version*] items
     cdef Head head
     cdef Collection* c
@@ -29,16 +29,22 @@ cdef int pop_first(View view, Args* args, int first, int end, bint at_tail, int6
     if found != FOUND:
         return found
     count = min(count, c.meta.length)
-    if (not may_wait and is_past_budget(view, count)) or find_ends(view, c, at_tail, count, &items):
+    if (form == POP_NOW and is_past_budget(view, count)) or find_ends(view, c, at_tail, count, &items):
         return MISS
     reply_array(reply, 2)
     reply_bulk(reply, args.v[i].data, args.v[i].len)
-    if form == POP_NESTED:
+    if form != POP_ONE:
         reply_array(reply, count)
     for v in items:
         reply_bulk(reply, v.data, v.length)
     pop_found(view, &head, c, &args.v[i], at_tail, count)
     return FOUND
+
+
+LIST_ENDS.type = T_LIST
+LIST_ENDS.low = b"LEFT"
+LIST_ENDS.high = b"RIGHT"
+LIST_ENDS.pop = pop_first
 
 
 cdef int move(View view, const Slice* source, const Slice* target, bint from_tail, bint to_tail,
@@ -71,17 +77,9 @@ cdef int move(View view, const Slice* source, const Slice* target, bint from_tai
     return FOUND
 
 
-cdef bint read_mpop(const Args* args, int numkeys, int* end, bint* at_tail, int64_t* count,
-                    Reply reply) except -1:
-    """Read `numkeys key ... LEFT | RIGHT [COUNT count]`; see mpop."""
-    return read_ends(args, numkeys, b"LEFT", b"RIGHT", end, at_tail, count, reply)
-
-
 cdef int move_now(View view, Args* args, bint from_tail, bint to_tail, Reply reply) except -1:
     cdef int found = move(view, &args.v[1], &args.v[2], from_tail, to_tail, reply)
-    if found == MISS:
-        return PARK
-    return reply_null(reply) if found == ABSENT else DONE
+    return answer_absent(found, AS_NULL, reply)
 
 
 cdef int cmd_lmove(View view, Args* args, Reply reply) except -1:
@@ -97,16 +95,7 @@ cdef int cmd_rpoplpush(View view, Args* args, Reply reply) except -1:
 
 
 cdef int cmd_lmpop(View view, Args* args, Reply reply) except -1:
-    cdef bint at_tail
-    cdef int64_t count
-    cdef int end
-    cdef int found
-    if not read_mpop(args, 1, &end, &at_tail, &count, reply):
-        return DONE
-    found = pop_first(view, args, 2, end, at_tail, count, POP_NESTED, False, reply)
-    if found == MISS:
-        return PARK
-    return reply_null_array(reply) if found == ABSENT else DONE
+    return pop_now(view, args, &LIST_ENDS, reply)
 
 
 HANDLERS = {

@@ -5,11 +5,11 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport NO_SUCH_KEY, event, is_word, refuse, require_i64
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, close_collection, create, find_item, is_past_budget, old_item_missing,
-    open_collection, put_item, reply_length)
+    AS_NULL, WRONG, Element, answer_absent, close_collection, create, is_past_budget,
+    old_item_missing, open_collection, outcome_of, put_item, reply_length)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport (
-    Place, drop_ends, find_ends, items_missing, keep_only, open_list, place_of, push, room_missing)
+    Place, drop_ends, find_ends, item_at, items_missing, keep_only, open_list, place_of, push, room_missing)
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     reply_array, reply_bulk, reply_integer, reply_null, reply_null_array, reply_ok)
@@ -61,10 +61,8 @@ cdef int push_all(View view, Args* args, bint at_tail, bint creates, Reply reply
     cdef Collection* c
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_LIST, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT:
         if not creates:
             return reply_integer(reply, 0)
@@ -109,16 +107,14 @@ cdef int pop(View view, Args* args, bint at_tail, Reply reply) except -1:
     if args.n == 3 and not read_positive(&args.v[2], &count, reply):
         return DONE
     found = open_list(view, &args.v[1], 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return reply_null_array(reply) if args.n == 3 else reply_null(reply)
+    if found != FOUND:
+        return outcome_of(found)
     if count == 0:
         return reply_array(reply, 0)
     if args.n == 2 and c.elements.resident:
-        found = find_item(view, c, c.meta.tail - 1 if at_tail else c.meta.head, &element)
+        found = item_at(view, c, c.meta.tail - 1 if at_tail else c.meta.head, &element)
         reply_bulk(reply, element.version.data, element.version.length)
         return pop_found(view, &head, c, &args.v[1], at_tail, 1)
     count = min(count, c.meta.length)
@@ -157,10 +153,8 @@ cdef int cmd_lrange(View view, Args* args, Reply reply) except -1:
     if not require_i64(&args.v[2], &start, reply) or not require_i64(&args.v[3], &stop, reply):
         return DONE
     found = open_list(view, &args.v[1], L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT or not clamp(&start, &stop, c.meta.length):
         return reply_array(reply, 0)
     if is_past_budget(view, stop - start + 1):
@@ -180,19 +174,15 @@ cdef int cmd_lindex(View view, Args* args, Reply reply) except -1:
     cdef Element element
     cdef int64_t index
     cdef int found = open_list(view, &args.v[1], L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_null(reply)
+    if found != FOUND:
+        return answer_absent(found, AS_NULL, reply)
     if not require_i64(&args.v[2], &index, reply):
         return DONE
     if index < 0:
         index += c.meta.length
     if not 0 <= index < c.meta.length:
         return reply_null(reply)
-    if find_item(view, c, place_of(view, c, index).position, &element) == MISS:
+    if item_at(view, c, place_of(view, c, index).position, &element) == MISS:
         return PARK
     return reply_bulk(reply, element.version.data, element.version.length)
 
@@ -203,12 +193,10 @@ cdef int cmd_lset(View view, Args* args, Reply reply) except -1:
     cdef int64_t index
     cdef int64_t position
     cdef int found = open_list(view, &args.v[1], 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return refuse(reply, NO_SUCH_KEY)
+    if found != FOUND:
+        return outcome_of(found)
     if not require_i64(&args.v[2], &index, reply):
         return DONE
     if index < 0:
@@ -233,10 +221,8 @@ cdef int cmd_ltrim(View view, Args* args, Reply reply) except -1:
     if not require_i64(&args.v[2], &start, reply) or not require_i64(&args.v[3], &stop, reply):
         return DONE
     found = open_list(view, &args.v[1], 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND:
         keep_only(view, c, start, stop - start + 1 if clamp(&start, &stop, c.meta.length) else 0)
         event(view, N_LIST, b"ltrim", &args.v[1])

@@ -8,11 +8,8 @@ from kvnode._core.entries cimport (
 from kvnode._core.keys cimport K_PENDING, K_TRASH, get_position
 from kvnode._core.tip cimport Tip
 from kvnode._core.trash cimport TRASH_COLLECTION
-from kvnode._core.view cimport View, Write
+from kvnode._core.view cimport RECORD_OVERHEAD_BYTES, View, Write
 from kvnode._core.workspace cimport PRIVATE_IDS
-
-cdef enum:
-    RECORD_OVERHEAD_BYTES = 24      # as view.push_write counts
 
 
 cdef class Publication:

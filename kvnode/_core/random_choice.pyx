@@ -8,9 +8,9 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, event, is_word, refuse, require_i64)
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, close_collection, drop_expired, element_of, need_all, next_of,
-    open_collection, remove_element, walk_all)
-from kvnode._core.dispatch cimport DONE, PARK, native
+    AS_NULL, WRONG, Element, Walk, answer_absent, close_collection, drop_expired, element_of,
+    need_all, next_of, open_collection, outcome_of, remove_element, walk_all)
+from kvnode._core.dispatch cimport DONE, native
 from kvnode._core.drawing cimport random_element
 from kvnode._core.element_pages cimport draw_page, is_paged
 from kvnode._core.parser cimport Args
@@ -130,10 +130,8 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
     cdef Entry* e
     cdef int64_t width = 2 if values and reply.proto == 2 else 1
     cdef int found = open_drawn(view, args, type, count, &head, &c, &pool, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT or count == 0:
         return reply_array(reply, 0)
     if count < -REPEATED_MAX:
@@ -155,12 +153,8 @@ cdef int draw_one(View view, Args* args, uint8_t type, Reply reply) except -1:
     cdef Collection* c
     cdef vector[Entry*] pool
     cdef int found = open_drawn(view, args, type, 1, &head, &c, &pool, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_null(reply)
+    if found != FOUND:
+        return answer_absent(found, AS_NULL, reply)
     return reply_element(any_element(view, c, &pool), type, False, reply)
 
 
@@ -213,10 +207,8 @@ cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
     if not one and (not parse_i64(args.v[2].data, args.v[2].len, &count) or count < 0):
         return refuse(reply, b"ERR value is out of range, must be positive")
     found = open_drawn(view, args, T_SET, count, &head, &c, &chosen, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT or count == 0:
         return reply_null(reply) if one else reply_set(reply, 0)
     if one:

@@ -10,8 +10,9 @@ from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
 from kvnode._core.view cimport View
 
-cdef enum:
+cpdef enum:
     CURSOR_SHIFT = 11               # a cursor is hash >> 11: 53 bits
+    ALL_NAMES = 0                   # instead of a count, of a range: see walk_snapshot()
 
 
 cdef struct Filter:

@@ -32,7 +32,6 @@ cdef enum:
     SCAN_COUNT_DEFAULT = 10
     SCAN_COUNT_MAX = 10000          # a larger COUNT is cut: one step stays short
     KEYS_AT_ONCE_MAX = 10000        # KEYS of a larger database runs as a job
-    ALL_NAMES = 0                   # instead of a count, of a range: see walk_snapshot()
     RANDOM_COUNT = 17               # names among which RANDOMKEY draws
     ENVELOPE_HAS_ROW = 0x01         # of LevelDB envelopes, see tip.pyx
     VALUE_HAS_DEADLINE = 0x80       # of head values, see tip.pyx

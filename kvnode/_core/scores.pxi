@@ -87,8 +87,14 @@ cdef ScoreWindows* windows_of(Collection* c) except NULL:
     return c.windows
 
 
-cdef int become_resident(Collection* c) noexcept:
-    """All elements are in memory."""
+cdef int become_resident(Collection* c) except -1:
+    """All elements are in memory, so they can be counted. Raises CorruptionError."""
+    cdef uint64_t live
+    if c.type != T_LIST:        # of popped items some are there still
+        live = live_elements(c.elements)
+        if <int64_t>live != c.meta.length:
+            raise CorruptionError(f"the head of {c.head.key[:c.head.key_len]!r} (collection {c.id}) "
+                                  f"says {c.meta.length} elements, there are {live}")
     c.elements.resident = True
     c.loaded = <uint64_t>-1
     del c.windows

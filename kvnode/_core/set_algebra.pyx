@@ -8,7 +8,8 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, any_missing, event, is_word, refuse)
 from kvnode._core.bytes cimport Slice, make_slice, parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, create, need_walk, next_of, open_collection, put_element, walk_all)
+    WRONG, Element, Walk, create, need_walk, next_of, open_collection, outcome_of, put_element,
+    walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
 from kvnode._core.parser cimport Args
@@ -157,7 +158,7 @@ cdef int show(View view, Args* args, Operation operation, Reply reply) except -1
     cdef Entry* e
     cdef int found = combine(view, args, 1, operation, &members, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     reply_set(reply, <int64_t>members.size())
     for e in members:
         reply_bulk(reply, e.key, e.key_len)
@@ -174,7 +175,7 @@ cdef int store(View view, Args* args, Operation operation, bytes name, Reply rep
     cdef Slice member
     cdef int found = combine(view, args, 2, operation, &members, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
     if members.empty():
         if found == FOUND:

@@ -6,7 +6,8 @@ from kvnode._core.arguments cimport any_missing, event
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
     WRONG, Element, Walk, close_collection, create, elements_missing, find_element, need_walk,
-    next_of, open_collection, put_element, remove_element, remove_named, reply_length, walk_all)
+    next_of, open_collection, outcome_of, put_element, remove_element, remove_named, reply_length,
+    walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
 from kvnode._core.parser cimport Args
@@ -22,10 +23,8 @@ cdef int cmd_sadd(View view, Args* args, Reply reply) except -1:
     cdef int64_t added = 0
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_SET, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT:
         c = create(view, &head, T_SET)
         begin_set(view, &head, &args.v[2], args.n - 2)
@@ -54,10 +53,8 @@ cdef int cmd_sismember(View view, Args* args, Reply reply) except -1:
     cdef Collection* c
     cdef Element element
     cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND:
         found = find_element(view, c, args.v[2].data, args.v[2].len, &element)
         if found == MISS:
@@ -132,12 +129,10 @@ cdef int cmd_smembers(View view, Args* args, Reply reply) except -1:
     cdef Walk walk
     cdef Entry* e
     cdef int found = open_collection(view, &args.v[1], T_SET, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return reply_set(reply, 0)
+    if found != FOUND:
+        return outcome_of(found)
     if need_walk(view, c):
         return PARK
     reply_set(reply, c.meta.length)

@@ -93,7 +93,7 @@ cdef class Tip:
     cdef uint64_t clock_hash
     cdef public uint64_t evicted_records
     cdef readonly uint64_t cache_bytes      # what the last evict() was to come down to; 0: none was
-    cdef public int64_t page_members        # at least so many members by score are read at once
+    cdef public int64_t page_members        # by score, read at once from an end, at least
     cdef public int64_t reach_members       # so many are brought into memory for one command
     cdef list blind                 # record keys of the last slice's E_BLIND members
     cdef public uint64_t filter_bytes_max   # memory of a table's filter

@@ -15,6 +15,7 @@ from kvnode._core.tip cimport Change, Collection, Entry, Table, Tip, Version
 
 cdef enum:
     STEPS_MAX = 50000   # elements that a command or EXEC looks at on the sequencer: about 5 ms
+    RECORD_OVERHEAD_BYTES = 24      # of a record in an entry, about
 
 
 cdef enum Lookup:

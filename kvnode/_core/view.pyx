@@ -236,7 +236,7 @@ cdef class View:
         cdef Write w
         v.commit_ts = self.commit_ts
         self.observed = self.commit_ts
-        self.batch_bytes += v.length + entry.key_len + 24
+        self.batch_bytes += v.length + entry.key_len + RECORD_OVERHEAD_BYTES
         if old != NULL and old.commit_ts == self.commit_ts and old.slot >= self.savepoint_floor:
             v.older = old.older
             v.slot = old.slot

@@ -333,6 +333,7 @@ cdef class Workspace:
         self.view.missing_loads.clear()
         keys = self.view.take_missing() + self.unblinded
         self.unblinded = []
+        self.view.missing_spans.clear()
         return keys, ranges, loads
 
     def install(self, keys, dict found not None):

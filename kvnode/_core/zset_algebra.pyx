@@ -14,7 +14,7 @@ from kvnode._core.arguments cimport (
     SYNTAX, any_missing, is_word, note_missing, refuse, require_i64)
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, find_element, need_walk, next_of, open_collection, walk_all)
+    WRONG, Element, Walk, find_element, need_walk, next_of, open_collection, outcome_of, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_double
 from kvnode._core.order_tree cimport OrderTree
@@ -311,7 +311,7 @@ cdef int combine(View view, Args* args, Operation operation, bint stored, bytes 
     request.limit = 0
     found = open_inputs(view, args, numkeys, name, &request, &inputs, reply)
     if found != FOUND:
-        return PARK if found == MISS else DONE
+        return outcome_of(found)
     if not read_options(args, numkeys + 1 + <int>inputs.size(), &request, &inputs, reply):
         return DONE
     if operation != DIFFERENCE:

@@ -1,15 +1,17 @@
 # cython: boundscheck=False, wraparound=False
 """Sorted-set commands that pop: ZPOPMIN, ZPOPMAX, ZMPOP."""
 
+from libc.stdint cimport int64_t
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport SYNTAX, refuse
 from kvnode._core.bytes cimport Slice, parse_i64
-from kvnode._core.collection cimport WRONG
-from kvnode._core.dispatch cimport DONE, PARK, native
-from kvnode._core.mpop cimport POP_NESTED, POP_ONE, open_first, read_ends
-from kvnode._core.reply cimport reply_array, reply_bulk, reply_null_array
-from kvnode._core.tip cimport Collection, Entry
-from kvnode._core.view cimport ABSENT, FOUND, MISS, Head
+from kvnode._core.collection cimport AS_EMPTY, answer_absent
+from kvnode._core.dispatch cimport native
+from kvnode._core.mpop cimport POP_ONE, PopForm, open_first, pop_now
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply, reply_array, reply_bulk
+from kvnode._core.tip cimport T_ZSET, Collection, Entry
+from kvnode._core.view cimport FOUND, MISS, Head, View
 from kvnode._core.zset cimport (
     Position, open_zset, remove_members, reply_member, reply_members_head, score_of)
 from kvnode._core.zset_reach cimport reach_end
@@ -58,12 +60,8 @@ cdef int pop(View view, Args* args, bint highest, Reply reply) except -1:
     found = open_zset(view, &args.v[1], 0, &head, &c, reply)
     if found == FOUND:
         found = reach_end(view, c, count, highest)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_array(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_EMPTY, reply)
     take(c, highest, count, &members)
     if counted:
         reply_members_head(reply, <int64_t>members.size(), True)
@@ -78,11 +76,7 @@ cdef int pop(View view, Args* args, bint highest, Reply reply) except -1:
 
 cdef int pop_first(View view, Args* args, int first, int end, bint highest, int64_t count,
                    PopForm form, Reply reply) except -1:
-    """Pop up to `count` members from the first of the keys args[first:end] that has any.
-
-    FOUND: the reply is written. WRONG: an error is. ABSENT: no key has any, and nothing is written.
-    MISS: park. POP_ONE answers one member.
-    """
+    """A Popper."""
     cdef Head head
     cdef Collection* c
     cdef vector[Entry*] members
@@ -104,10 +98,10 @@ cdef int pop_first(View view, Args* args, int first, int end, bint highest, int6
     return FOUND
 
 
-cdef bint read_mpop(const Args* args, int numkeys, int* end, bint* highest, int64_t* count,
-                    Reply reply) except -1:
-    """Read `numkeys key ... MIN | MAX [COUNT count]`; see mpop."""
-    return read_ends(args, numkeys, b"MIN", b"MAX", end, highest, count, reply)
+ZSET_ENDS.type = T_ZSET
+ZSET_ENDS.low = b"MIN"
+ZSET_ENDS.high = b"MAX"
+ZSET_ENDS.pop = pop_first
 
 
 cdef int cmd_zpopmin(View view, Args* args, Reply reply) except -1:
@@ -119,16 +113,7 @@ cdef int cmd_zpopmax(View view, Args* args, Reply reply) except -1:
 
 
 cdef int cmd_zmpop(View view, Args* args, Reply reply) except -1:
-    cdef bint highest
-    cdef int64_t count
-    cdef int end
-    cdef int found
-    if not read_mpop(args, 1, &end, &highest, &count, reply):
-        return DONE
-    found = pop_first(view, args, 2, end, highest, count, POP_NESTED, reply)
-    if found == MISS:
-        return PARK
-    return reply_null_array(reply) if found == ABSENT else DONE
+    return pop_now(view, args, &ZSET_ENDS, reply)
 
 
 HANDLERS = {

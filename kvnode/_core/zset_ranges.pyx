@@ -14,7 +14,8 @@ from kvnode._core.bounds cimport (
     LEX_EXCLUSIVE, LEX_HIGHEST, LEX_LOWEST, LexBound, ScoreBound, parse_lex_bound,
     parse_score_bound)
 from kvnode._core.bytes cimport Slice
-from kvnode._core.collection cimport WRONG, Element, find_element, is_past_budget
+from kvnode._core.collection cimport (
+    AS_EMPTY, AS_ZERO, WRONG, Element, answer_absent, find_element, is_past_budget, outcome_of)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.parser cimport Args
@@ -307,12 +308,8 @@ cdef int show(View view, Args* args, Kind kind, Direction direction, Reply reply
     found = open_zset(view, &args.v[1], L_READ, &head, &c, reply)
     if found == FOUND:
         found = find_span(view, &r, c, &span)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_array(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_EMPTY, reply)
     if not c.elements.resident:
         mark_used(c.order, span)
     elif is_long_span(view, c, span):
@@ -382,10 +379,8 @@ cdef int count(View view, Args* args, Kind kind, Reply reply) except -1:
     found = open_zset(view, &args.v[1], L_READ, &head, &c, reply)
     if found == FOUND:
         found = count_span(view, &r, c, &members)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     return reply_integer(reply, <int64_t>members)
 
 
@@ -434,12 +429,10 @@ cdef int rank(View view, Args* args, Direction direction, const char* arity_erro
     if found == FOUND:
         found = find_rank(view, c, score_order(element.version), args.v[2].data, args.v[2].len,
                           &before)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
     if found == ABSENT:
         return reply_null_array(reply) if scores else reply_null(reply)
+    if found != FOUND:
+        return outcome_of(found)
     if direction == BACKWARD:
         before = <size_t>c.meta.length - 1 - before
     if not scores:
@@ -474,12 +467,8 @@ cdef int remove_range(View view, Args* args, Kind kind, bytes name, Reply reply)
     found = open_zset(view, &args.v[1], 0, &head, &c, reply)
     if found == FOUND:
         found = find_span(view, &r, c, &span)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
-    if found == ABSENT:
-        return reply_integer(reply, 0)
+    if found != FOUND:
+        return answer_absent(found, AS_ZERO, reply)
     at = c.order.at(span.start)
     members.reserve(span.count)
     while members.size() < span.count:

@@ -7,8 +7,8 @@ from kvnode._core.arguments cimport (
     IF_GREATER, IF_LESS, IF_NEW, IF_THERE, SYNTAX, condition_of, event, is_word, refuse)
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
-    WRONG, Element, create, elements_missing, find_element, open_collection, remove_named,
-    reply_length)
+    WRONG, Element, create, elements_missing, find_element, open_collection, outcome_of,
+    remove_named, reply_length)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_double
 from kvnode._core.parser cimport Args
@@ -93,10 +93,8 @@ cdef int add_pairs(View view, Args* args, int first, int pairs, double* scores, 
     cdef bint kept = False
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_ZSET, 0, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == ABSENT:
         if flags & IF_THERE:
             return reply_null(reply) if flags & ADD_INCR else reply_integer(reply, 0)
@@ -155,10 +153,8 @@ cdef int cmd_zscore(View view, Args* args, Reply reply) except -1:
     cdef int found = open_collection(view, &args.v[1], T_ZSET, L_READ, &head, &c, reply)
     if found == FOUND:
         found = find_element(view, c, args.v[2].data, args.v[2].len, &element)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     return reply.number(score_of(element.version)) if found == FOUND else reply_null(reply)
 
 
@@ -168,10 +164,8 @@ cdef int cmd_zmscore(View view, Args* args, Reply reply) except -1:
     cdef Element element
     cdef int i
     cdef int found = open_collection(view, &args.v[1], T_ZSET, L_READ, &head, &c, reply)
-    if found == MISS:
-        return PARK
-    if found == WRONG:
-        return DONE
+    if found == MISS or found == WRONG:
+        return outcome_of(found)
     if found == FOUND and elements_missing(view, c, args, 2, 1):
         return PARK
     reply_array(reply, args.n - 2)

@@ -18,6 +18,7 @@ from kvnode._core.keys import (
     split_head,
 )
 from kvnode._core.tip import Tip, install_range
+from kvnode._core.scan import CURSOR_SHIFT
 from kvnode._core.zset_reach import ScoreSpan
 from kvnode.base.limits import (
     ELEMENT_ROWS_MAX,
@@ -29,7 +30,6 @@ from kvnode.storage.engine import Engine, Reader
 from kvnode.storage.executor import Executor, Work
 from kvnode.storage.parts import read_page, read_records, read_scores
 
-CURSOR_SHIFT = 11  # a cursor is the upper 53 bits of a hash
 HASH_END = 1 << 64
 
 HeadRangeKey = tuple[int, int, int]  # generation, from_hash, count

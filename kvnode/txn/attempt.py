@@ -14,7 +14,6 @@ from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import PendingPage, SnapshotReader
 
 DONE, PARK = range(2)  # Outcome of dispatch.pxd
-ALL_NAMES = 0  # as in _core/scan.pyx
 
 
 class Attempt:
@@ -56,8 +55,7 @@ class Attempt:
         self, executor: Executor, then: Callable[[BaseException | None], None]
     ) -> None:
         """Read what the last command lacked; then(error) is called when the workspace has it."""
-        keys, ranges, loads = self.workspace.take_missing()
-        _Reads(self, executor, then).start(keys, ranges, loads)
+        _Reads(self, executor, then).start(*self.workspace.take_missing())
 
     def run_queue(self, queue: bytes, at: int) -> int:
         """Run commands that a MULTI has queued, from byte `at` on; return where the next one is.
