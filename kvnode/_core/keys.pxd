@@ -21,6 +21,7 @@ cdef enum RecordKind:
     K_LOCAL = 76            # 'L' name: this node's own facts, never in the log
     K_MEMBER = 77           # 'M' collection id u64, hash u64, member of a set or sorted set
     K_COUNTER = 78          # 'N' name
+    K_OWNER = 79            # 'O' collection id u64: in LevelDB only, see records.owner_row
     K_PENDING = 80          # 'P' collection id u64: written, and not published yet
     K_SCRIPT = 83           # 'S' reserved
     K_TRASH = 84            # 'T' generation, value or collection id u64

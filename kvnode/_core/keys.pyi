@@ -14,6 +14,7 @@ ITEM: int
 CLAIM: int
 MEMBER: int
 SCORE: int
+OWNER: int
 PARTS: tuple[int, ...]
 
 def kind_bounds(kind: int) -> tuple[bytes, bytes]:

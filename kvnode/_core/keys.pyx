@@ -23,7 +23,9 @@ ITEM = <int>K_ITEM
 CLAIM = <int>K_CLAIM
 MEMBER = <int>K_MEMBER
 SCORE = <int>K_SCORE
-PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA, <int>K_SCORE)
+OWNER = <int>K_OWNER
+PARTS = (<int>K_FIELD, <int>K_MEMBER, <int>K_ITEM, <int>K_CLAIM, <int>K_DELTA, <int>K_SCORE,
+         <int>K_OWNER)
 
 cdef enum:
     HISTORY_EXTRA = 13      # bytes that a history key adds to a record's: its own kind, u32, u64

@@ -19,4 +19,5 @@ cdef bytes history_value(Version* v, uint64_t until)
 cdef size_t open_envelope(bytes envelope, uint64_t* commit_ts, uint64_t* row_at) except 0
 cdef bytes expiry_row(Entry* e)
 cdef bytes expiry_value(Entry* e)
+cdef tuple owner_row(Entry* head, uint64_t id)
 cdef bytes history_key(Entry* e, uint64_t commit_ts)

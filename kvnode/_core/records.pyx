@@ -9,8 +9,8 @@ from kvnode._core.bytes cimport get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport get_meta, put_meta
 from kvnode._core.entries cimport HEAD_DATA_BYTES, T_RAW, head_data, is_collection
 from kvnode._core.keys cimport (
-    EXPIRY_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DELTA, K_EXPIRY, K_FIELD, K_FIELD_EXPIRY, K_HEAD,
-    K_HISTORY, K_ITEM, K_MEMBER,
+    EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DELTA, K_EXPIRY, K_FIELD,
+    K_FIELD_EXPIRY, K_HEAD, K_HISTORY, K_ITEM, K_MEMBER, K_OWNER, PLACED_PREFIX_BYTES,
     put_expiry_prefix, put_hashed_prefix, put_placed_prefix, record_prefix)
 from kvnode._core.tables cimport make_version
 
@@ -181,6 +181,15 @@ cdef bytes expiry_value(Entry* e):
     head = e.table.owner.head
     put_be64(generation, head.table.id)
     return PyBytes_FromStringAndSize(generation, 8) + PyBytes_FromStringAndSize(head.key, head.key_len)
+
+
+cdef tuple owner_row(Entry* head, uint64_t id):
+    """The row that says under which key a collection's head is."""
+    cdef bytes key = PyBytes_FromStringAndSize(NULL, PLACED_PREFIX_BYTES)
+    cdef bytes value = PyBytes_FromStringAndSize(NULL, HEAD_PREFIX_BYTES + head.key_len)
+    put_placed_prefix(PyBytes_AS_STRING(key), K_OWNER, id)
+    put_record_key(head, PyBytes_AS_STRING(value))
+    return key, value
 
 
 cdef bytes history_key(Entry* e, uint64_t commit_ts):

@@ -33,7 +33,7 @@ from kvnode._core.entries cimport (
 from kvnode._core.keys cimport K_CLAIM, K_ITEM, position_hash
 from kvnode._core.records cimport (
     decode_value, envelope_of, expiry_row, expiry_value, get_head_data, history_key, history_value,
-    open_envelope, put_record_key, put_record_value, read_delta, record_value_bytes)
+    open_envelope, owner_row, put_record_key, put_record_value, read_delta, record_value_bytes)
 from kvnode._core.score_windows cimport ScoreWindows
 from kvnode._core.tables cimport (
     chain_bytes, free_table, grow_segment, make_version, new_table, shrink_segment, sort_by_hash,

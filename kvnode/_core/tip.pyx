@@ -854,6 +854,9 @@ cdef class Tip:
             row = expiry_row(e)
             rows.append((row, expiry_value(e)))
             written += len(row)
+        if v.type == T_HASH and v.flags & V_WIDER_ENCODING:
+            rows.append(owner_row(e, head_data(v).id))
+            self.collection(head_data(v).id).stored = True
         row = envelope_of(e, v)
         rows.append((key, row))
         return written + len(row)

@@ -1,11 +1,11 @@
 """Expiry of fields of hashes that memory does not know: found through rows of their own.
 
-A row names the hash by its id, and says under which key its head was. If the head is not there any
-more, because the key was renamed, the row leads nowhere and is dropped: such a field goes when
-somebody meets it.
+A row names the hash by its id. Under which key its head is says the owner row of the hash, which
+the flush of the head writes; without one, what the expiry row itself says. If there is no head, the
+row leads nowhere and is dropped.
 """
 
-from kvnode._core.keys import FIELD_EXPIRY, expiry_key, split_expiry
+from kvnode._core.keys import FIELD_EXPIRY, OWNER, expiry_key, part_bounds, split_expiry
 from kvnode._core.upkeep import field_deadline, field_key, forget_row, head_key, refile
 from kvnode.storage.engine import Row
 from kvnode.storage.expiry import UNDECIDED, Due, Expired, ExpirySweeper
@@ -44,14 +44,22 @@ class FieldSweeper(ExpirySweeper):
         if not missing:
             return False
         self._asked = frozenset(due.record for due in missing)
-        keys = sorted({due.place for due in missing if due.place}) + sorted(self._asked)
+        places = {due.owner: due.place for due in missing}
         has_deltas = self._tip.has_delta_rows
         self._epoch = self._tip.begin_fetch()
+
+        def read() -> Records:
+            owners = self._engine.get_many([part_bounds(OWNER, id_)[0] for id_ in places])
+            heads = {
+                owner or place for owner, place in zip(owners, places.values(), strict=True)
+            }
+            keys = sorted(heads - {b""}) + sorted(self._asked)
+            return read_records(self._engine, keys, has_deltas)
 
         def then(records: Records) -> None:
             self._records = records
 
-        self._read.submit(lambda: read_records(self._engine, keys, has_deltas), then)
+        self._read.submit(read, then)
         return True
 
     def _judge(self, now_ms: int) -> list[Expired]:

@@ -117,3 +117,35 @@ def test_a_crash_after_expiry_brings_nothing_back() -> None:
     before = contents(node.tip, node.engine)
     settle(node)
     assert contents(node.tip, node.engine) == before
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+@pytest.mark.parametrize("move", [("RENAME", "h", "g"), ("MOVE", "h", 3), ("SWAPDB", 0, 3)])
+def test_fields_of_a_hash_that_was_moved_while_cold_leave_the_disk(move, is_flushed: bool) -> None:
+    node = node_with_fields()
+    node = node.kill()
+    assert ask(node, *move) in (1, b"OK")
+    if is_flushed:
+        node.checkpoint()
+    node = node.kill()
+    node.now_ms += LIFE_MS
+    settle(node)
+    node.now_ms += 1
+    settle(node)
+    assert rows(node, b"F") == 1
+    assert rows(node, b"W") == 0
+
+
+def test_what_says_where_a_hash_is_goes_with_it() -> None:
+    node = node_with_fields()
+    assert rows(node, b"O") == 1
+    ask(node, "HSET", "plain", "f", "v")
+    ask(node, "RENAME", "h", "g")
+    node.checkpoint()
+    (row,) = node.engine.scan(b"O", b"P", 9)
+    assert row[1].endswith(b"g")
+    ask(node, "DEL", "g")
+    settle(node)
+    settle(node)
+    assert rows(node, b"O") == 0
+    assert rows(node, b"F") == 1
