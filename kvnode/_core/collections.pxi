@@ -447,6 +447,29 @@ def install_range(Tip tip not None, uint64_t id, list rows not None):
     return True
 
 
+def install_items(Tip tip not None, uint64_t id, list rows not None, uint64_t first, uint64_t end):
+    """Take all stored items (key, envelope) of a list at positions in [first, end), as sortable u64.
+
+    The others are absent. Call between begin_fetch and end_fetch of the fetch that read them.
+    """
+    cdef Collection* c = tip.collection(id)
+    cdef char key[PREFIX_OF_PLACED + 8]
+    cdef Entry* e
+    cdef uint64_t order
+    if not install_range(tip, id, rows):
+        return
+    put_placed_prefix(key, K_ITEM, id)
+    for order in range(first, end):
+        put_be64(key + PLACED_PREFIX_BYTES, order)
+        e = tip.find(c.elements, position_hash(key + PLACED_PREFIX_BYTES), key + PLACED_PREFIX_BYTES,
+                     POSITION_BYTES)
+        if e == NULL:
+            tip.install(PyBytes_FromStringAndSize(key, PLACED_PREFIX_BYTES + POSITION_BYTES), None)
+            e = tip.find(c.elements, position_hash(key + PLACED_PREFIX_BYTES),
+                         key + PLACED_PREFIX_BYTES, POSITION_BYTES)
+            e.flags &= ~E_USED
+
+
 # -- death --------------------------------------------------------------------------------------
 
 cdef int note_trash(Tip tip, Entry* entry) except -1:

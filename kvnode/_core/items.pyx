@@ -17,9 +17,19 @@ from typing import NamedTuple
 from kvnode.base.errors import InvariantError
 
 cdef enum:
-    LIST_FETCH_ITEMS_MAX = 1024     # read by position; who wants more has the whole list read
+    SPAN_ITEMS = 2048               # positions of a span, at most
+    SPAN_GAP = 64                   # positions in it that nobody asked for, in a row
+    WHOLE_SHARE = 2                 # who wants 1/2 of a list or more has all of it read
     LIST_READ_AHEAD_ITEMS = 64      # fetched with an item at an end, for the next pops
     WAVE_ITEMS = PREFETCH_KEYS_MAX
+
+
+class ItemSpan(NamedTuple):
+    """Items of a list wanted from LevelDB: those with positions in [first, end), as sortable u64."""
+
+    id: int
+    first: int
+    end: int
 
 
 cdef int open_list(View view, const Slice* key, int flags, Head* head, Collection** c,
@@ -43,16 +53,6 @@ cdef Place place_of(View view, Collection* c, int64_t index) except *:
     return place
 
 
-cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint backward,
-                        vector[Version*]* found) except -1:
-    """Append `n` elements from a place on, which moves behind them; whether any must be fetched.
-
-    The list must have so many. found: NULL when nobody looks at them yet. Waits for main memory
-    overlap: see Tip.prefetch.
-    """
-    cdef char keys[WAVE_ITEMS][8]
-    cdef uint64_t hashes[WAVE_ITEMS]
-    cdef vector[int64_t] missing
 cdef object lacks_item(Collection* c):
     """The error that ends the process: metadata name an item that is not there."""
     return InvariantError(
@@ -68,10 +68,20 @@ cdef int item_at(View view, Collection* c, int64_t position, Element* element) e
     return found
 
 
+cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint backward,
+                        vector[Version*]* found) except -1:
+    """Append `n` elements from a place on, which moves behind them; whether any must be fetched.
+
+    The list must have so many. found: NULL when nobody looks at them yet. Waits for main memory
+    overlap: see Tip.prefetch.
+    """
+    cdef char keys[WAVE_ITEMS][8]
+    cdef uint64_t hashes[WAVE_ITEMS]
+    cdef vector[int64_t] missing
     cdef Entry* e
     cdef int count
     cdef int i
-    if n > LIST_FETCH_ITEMS_MAX and need_all(view, c):
+    if n > view.list_fetch_max and n >= c.meta.length // WHOLE_SHARE and need_all(view, c):
         return True
     if found != NULL:
         found.reserve(found.size() + n)
@@ -95,7 +105,40 @@ cdef int item_at(View view, Collection* c, int64_t position, Element* element) e
             if found != NULL:
                 e.flags |= E_USED
                 found.push_back(e.newest)
-    return view.missing.size() != before
+    if missing.empty():
+        return False
+    if backward:
+        reverse(missing.begin(), missing.end())
+    ask_for_items(view, c, missing)
+    return True
+
+
+cdef int ask_for_items(View view, Collection* c, vector[int64_t]& positions) except -1:
+    """Have the items at these positions, in ascending order, read."""
+    cdef char key[POSITION_BYTES]
+    cdef int64_t first = positions.front()
+    cdef int64_t end = first
+    cdef int64_t position
+    if <int64_t>positions.size() <= view.list_fetch_max:
+        for position in positions:
+            put_position(key, position)
+            view.miss(K_ITEM, c.elements, position_hash(key), key, POSITION_BYTES)
+        return 0
+    for position in positions:
+        if position - end > SPAN_GAP or position - first >= SPAN_ITEMS:
+            ask_for_span(view, c, first, end)
+            first = position
+        end = position + 1
+    return ask_for_span(view, c, first, end)
+
+
+cdef int ask_for_span(View view, Collection* c, int64_t first, int64_t end) except -1:
+    cdef char low[POSITION_BYTES]
+    cdef char high[POSITION_BYTES]
+    put_position(low, first)
+    put_position(high, end)
+    view.missing_spans.add(ItemSpan(c.id, get_be64(low), get_be64(high)))
+    return 0
 
 
 cdef bint find_ends(View view, Collection* c, bint at_tail, int64_t n,

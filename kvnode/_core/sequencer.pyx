@@ -576,7 +576,7 @@ cdef class Sequencer:
         """Return (sessions, record keys, ranges) parked since the last call.
 
         A range is a tuple, see scan; the id of a collection whose next elements are wanted; or a
-        ScoreSpan.
+        ScoreSpan or ItemSpan.
         """
         cdef list sessions = self.parked
         cdef list ranges = self.view.missing_ranges

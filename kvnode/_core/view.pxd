@@ -97,7 +97,7 @@ cdef class View:
     cdef vector[Buffer] missing         # record keys that the running command lacks
     cdef readonly list missing_ranges   # (generation, from_hash, rows): the same for SCAN
     cdef readonly set missing_loads     # ids of collections that the running command needs whole
-    cdef readonly set missing_spans     # ScoreSpans of which it needs the members
+    cdef readonly set missing_spans     # ScoreSpans, ItemSpans of which it needs all
     cdef public dict ranges             # fetched ranges, valid in this pass
     cdef public object watches          # the Watches of the node
     cdef public object waiters          # its Waiters
@@ -116,6 +116,8 @@ cdef class View:
     cdef public int64_t set_intset_entries
     cdef public int64_t list_listpack_size      # list-max-listpack-size: elements, or negative
     cdef public int64_t list_shift_max      # items that an LINSERT moves; past it the list is rewritten
+    cdef public int64_t remove_each_max     # elements removed one by one; of more see plan_removal()
+    cdef public int64_t list_fetch_max      # that are read one by one; of more the spans they lie in
     cdef public int64_t list_runs_max       # runs of claims of a list; past it LREM rewrites it
     cdef public bint expiry_active      # DEBUG SET-ACTIVE-EXPIRE
     cdef readonly bint is_private       # of a workspace: no step budget holds

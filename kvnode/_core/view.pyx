@@ -24,6 +24,8 @@ cdef enum:
     SWEPT_ITEMS_PER_BATCH = 256     # popped items of one list that a batch frees
     FREQUENCY_MAX = 255
     LIST_SHIFT_MAX = 4096
+    LIST_FETCH_MAX = 1024
+    REMOVE_EACH_MAX = 1000
     LIST_RUNS_MAX = 1 << 16
     STEPS_PER_BREATH = 512          # elements that a workspace's command looks at in one go
 
@@ -60,6 +62,8 @@ cdef class View:
         self.list_listpack_size = -2
         self.databases_count = DATABASES_MAX
         self.list_shift_max = LIST_SHIFT_MAX
+        self.list_fetch_max = LIST_FETCH_MAX
+        self.remove_each_max = REMOVE_EACH_MAX
         self.list_runs_max = LIST_RUNS_MAX
 
     def __dealloc__(self):
@@ -718,6 +722,8 @@ cdef class View:
         self.set_intset_entries = other.set_intset_entries
         self.list_listpack_size = other.list_listpack_size
         self.list_shift_max = other.list_shift_max
+        self.list_fetch_max = other.list_fetch_max
+        self.remove_each_max = other.remove_each_max
         self.list_runs_max = other.list_runs_max
         return 0
 

@@ -17,6 +17,7 @@ from kvnode._core.tables cimport version_at
 
 from kvnode._core.keys import split_head
 from kvnode._core.list_reads import FIRST_OF_SEVERAL
+from kvnode._core.tip import install_items
 from kvnode._core.upkeep import generation_at, stored_value
 from kvnode.base.errors import InvariantError, WorkspaceFullError
 
@@ -66,7 +67,7 @@ cdef class Workspace:
             table = self.tip.new_generation(self.generations[i], False)
             table.keys = keys_at(main, self.generations[i], start_ts)
             self.tip.databases[i] = table
-        self.view = View(self.tip, PRIVATE_IDS, is_private=True)
+        self.view = View(self.tip, PRIVATE_IDS, is_private=True, steps_max=main_view.steps_max)
         self.view.connect(main_view.dispatch, None, main_view.node)
         self.view.adopt_settings(main_view)
         self.view.open_batch(start_ts >> TIMESTAMP_COUNTER_BITS, start_ts + 1)
@@ -323,18 +324,19 @@ cdef class Workspace:
     # -- what it lacks ---------------------------------------------------------------------------
 
     def take_missing(self):
-        """Return what the last command lacks: ([record key], [range], [collection id]).
+        """Return what the last command lacks: ([record key], [range], [collection id], [ItemSpan]).
 
         A range is (generation, from_hash, count), see scan; of a collection all elements are wanted.
         """
         cdef list ranges = [r for r in self.view.missing_ranges if r not in self.view.ranges]
         cdef list loads = list(self.view.missing_loads)
+        cdef list spans = list(self.view.missing_spans)
         self.view.missing_ranges.clear()
         self.view.missing_loads.clear()
+        self.view.missing_spans.clear()
         keys = self.view.take_missing() + self.unblinded
         self.unblinded = []
-        self.view.missing_spans.clear()
-        return keys, ranges, loads
+        return keys, ranges, loads, spans
 
     def install(self, keys, dict found not None):
         """Take records that were asked for: `found` has the envelopes of those that are there."""
@@ -407,6 +409,10 @@ cdef class Workspace:
         self.tip.end_load(id, page.rows, page.first, page.end - 1 if page.is_last else page.end,
                           page.is_last)
         self.set_unread(items)
+
+    def install_items(self, span, uint64_t first, page):
+        """Take what there is of a span, from a position on, up to the end of a page."""
+        install_items(self.tip, span.id, page.rows, first, min(span.end, page.end))
 
     def count_names(self, list names not None):
         """Names were read for install_names(): they take memory from here on."""

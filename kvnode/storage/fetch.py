@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kvnode._core.items import ItemSpan
 from kvnode._core.keys import (
     head_end,
     head_start,
@@ -17,8 +18,8 @@ from kvnode._core.keys import (
     record_order,
     split_head,
 )
-from kvnode._core.tip import Tip, install_range
 from kvnode._core.scan import CURSOR_SHIFT
+from kvnode._core.tip import Tip, install_range
 from kvnode._core.zset_reach import ScoreSpan
 from kvnode.base.limits import (
     ELEMENT_ROWS_MAX,
@@ -28,15 +29,16 @@ from kvnode.base.limits import (
 )
 from kvnode.storage.engine import Engine, Reader
 from kvnode.storage.executor import Executor, Work
-from kvnode.storage.parts import read_page, read_records, read_scores
+from kvnode.storage.parts import read_page, read_records, read_span
 
 HASH_END = 1 << 64
 
 HeadRangeKey = tuple[int, int, int]  # generation, from_hash, count
 ElementRangeKey = tuple[int, int, int, int]  # collection id, from_hash, count, kind of its records
 RangeKey = HeadRangeKey | ElementRangeKey
-# Records in hash order, the next elements of a collection by its id, or members by score.
-Wanted = RangeKey | int | ScoreSpan
+Span = ScoreSpan | ItemSpan
+# Records in hash order, the next elements of a collection by its id, or some by score or position.
+Wanted = RangeKey | int | Span
 StoredHead = tuple[int, bytes, bytes]  # hash, user key, envelope
 
 
@@ -78,7 +80,7 @@ class Fetch:
     keys: list[bytes]
     wanted_ranges: list[RangeKey]
     loads: list[int]
-    spans: list[ScoreSpan]
+    spans: list[Span]
     waiters: list[Any]
     epoch: int = 0
     calls_left: int = 0
@@ -207,7 +209,7 @@ class Fetcher:
         """Return all that waits, sorted by kind."""
         fetch = Fetch(list(self._waiting_keys), [], [], [], self._waiting)
         for wanted in self._waiting_ranges:
-            if isinstance(wanted, ScoreSpan):
+            if isinstance(wanted, Span):
                 fetch.spans.append(wanted)
             elif isinstance(wanted, tuple):
                 fetch.wanted_ranges.append(wanted)
@@ -228,8 +230,8 @@ class Fetcher:
         kind, first = load
         return lambda: read_page(self._engine, kind, id_, first)
 
-    def _span_reader(self, span: ScoreSpan) -> Work:
-        return lambda: read_scores(self._engine, span)
+    def _span_reader(self, span: Span) -> Work:
+        return lambda: read_span(self._engine, span)
 
     def _range_reader(self, wanted: RangeKey) -> Work:
         return lambda: read_range(self._engine, wanted)

@@ -7,6 +7,7 @@ what was written or flushed meanwhile, and nothing that is read replaces that.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kvnode._core.items import ItemSpan
 from kvnode._core.keys import (
     CLAIM,
     DELTA,
@@ -17,7 +18,7 @@ from kvnode._core.keys import (
     record_order,
     score_bound,
 )
-from kvnode._core.tip import Tip, install_scores
+from kvnode._core.tip import Tip, install_items, install_scores
 from kvnode._core.upkeep import StoredCollection, stored_collection
 from kvnode._core.zset_reach import ScoreSpan
 from kvnode.base.limits import (
@@ -82,6 +83,20 @@ class ScorePage:
         install_scores(tip, self.id, self.rows, self.low, self.high)
 
 
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """All stored items of a list at positions in [first, end), as sortable numbers."""
+
+    id: int
+    first: int
+    end: int
+    rows: list[Row]
+
+    def install(self, tip: Tip) -> None:
+        """Give the tip what was read."""
+        install_items(tip, self.id, self.rows, self.first, self.end)
+
+
 def read_records(reader: Reader, keys: Sequence[bytes], has_delta_rows: bool) -> Records:
     """Read records by key. has_delta_rows: LevelDB may hold deltas.
 
@@ -130,6 +145,14 @@ def read_page(reader: Reader, kind: int, id_: int, first: int) -> Page:
     # Keyed hashes: seldom do two elements share one.
     rows += reader.scan(last_key + b"\0", order_start(kind, id_, end), LOAD_ROWS_PER_PAGE)
     return Page(id_, first, end, rows, False)
+
+
+def read_span(reader: Reader, span: ScoreSpan | ItemSpan) -> ScorePage | ItemPage:
+    """Read a part of a sorted set or list."""
+    if isinstance(span, ItemSpan):
+        lo, hi = order_start(ITEM, span.id, span.first), order_start(ITEM, span.id, span.end)
+        return ItemPage(*span, reader.scan(lo, hi, span.end - span.first))
+    return read_scores(reader, span)
 
 
 def read_scores(reader: Reader, span: ScoreSpan) -> ScorePage:

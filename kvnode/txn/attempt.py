@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from kvnode._core.keys import CLAIM, HEAD
+from kvnode._core.items import ItemSpan
+from kvnode._core.keys import CLAIM, HEAD, ITEM
+from kvnode._core.scan import ALL_NAMES
 from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode._core.workspace import Workspace
@@ -86,9 +88,12 @@ class _Reads:
         self._epoch = 0  # of the fetch that keeps the deltas of heads
         self._steps: list[Callable[[], None]] = []
 
-    def start(self, keys: list[bytes], ranges: list[Any], loads: list[int]) -> None:
-        """Read records, ranges of heads and whole collections."""
+    def start(
+        self, keys: list[bytes], ranges: list[Any], loads: list[int], spans: list[ItemSpan]
+    ) -> None:
+        """Read records, ranges of heads, whole collections and spans of lists."""
         self._steps = [lambda id_=id_: self._load(id_) for id_ in loads]
+        self._steps += [lambda span=span: self._items(span, span.first) for span in spans]
         for wanted in ranges:
             if wanted[2] == ALL_NAMES:
                 self._steps.append(lambda wanted=wanted: self._names(wanted, 0, []))
@@ -157,6 +162,20 @@ class _Reads:
         def take(result: Any) -> None:
             workspace.end_load(id_, page.finish(result))
             self._load(id_)
+
+        self._run(page.read, take)
+
+    def _items(self, span: ItemSpan, first: int) -> None:
+        """Read the items of a span, from a position on."""
+        page = self._page(ITEM, span.id, first, span.end - first)
+
+        def take(result: Any) -> None:
+            found = page.finish(result)
+            self._attempt.workspace.install_items(span, first, found)
+            if found.end < span.end:
+                self._items(span, found.end)
+            else:
+                self._next()
 
         self._run(page.read, take)
 

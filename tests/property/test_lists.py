@@ -30,6 +30,8 @@ class Storm:
         self.pins: list[int] = []
         if seed % 2:  # LINSERT and LREM write lists anew that they otherwise change
             self.node.view.list_shift_max, self.node.view.list_runs_max = 2, 1
+        if seed % 3 == 1:  # items that are not in memory are read by spans of positions
+            self.node.view.list_fetch_max = 2
 
     # -- words ----------------------------------------------------------------------------------
 

@@ -14,12 +14,19 @@ from kvnode._core.tip import Tip, take_blind
 from kvnode._core.transactions import Watches
 from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
-from kvnode._core.zset_reach import ScoreSpan
 from kvnode.commands import table
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
-from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Wanted, read_range
+from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Span, Wanted, read_range
 from kvnode.storage.memory import MemoryEngine
-from kvnode.storage.parts import Page, Records, ScorePage, read_page, read_records, read_scores
+from kvnode.storage.parts import (
+    ItemPage,
+    Page,
+    Records,
+    ScorePage,
+    read_page,
+    read_records,
+    read_span,
+)
 from kvnode.storage.scores import with_old_scores
 from tests.sim.log import SimLog
 from tests.support.contents import Contents, contents
@@ -53,7 +60,7 @@ class Fetch:
     ranges: list[Wanted]
     sessions: list[Session]
     records: Records | None = None
-    pages: list[Page | ScorePage] = field(default_factory=list)
+    pages: list[Page | ScorePage | ItemPage] = field(default_factory=list)
     found: dict[RangeKey, HeadRange | ElementRange] = field(default_factory=dict)
 
 
@@ -183,9 +190,9 @@ class LocalNode:
         """Read from the engine as it is now; by default the last moment, in end_fetch()."""
         fetch.records = read_records(self.engine, fetch.keys, self.tip.has_delta_rows)
         for wanted in fetch.ranges:
-            if isinstance(wanted, ScoreSpan):
-                fetch.pages.append(read_scores(self.engine, wanted))
-                self.score_pages += 1
+            if isinstance(wanted, Span):
+                fetch.pages.append(read_span(self.engine, wanted))
+                self.score_pages += isinstance(fetch.pages[-1], ScorePage)
             elif isinstance(wanted, tuple):
                 fetch.found[wanted] = read_range(self.engine, wanted)
             elif (load := self.tip.begin_load(wanted)) is not None:

@@ -13,18 +13,67 @@ MANY = 50_100  # past STEPS_MAX
 WAVES = [b"%d" % (i % 3) for i in range(MANY)]
 
 
-@pytest.mark.parametrize(("items", "loads"), [(1024, False), (1025, True)])
-def test_a_range_of_many_items_that_are_not_in_memory_loads_the_list(items, loads):
-    node = LocalNode()
-    client = node.client()
-    client.call("RPUSH", "l", *range(3000))
-    node.cool()
-    node.cool()
-    assert client.call("LRANGE", "l", 5, 4 + items) == [b"%d" % (5 + i) for i in range(items)]
-    tables = node.dump()["tables"]
+def items_in_memory(tip) -> tuple[int, bool]:
+    """How many items of the one list are in memory, and whether these are known to be all."""
+    tables = invariants.dump(tip)["tables"]
     (table,) = (table for (kind, _), table in tables.items() if kind == ord("I"))
-    assert table["resident"] is loads
-    assert len(table["entries"]) == (3000 if loads else items)
+    return len(table["entries"]), table["resident"]
+
+
+@pytest.fixture
+def cold():
+    node = LocalNode()
+    node.check = lambda: None  # a look at every item, after every step
+    node.client().call("RPUSH", "l", *range(6000))
+    node.cool()
+    node.cool()
+    return node
+
+
+@pytest.mark.parametrize(("first", "items"), [(5, 1024), (5, 1025), (3000, 2999)])
+def test_a_range_that_is_not_in_memory_is_read_and_nothing_else(cold, first, items):
+    expected = [b"%d" % (first + i) for i in range(items)]
+    assert cold.client().call("LRANGE", "l", first, first + items - 1) == expected
+    assert items_in_memory(cold.tip) == (items, False)
+    assert cold.client().call("LRANGE", "l", first, first + items - 1) == expected
+
+
+def test_who_wants_half_of_a_list_has_all_of_it_read(cold):
+    assert len(cold.client().call("LRANGE", "l", 10, 3009)) == 3000
+    assert items_in_memory(cold.tip) == (6000, True)
+
+
+@pytest.mark.parametrize("pop", ["LPOP", "RPOP"])
+def test_a_pop_of_many_items_reads_these_and_some_more(cold, pop):
+    expected = [b"%d" % i for i in (range(2000) if pop == "LPOP" else range(5999, 3999, -1))]
+    assert cold.client().call(pop, "l", 2000) == expected
+    read_ahead = 64
+    assert items_in_memory(cold.tip)[0] <= 2000 + read_ahead
+    assert cold.client().call("LLEN", "l") == 4000
+
+
+def test_the_same_inside_an_exec(cold):
+    client = cold.client()
+    for words in (("MULTI",), ("LRANGE", "l", 100, 1299), ("LPOP", "l", 1100), ("EXEC",)):
+        reply = client.ask(*words)
+    assert reply == [[b"%d" % i for i in range(100, 1300)], [b"%d" % i for i in range(1100)]]
+    assert items_in_memory(cold.tip)[0] <= 1300 + 64
+
+
+def test_a_range_reads_no_more_than_the_holes_beside_it():
+    node = LocalNode()
+    node.check = lambda: None
+    client = node.client()
+    client.call("RPUSH", "l", *([b"hole" if 500 < i < 4500 else i for i in range(9000)]))
+    assert client.ask("LREM", "l", 0, "hole") == 3999
+    node.cool()
+    node.cool()
+    expected = [b"%d" % i for i in (*range(400, 501), *range(4500, 5999))]
+    assert client.call("LRANGE", "l", 400, 1999) == expected
+    entries, is_resident = items_in_memory(node.tip)
+    assert not is_resident
+    assert len(expected) <= entries <= len(expected) + 64
+    invariants.check(node.tip)
 
 
 @pytest.fixture

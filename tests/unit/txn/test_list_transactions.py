@@ -3,6 +3,7 @@
 import pytest
 
 from kvnode._core import invariants
+from kvnode._core.keys import ITEM
 from kvnode._core.list_reads import TABLE
 from tests.reference.serial import BLIND
 from tests.sim.node import SimNode
@@ -440,3 +441,64 @@ def test_appends_count_as_writes(node, client, monkeypatch):
     run = Running(node, lambda: (yield (BLIND, b"RPUSH", b"l", b"x" * 2000)))
     assert run.finish().startswith(b"-ERR")
     assert client("EXISTS", "l") == 0
+
+
+def long_list(node, *, with_hole: bool = False) -> list[bytes]:
+    """Make a list, and return its elements."""
+    elements = [b"%d" % i for i in range(6000)]
+    run_beside(node, "RPUSH", "l", *elements)
+    if with_hole:
+        run_beside(node, "LREM", "l", "1", "20")
+        elements.remove(b"20")
+    node.sync()
+    return elements
+
+
+def items_read(run: Running) -> tuple[int, bool]:
+    """How many items a transaction has in memory, and whether these are known to be all."""
+    tables = invariants.dump(run.transaction.attempt.workspace.tip)["tables"]
+    (table,) = (table for (kind, _), table in tables.items() if kind == ITEM)
+    return len(table["entries"]), table["resident"]
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+@pytest.mark.parametrize("with_hole", [False, True])
+@pytest.mark.parametrize(
+    ("words", "first", "last", "ahead"),
+    [
+        (("LRANGE", "l", 10, 1509), 10, 1509, 0),
+        (("LRANGE", "l", 2000, 4900), 2000, 4900, 0),
+        (("LPOP", "l", 1500), 0, 1499, 64),
+        (("LINDEX", "l", 5000), 5000, 5000, 0),
+    ],
+)
+def test_a_transaction_reads_of_a_list_only_what_it_needs(
+    node, words, first, last, ahead, with_hole, is_cold
+):
+    elements = long_list(node, with_hole=with_hole)
+    if is_cold:
+        node.checkpoint()
+        node.evict()
+    run = paused(node, words, WRITE)
+    count = last + 1 - first
+    entries, is_resident = items_read(run)
+    assert count <= entries <= count + ahead + with_hole
+    assert not is_resident
+    run.finish()
+    (reply, _) = run.program.result
+    expected = elements[first : last + 1]
+    assert reply == (expected if words[0] != "LINDEX" else expected[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("LSET", "l", "700", "x"), True),
+        (("LSET", "l", "3500", "x"), False),
+        (("RPUSH", "l", "x"), False),
+        (("LPOP", "l"), True),
+    ],
+)
+def test_a_span_that_was_read_counts_item_by_item(node, change, expected):
+    long_list(node)
+    assert conflict(node, [("LRANGE", "l", 10, 1509), WRITE], [change]) is expected
