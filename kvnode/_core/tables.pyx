@@ -6,6 +6,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from kvnode._core.entries cimport (
     E_GONE, SEGMENT_BUCKET_BITS_MAX, SEGMENT_BUCKET_BITS_MIN, T_NONE, bucket_of, entry_bytes,
     is_sparse, segment_of, version_bytes)
+from kvnode._core.prefetch cimport prefetch_line
+
+cdef enum:
+    RELINK_AHEAD = 8        # buckets whose entries are on the way from main memory
 
 
 cdef Version* make_version(size_t length) except NULL:
@@ -170,7 +174,10 @@ cdef void relink(Segment* old, Segment* low, Segment* high) noexcept:
     cdef Entry* following
     cdef size_t b
     cdef size_t i
-    for b in range(<size_t>1 << old.bucket_bits):
+    cdef size_t count = <size_t>1 << old.bucket_bits
+    for b in range(count):
+        if b + RELINK_AHEAD < count:
+            prefetch_line(old.buckets[b + RELINK_AHEAD])
         e = old.buckets[b]
         while e != NULL:
             following = e.next

@@ -12,6 +12,7 @@ from kvnode._core.deltas cimport (
     meta_add, meta_is_zero, meta_subtract)
 from kvnode._core.hashing cimport siphash13
 from kvnode._core.order_tree cimport OrderTree
+from kvnode._core.prefetch cimport prefetch_line
 from kvnode._core.score_windows cimport bound_bytes, bound_of, order_bottom, order_top
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA,
@@ -21,9 +22,6 @@ from kvnode._core.keys cimport (
 from kvnode._core.trash cimport TRASH_COLLECTION
 
 from kvnode.base.errors import CorruptionError
-
-cdef extern from *:
-    void prefetch_line "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     FLUSH_LOOKS_PER_RECORD = 8  # entries that a slice may pass over, per record it may hold
