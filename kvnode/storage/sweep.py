@@ -75,10 +75,14 @@ class _Generation:
 
 @dataclass(slots=True)
 class _Parts:
-    """A dead collection; of its rows those of `kinds` are left."""
+    """A dead collection; of its rows those of `kinds` are left, of the last kind from `place` on.
+
+    To begin at the first key each time would step over all that was deleted before.
+    """
 
     id: int
     kinds: list[int]
+    place: bytes = b""
 
 
 class TrashSweeper:
@@ -216,19 +220,22 @@ class TrashSweeper:
     def _delete_parts(self, dead: _Parts, durable_index: int) -> None:
         """Delete some rows of a dead collection."""
         lo, hi = part_bounds(dead.kinds[-1], dead.id)
+        place = dead.place or lo
         mark = self._high_water.row(durable_index)
 
-        def work() -> int:
-            keys = self._engine.scan_keys(lo, hi, SWEEP_ROWS_PER_STEP)
+        def work() -> list[bytes]:
+            keys = self._engine.scan_keys(place, hi, SWEEP_ROWS_PER_STEP)
             if keys:
                 self._engine.write([mark, *((key, None) for key in keys)])
-            return len(keys)
+            return keys
 
-        def then(count: int) -> None:
-            self.rows_deleted += count
-            if count == SWEEP_ROWS_PER_STEP:
+        def then(keys: list[bytes]) -> None:
+            self.rows_deleted += len(keys)
+            if len(keys) == SWEEP_ROWS_PER_STEP:
+                dead.place = keys[-1] + b"\0"
                 return
             dead.kinds.pop()
+            dead.place = b""
             if not dead.kinds:
                 self._collections.remove(dead)
                 if dead.id in self._known:

@@ -2,8 +2,11 @@
 
 from kvnode._core.keys import kind_bounds
 from kvnode._core.pinned import NEWEST, UNKNOWN, record_at
+from kvnode._core.upkeep import TRASH_COLLECTION
 from kvnode.base import limits
-from tests.support.storage_rig import CHUNKED, Rig, string_value, u64
+from tests.support.storage_rig import CHUNKED, Rig, put, string_value, trash_key, u64
+
+SET = 5  # ValueType of entries.pxd
 
 
 def rows(rig, kind):
@@ -263,3 +266,32 @@ def test_without_pins_nothing_goes_to_the_history():
         rig.checkpoint()
     assert rows(rig, "Y") == []
     assert record_at(rig.tip, rig.key(b"k"), NEWEST)[0] != UNKNOWN
+
+
+# -- dead collections -----------------------------------------------------------------------------
+
+
+def test_a_dead_collection_is_swept_without_a_look_back():
+    """LevelDB steps over deleted rows that come before the first: a place is kept instead."""
+    rig = Rig()
+    dead, count = 77, 2 * limits.SWEEP_ROWS_PER_STEP + 1
+    members = [b"M" + u64(dead) + u64(i) + b"m" for i in range(count)]
+    rig.engine.write([(key, b"v") for key in members])
+    rig.apply(put(trash_key(dead), bytes((TRASH_COLLECTION, SET))), {})
+    rig.sync()
+    begins = []
+    scan_keys = rig.engine.scan_keys
+
+    def watched(lo, hi, limit):
+        begins.append(lo)
+        return scan_keys(lo, hi, limit)
+
+    rig.engine.scan_keys = watched
+    run_trash(rig)
+    assert rows(rig, "M") == []
+    step = limits.SWEEP_ROWS_PER_STEP
+    assert [lo for lo in begins if lo[:1] == b"M"][:3] == [
+        members[0][:9],
+        members[step - 1] + b"\0",
+        members[2 * step - 1] + b"\0",
+    ]
