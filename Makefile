@@ -77,6 +77,7 @@ perf-gate: build
 
 record: build
 	@$(BIN)/python -m tests.conformance.record
+	@$(BIN)/python -m tests.conformance.record_calls
 
 clean:
 	rm -rf $(VENV) build kvnode/_core/*.so kvnode/_core/*.cpp
