@@ -236,6 +236,23 @@ cdef bint delta_is_folded(Tip tip, Entry* e) noexcept:
     return head_data(c.head.newest).folded >= get_be64(e.key + 8)
 
 
+cdef bint delta_is_dead(Tip tip, Entry* e) noexcept:
+    """Whether the collection of a delta that waits to be flushed is dead for everybody.
+
+    Its rows may be swept already: what is written now would stay.
+    """
+    cdef char key[9]
+    cdef uint64_t id = get_be64(e.key)
+    cdef Collection* c = tip.collection(id)
+    cdef Entry* trash
+    if c != NULL:
+        return c.died != 0 and c.died <= oldest_reader(tip)
+    key[0] = K_TRASH
+    put_be64(key + 1, id)
+    trash = tip.find(tip.meta, tip.hash_key(key, 9), key, 9)
+    return trash != NULL and trash.newest.type != T_NONE
+
+
 cdef bint has_newer_delta(Tip tip, Entry* e) noexcept:
     """Whether the collection of a head has changes that are not durable yet."""
     cdef Collection* c

@@ -550,6 +550,8 @@ cdef class Tip:
         c.high = INT64_MIN
         if type != T_NONE:
             set_type(self, c, type, resident)
+        else:       # of what is not in memory nothing is known: LevelDB may have all of it
+            c.stored = not is_fresh(self, id)
         if self.clock_start == NULL:
             c.next = c.previous = self.clock_start = self.clock_collection = c
         else:
@@ -823,7 +825,7 @@ cdef class Tip:
         if n != <size_t>PyBytes_GET_SIZE(key):
             key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
         self.prune(e)
-        if e.table == self.delta_rows and delta_is_folded(self, e):
+        if e.table == self.delta_rows and (delta_is_folded(self, e) or delta_is_dead(self, e)):
             return written
         if e.table.kind == K_MEMBER and e.table.owner.type != T_SET:
             written += flush_score(self, e, v, key, rows)

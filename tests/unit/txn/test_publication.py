@@ -5,11 +5,11 @@ and swept when that never comes.
 import pytest
 
 from kvnode._core import invariants
-from kvnode._core.keys import HEAD, PARTS, PENDING, TRASH, kind_bounds
-from kvnode._core.upkeep import stored_collection
+from kvnode._core.keys import PARTS, PENDING, TRASH, kind_bounds
 from kvnode.base.limits import OPTIMISTIC_TRIES_MAX
 from kvnode.txn import optimistic
 from tests.sim.node import SimNode, new_node
+from tests.support import leftovers
 from tests.support.contents import contents
 from tests.support.resp import decode_all, encode
 from tests.support.scripts import Running, ask, run_program, step
@@ -57,12 +57,7 @@ def unnamed(node: SimNode) -> set[int]:
     """Collections that have elements, in memory or on disk, and are no key's value."""
     state = invariants.dump(node.tip)
     found = {id_ for kind, id_ in state["tables"] if kind in PARTS and id_}
-    for kind in PARTS:
-        rows = node.engine.scan_keys(*kind_bounds(kind), limit=1 << 30)
-        found |= {int.from_bytes(key[1:9]) for key in rows}
-    heads = node.engine.scan(*kind_bounds(HEAD), limit=1 << 30)
-    stored = [stored_collection(row) for _, row in heads]
-    return found - set(state["collections"]) - {c.id for c in stored if c is not None}
+    return (found | leftovers.unnamed(node.engine)) - set(state["collections"])
 
 
 def flush(node: SimNode) -> None:
