@@ -96,3 +96,9 @@ TRANSACTION_WRITE_BYTES_MAX = 64 * MIB  # its last log entry; without the collec
 TRANSACTIONS_MEMORY_SHARE = 0.5  # of the cache, for the workspaces of all transactions together
 TRANSACTIONS_MEMORY_BYTES_MIN = 64 * MIB  # which they may take, however small the cache is
 PUBLISH_UNSYNCED_BYTES_MAX = 8 * MIB  # entries on their way to the disk; with more, it waits
+
+# -- Raft ---------------------------------------------------------------------------------------
+APPEND_ENTRIES_MAX = 1024  # entries in one message
+APPENDS_IN_FLIGHT_MAX = 64  # messages to one peer that are not acknowledged
+MEMBERS_MAX = 64  # of a group, learners included
+CLOCK_RATE_ERROR_MAX = 0.05  # by which two clocks may differ in speed; leases depend on it

@@ -9,55 +9,53 @@ The driver's loop, in this order, is what makes it safe:
         r = core.ready()
         1. stop what depends on leadership if r.role is no longer LEADER
         2. make r.hard_state durable, if it is not None
-        3. send r.messages
-        4. if r.fence_index: append an empty entry (r.term, r.fence_index), then note_appended
-        5. let entries up to r.committed take effect
+        3. do r.stores, in order: hand entries to the log, receive and install images
+        4. send r.messages; then r.bulk, with the bytes of its entries; nothing overtakes in bulk
+        5. if r.fence_index: append an empty entry (r.term, r.fence_index), then note_appended
+        6. if r.membership: append an entry with it, then note_appended(..., membership)
+        7. begin to send an image to each of r.snapshots: snapshot_started
+        8. let entries up to r.committed take effect; serve r.reads; execute, unless r.is_paused
         core.advance(r)
+What was appended must be told before the next message goes in: it may be about to be replaced.
 
 Invariants
   1. Nothing that follows from a term or vote leaves in `ready` before that hard state was in the
      same or an earlier `ready`; the own vote counts only when `advance` says it is durable.
-  2. `committed` never goes back, and only entries of the own term are committed by counting.
-  3. A leader serves only after an entry of its own term is committed.
+  2. A leader serves only after an entry of its own term is committed.
+
+What only a leader knows is in leadership.py, what a follower does in following.py, the own log in
+own_log.py.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Iterable
 
+from kvnode.raft.following import Following
+from kvnode.raft.leadership import Leadership
 from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.membership import Change, ChangeRefused, Membership, MembershipLog
 from kvnode.raft.messages import (
     NO_NODE,
+    Append,
     HardState,
     Heartbeat,
     HeartbeatReply,
+    LeaderMessage,
     Message,
     PreVote,
     PreVoteReply,
+    ReadReply,
+    ReadRequest,
+    Reply,
+    Snapshot,
+    SnapshotOffer,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
-from kvnode.raft.quorum import VoteResult, committed_index, majority, vote_result
-
-
-class Role(Enum):
-    FOLLOWER = "follower"
-    PRE_CANDIDATE = "pre-candidate"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What the driver has to do now, in the order of the fields."""
-
-    role: Role
-    term: int
-    leader: int  # NO_NODE when unknown
-    hard_state: HardState | None  # to be made durable before anything below; None: unchanged
-    messages: tuple[Message, ...]
-    fence_index: int  # a new leader's empty entry stands here; 0 = none to append
-    committed: int
+from kvnode.raft.own_log import OwnLog
+from kvnode.raft.quorum import VoteResult, joint_result
+from kvnode.raft.reads import Tickets
+from kvnode.raft.ready import Outbox, Ready, Role
 
 
 class RaftCore:
@@ -66,82 +64,313 @@ class RaftCore:
     def __init__(
         self,
         node_id: int,
-        voters: Collection[int],
+        memberships: MembershipLog,
         hard_state: HardState,
         log: LogTerms,
         *,
         committed: int,
         random_ticks: Callable[[int], int],
+        identity: bytes = b"",
+        instance: int = 0,
+        high_water: int = 0,
         election_ticks: int = 10,
         heartbeat_ticks: int = 1,
+        now_ms: Callable[[], int] = lambda: 0,
+        lease_ms: int = 0,
+        fit: Callable[[int, int], int] = lambda first, last: last,
     ) -> None:
-        """log: everything in it is durable. committed: known from a checkpoint, or 0.
+        """log, memberships: all in them is durable. committed: known from a checkpoint, or 0.
 
         random_ticks: n -> one of 0..n-1, so that candidates do not collide for ever.
+        identity: of the data directory. instance: as in ReadRequest. high_water: as in Snapshot.
+        now_ms: counts suspend, as CLOCK_BOOTTIME; lease_ms: from reads.lease_ms; 0: no leases.
+        fit: (first, last) -> the last index up to which entries fit into one message.
         """
         assert node_id != NO_NODE
-        assert log.base_index <= committed <= log.last_index
         assert hard_state.term >= log.last_term, "the hard state is older than the log"
         assert 0 < heartbeat_ticks < election_ticks
         self.node_id = node_id
-        self.voters = frozenset(voters)
-        self.log = log
         self.role = Role.FOLLOWER
         self.term = hard_state.term
         self.vote = hard_state.vote
         self.leader = NO_NODE
-        self.committed = committed
+        self.leadership: Leadership | None = None
+        self._outbox = Outbox()
+        self._own = OwnLog(log, memberships, committed)
+        self._tickets = Tickets(instance, high_water, self._outbox.reads)
+        self._following = Following(node_id, identity, self._own, self._outbox, self._tickets)
         self._random_ticks = random_ticks
         self._election_ticks = election_ticks
         self._heartbeat_ticks = heartbeat_ticks
+        self._now_ms = now_ms
+        self._lease_ms = lease_ms
+        self._fit = fit
         self._durable = hard_state
-        self._synced_index = log.last_index  # of the own log
-        self._match: dict[int, int] = {}  # leader: highest index known durable, by node
         self._votes: dict[int, bool] = {}
-        self._active: set[int] = set()  # leader: who answered since the last quorum check
-        self._fence_index = 0  # leader: its first entry, the empty one
-        self._fence_wanted = False  # the driver has yet to append it
-        self._messages: list[Message] = []
         self._reported: Ready | None = None
         self._ticks = 0
         self._timeout = 0
-        self._check_ticks = 0  # leader: since the last quorum check
         # A restarted node may have promised the leader's lease before: it votes for nobody until
         # one election timeout has passed (hard case 14).
         self._quiet_ticks = 0
         self._reset_timer()
 
+    @property
+    def log(self) -> LogTerms:
+        return self._own.terms
+
+    @property
+    def memberships(self) -> MembershipLog:
+        return self._own.memberships
+
+    @property
+    def membership(self) -> Membership:
+        return self._own.memberships.current
+
+    @property
+    def committed(self) -> int:
+        return self._own.committed
+
+    @property
+    def synced_index(self) -> int:
+        """Of the own log."""
+        return self._own.synced_index
+
     # -- what goes in ---------------------------------------------------------------------------
 
     def tick(self) -> None:
         """One unit of time has passed."""
-        self._ticks += 1
         self._quiet_ticks += 1
-        if self.role is Role.LEADER:
-            self._check_quorum()
-            if self.role is Role.LEADER and self._ticks >= self._heartbeat_ticks:
-                self._ticks = 0
-                self._send_heartbeats()
-        elif self._ticks >= self._timeout:
-            self.campaign()
+        if self.leadership is not None:
+            self.leadership.tick()
+            self._look_at_leadership()
+            return
+        self._ticks += 1
+        if self._ticks >= self._timeout:
+            self._time_out()
+        elif self._tickets.are_waiting:
+            self._ask_reads()  # again: the request or its answer may be lost
 
     def campaign(self) -> None:
         """Ask for leadership: first whether it could be had, without touching the term."""
-        if self.role is Role.LEADER or self.node_id not in self.voters:
+        if self.role is Role.LEADER or not self._can_campaign:
             return
         self._become_pre_candidate()
         self._record_vote(self.node_id, True)
 
-    def step(self, message: Message) -> None:
-        """Handle a message of another node."""
+    def step(self, message: Message, identity: bytes = b"") -> None:
+        """Handle a message of another node, of the given identity."""
         assert message.target == self.node_id
+        if isinstance(message, Reply) and not self.membership.recognizes(message.source, identity):
+            return
         if message.term > self.term and self._raises_term(message):
-            self._become_follower(
-                message.term, message.source if isinstance(message, Heartbeat) else NO_NODE
-            )
+            is_from_leader = isinstance(message, LeaderMessage)
+            self._become_follower(message.term, message.source if is_from_leader else NO_NODE)
         if message.term < self.term:
             self._answer_stale(message)
+        elif isinstance(message, LeaderMessage):
+            self._on_leader_message(message)
+        elif self.leadership is not None and not isinstance(message, PreVote | Vote):
+            self.leadership.on_message(message)
+            self._look_at_leadership()
+        else:
+            self._on_election_message(message)
+
+    def note_appended(
+        self, term: int, first: int, last: int, membership: Membership | None = None
+    ) -> None:
+        """Entries first..last of `term` were handed to the log. They are not durable yet.
+
+        membership: in the entry at `last`, as `ready` asked for.
+        """
+        assert term <= self.term
+        self._own.append(term, first, last, () if membership is None else ((last, membership),))
+        if self.leadership is not None:
+            self.leadership.appended(membership)
+            self._look_at_leadership()
+
+    def note_synced(self, term: int, index: int) -> None:
+        """The own log is durable up to (term, index). Once per completed sync.
+
+        A report about an entry that a newer term has replaced since says nothing (hard case 11d).
+        """
+        if not self._own.note_synced(term, index):
             return
+        if self.leadership is not None:
+            self.leadership.synced()
+            self._look_at_leadership()
+        else:
+            self._following.synced(self.leader, self.term)
+
+    def note_compacted(self, index: int) -> None:
+        """A checkpoint covers entries up to `index`, and the log has let them go."""
+        self._own.compact(index)
+
+    def request_read(self) -> int:
+        """All that arrived up to now wants to read: return the ticket under which it may."""
+        ticket = self._tickets.issue()
+        if self.leadership is not None:
+            self.leadership.read(self._read_request(self.node_id))
+        elif self.leader == NO_NODE:
+            self._tickets.fail()
+        elif self._tickets.is_idle:
+            self._ask_reads()
+        return ticket
+
+    def propose_change(self, changes: Iterable[Change]) -> None:
+        """Change the membership. Raises ChangeRefused; then nothing was done."""
+        self._require_leadership().propose(changes)
+
+    def transfer(self, target: int) -> None:
+        """Hand leadership to `target`. The driver has stopped executing. Raises ChangeRefused."""
+        self._require_leadership().begin_transfer(target)
+
+    def snapshot_started(self, target: int, snapshot: Snapshot) -> bool:
+        """Chunks of this image will be sent to `target`; False: it does not need one any more."""
+        if self.leadership is None or not self.leadership.note_snapshot(target, snapshot.index):
+            return False
+        self._outbox.messages.append(SnapshotOffer(self.node_id, target, self.term, snapshot))
+        return True
+
+    def snapshot_received(self, snapshot: Snapshot) -> None:
+        """All of the image is here, checked and durable, but not in use yet."""
+        if self.leadership is None:  # a leader has all that is committed
+            self._following.received(snapshot, self.leader, self.term)
+
+    def note_lost(self, peer: int) -> None:
+        """The link to `peer` broke, or an image did not get there: what was on its way is lost."""
+        if self.leadership is not None:
+            self.leadership.note_lost(peer)
+
+    # -- what comes out -------------------------------------------------------------------------
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether this node is the leader and knows everything that was ever committed."""
+        return self.leadership is not None and self.leadership.is_serving
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether reads need no round now. Ask after the bytes of a request were received."""
+        return self.leadership is not None and self.leadership.has_lease
+
+    @property
+    def needed_from(self) -> int | None:
+        """Entries behind this index should be kept: an image that needs them is on its way."""
+        return None if self.leadership is None else self.leadership.replication.needed_from()
+
+    def has_ready(self) -> bool:
+        if self.leadership is not None:
+            self.leadership.flush()
+        return bool(self._outbox) or self._state() != self._reported
+
+    def ready(self) -> Ready:
+        """Return what is to be done; `advance` confirms it."""
+        if self.leadership is not None:
+            self.leadership.flush()
+        return self._outbox.fill(self._state())
+
+    def advance(self, done: Ready) -> None:
+        """All of `done` was done; its hard state is durable."""
+        self._outbox.drop(done)
+        if done.fence_index:
+            assert self.log.last_index >= done.fence_index, "the empty entry was not appended"
+            if self.leadership is not None and self.leadership.term == done.term:
+                self.leadership.is_fence_wanted = False
+        if self.leadership is not None and done.membership is not None:
+            assert self.leadership.wanted is not done.membership, "the membership was not appended"
+        self._reported = done.without_work()
+        if done.hard_state is not None:
+            self._durable = done.hard_state
+            # Only now does the own vote count: before, a crash could have taken it back.
+            if self.role is Role.CANDIDATE and done.hard_state == HardState(
+                self.term, self.node_id
+            ):
+                self._record_vote(self.node_id, True)
+
+    # -- roles ----------------------------------------------------------------------------------
+
+    def _become_follower(self, term: int, leader: int) -> None:
+        if (term, leader) != (self.term, self.leader):
+            self._tickets.fail()
+        if term > self.term:
+            self.term, self.vote = term, NO_NODE
+            self._own.new_term()
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        if self.leadership is not None:
+            self.leadership = None
+            self._outbox.forget_entries()
+        self._reset_timer()
+
+    def _become_pre_candidate(self) -> None:
+        self._become_follower(self.term, NO_NODE)
+        self.role = Role.PRE_CANDIDATE
+        self._votes.clear()
+        for voter in self._other_voters():
+            self._outbox.messages.append(
+                PreVote(self.node_id, voter, self.term + 1, self.log.last_index, self.log.last_term)
+            )
+
+    def _become_candidate(self, *, is_transfer: bool = False) -> None:
+        self._become_follower(self.term + 1, NO_NODE)
+        self.role = Role.CANDIDATE
+        self.vote = self.node_id
+        self._votes.clear()
+        last = (self.log.last_index, self.log.last_term)
+        for voter in self._other_voters():
+            self._outbox.messages.append(Vote(self.node_id, voter, self.term, *last, is_transfer))
+
+    def _become_leader(self) -> None:
+        self.role = Role.LEADER
+        self.leader = self.node_id
+        self._reset_timer()
+        self.leadership = Leadership(
+            self.node_id,
+            self.term,
+            self._own,
+            self._outbox,
+            self._tickets,
+            election_ticks=self._election_ticks,
+            heartbeat_ticks=self._heartbeat_ticks,
+            now_ms=self._now_ms,
+            lease_ms=self._lease_ms,
+            fit=self._fit,
+        )
+
+    def _look_at_leadership(self) -> None:
+        """It may be over."""
+        if self.leadership is not None and self.leadership.is_over:
+            self._become_follower(self.term, NO_NODE)
+
+    def _require_leadership(self) -> Leadership:
+        if self.leadership is None:
+            raise ChangeRefused("this node does not lead")
+        return self.leadership
+
+    # -- elections ------------------------------------------------------------------------------
+
+    def _raises_term(self, message: Message) -> bool:
+        """Whether a message of a higher term makes us follow that term."""
+        if isinstance(message, PreVote):
+            return False  # it only asks
+        if isinstance(message, PreVoteReply):
+            return not message.granted  # a grant repeats the term that we asked for
+        return not (isinstance(message, Vote) and self._is_loyal_to_other(message))
+
+    def _answer_stale(self, message: Message) -> None:
+        """Tell a node of an older term ours; otherwise it would never learn it."""
+        match message:
+            case PreVote():
+                self._reply(PreVoteReply, message, False)
+            case Vote():
+                self._reply(VoteReply, message, False)
+            case LeaderMessage():
+                self._outbox.messages.append(
+                    HeartbeatReply(self.node_id, message.source, self.term)
+                )
+
+    def _on_election_message(self, message: Message) -> None:
         match message:
             case PreVote():
                 self._on_pre_vote(message)
@@ -151,187 +380,46 @@ class RaftCore:
                 self._record_vote(message.source, message.granted)
             case VoteReply() if self.role is Role.CANDIDATE:
                 self._record_vote(message.source, message.granted)
-            case Heartbeat():
-                self._on_heartbeat(message)
-            case HeartbeatReply() if self.role is Role.LEADER:
-                self._active.add(message.source)
-
-    def note_appended(self, term: int, first: int, last: int) -> None:
-        """Entries first..last of `term` were handed to the log. They are not durable yet."""
-        assert term <= self.term
-        assert first > self.committed, "a committed entry is never replaced"
-        self.log.append(term, first, last)
-        self._synced_index = min(self._synced_index, first - 1)
-
-    def note_synced(self, term: int, index: int) -> None:
-        """The own log is durable up to (term, index). Once per completed sync.
-
-        A report about an entry that a newer term has replaced since says nothing (hard case 11d).
-        """
-        if self.log.term(index) != term or index <= self._synced_index:
-            return
-        self._synced_index = index
-        if self.role is Role.LEADER:
-            self._match[self.node_id] = index
-            self._maybe_commit()
-
-    # -- what comes out -------------------------------------------------------------------------
-
-    @property
-    def is_serving(self) -> bool:
-        """Whether this node is the leader and knows everything that was ever committed."""
-        return self.role is Role.LEADER and self.committed >= self._fence_index
-
-    def has_ready(self) -> bool:
-        return self._messages != [] or self._state() != self._reported
-
-    def ready(self) -> Ready:
-        """Return what is to be done; `advance` confirms it."""
-        state = self._state()
-        return Ready(
-            state.role,
-            state.term,
-            state.leader,
-            state.hard_state,
-            tuple(self._messages),
-            state.fence_index,
-            state.committed,
-        )
-
-    def advance(self, done: Ready) -> None:
-        """All of `done` was done; its hard state is durable."""
-        del self._messages[: len(done.messages)]
-        if done.fence_index:
-            assert self.log.last_index >= done.fence_index, "the empty entry was not appended"
-            self._fence_wanted = False
-        self._reported = replace(done, hard_state=None, messages=(), fence_index=0)
-        if done.hard_state is not None:
-            self._durable = done.hard_state
-            # Only now does the own vote count: before, a crash could have taken it back.
-            if self.role is Role.CANDIDATE and done.hard_state.vote == self.node_id:
-                self._record_vote(self.node_id, True)
-
-    # -- roles ----------------------------------------------------------------------------------
-
-    def _become_follower(self, term: int, leader: int) -> None:
-        if term > self.term:
-            self.term, self.vote = term, NO_NODE
-        self.role = Role.FOLLOWER
-        self.leader = leader
-        self._match.clear()
-        self._fence_wanted = False
-        self._reset_timer()
-
-    def _become_pre_candidate(self) -> None:
-        self.role = Role.PRE_CANDIDATE
-        self.leader = NO_NODE
-        self._votes.clear()
-        self._reset_timer()
-        for voter in self._peers():
-            self._messages.append(
-                PreVote(self.node_id, voter, self.term + 1, self.log.last_index, self.log.last_term)
-            )
-
-    def _become_candidate(self) -> None:
-        self.role = Role.CANDIDATE
-        self.term += 1
-        self.vote = self.node_id
-        self._votes.clear()
-        self._reset_timer()
-        for voter in self._peers():
-            self._messages.append(
-                Vote(self.node_id, voter, self.term, self.log.last_index, self.log.last_term)
-            )
-
-    def _become_leader(self) -> None:
-        self.role = Role.LEADER
-        self.leader = self.node_id
-        self._match = {self.node_id: self._synced_index}
-        self._fence_index = self.log.last_index + 1
-        self._fence_wanted = True
-        self._active.clear()
-        self._check_ticks = 0
-        self._reset_timer()
-        self._send_heartbeats()
-
-    # -- messages -------------------------------------------------------------------------------
-
-    def _raises_term(self, message: Message) -> bool:
-        """Whether a message of a higher term makes us follow that term."""
-        if isinstance(message, PreVote):
-            return False  # it only asks
-        if isinstance(message, PreVoteReply):
-            return not message.granted  # a grant repeats the term that we asked for
-        return not (isinstance(message, Vote) and self._is_loyal())
-
-    def _answer_stale(self, message: Message) -> None:
-        """Tell a node of an older term ours; otherwise it would never learn it."""
-        match message:
-            case PreVote():
-                self._reply(PreVoteReply, message, False)
-            case Vote():
-                self._reply(VoteReply, message, False)
-            case Heartbeat():
-                self._messages.append(HeartbeatReply(self.node_id, message.source, self.term))
 
     def _on_pre_vote(self, message: PreVote) -> None:
         can_vote = message.term > self.term or self.vote in (NO_NODE, message.source)
-        if can_vote and not self._is_loyal() and self._is_up_to_date(message):
+        if can_vote and not self._is_loyal() and self._would_vote(message):
             # Granted in the term that was asked about: ours is not touched.
-            self._messages.append(PreVoteReply(self.node_id, message.source, message.term, True))
+            self._outbox.messages.append(
+                PreVoteReply(self.node_id, message.source, message.term, True)
+            )
         else:
             self._reply(PreVoteReply, message, False)
 
     def _on_vote(self, message: Vote) -> None:
         if message.term > self.term:
             return  # loyal to a live leader: the request is as if it never came
-        granted = self.vote in (NO_NODE, message.source) and self._is_up_to_date(message)
-        granted = granted and not self._is_loyal()
+        granted = self.vote in (NO_NODE, message.source) and self._would_vote(message)
+        granted = granted and not self._is_loyal_to_other(message)
         if granted:
             self.vote = message.source
             self._reset_timer()
         self._reply(VoteReply, message, granted)
 
-    def _on_heartbeat(self, message: Heartbeat) -> None:
-        assert self.role is not Role.LEADER, "two leaders in one term"
-        self._become_follower(message.term, message.source)
-        self._quiet_ticks = 0
-        self.committed = max(self.committed, min(message.committed, self._synced_index))
-        self._messages.append(HeartbeatReply(self.node_id, message.source, self.term))
-
-    def _is_up_to_date(self, message: PreVote | Vote) -> bool:
-        return self.log.is_up_to_date(message.last_index, message.last_term)
+    def _would_vote(self, message: PreVote | Vote) -> bool:
+        return not self._following.is_stranger and self.log.is_up_to_date(
+            message.last_index, message.last_term
+        )
 
     def _is_loyal(self) -> bool:
         """Whether a leader was heard, or this node started, less than an election timeout ago."""
         return self.role is Role.LEADER or self._quiet_ticks < self._election_ticks
 
-    def _reply(
-        self, kind: type[PreVoteReply] | type[VoteReply], message: Message, granted: bool
-    ) -> None:
-        self._messages.append(kind(self.node_id, message.source, self.term, granted))
+    def _is_loyal_to_other(self, message: Vote) -> bool:
+        return self._is_loyal() and not message.is_transfer
 
-    def _send_heartbeats(self) -> None:
-        for voter in self._peers():
-            committed = min(self.committed, self._match.get(voter, 0))
-            self._messages.append(Heartbeat(self.node_id, voter, self.term, committed))
-
-    def _check_quorum(self) -> None:
-        """Step down when a majority was silent for an election timeout (thesis 6.2)."""
-        self._check_ticks += 1
-        if self._check_ticks < self._election_ticks:
-            return
-        self._check_ticks = 0
-        alive = len(self._active & self.voters) + (self.node_id in self.voters)
-        self._active.clear()
-        if alive < majority(self.voters):
-            self._become_follower(self.term, NO_NODE)
-
-    # -- votes and commits ----------------------------------------------------------------------
+    @property
+    def _can_campaign(self) -> bool:
+        return self.membership.is_voter(self.node_id) and not self._following.is_stranger
 
     def _record_vote(self, voter: int, granted: bool) -> None:
         self._votes.setdefault(voter, granted)
-        result = vote_result(self.voters, self._votes)
+        result = joint_result(self.membership.quorums, self._votes)
         if result is VoteResult.LOST:
             self._become_follower(self.term, NO_NODE)
         elif result is VoteResult.WON and self.role is Role.PRE_CANDIDATE:
@@ -339,30 +427,70 @@ class RaftCore:
         elif result is VoteResult.WON:
             self._become_leader()
 
-    def _maybe_commit(self) -> None:
-        """Commit what a majority has; by counting only entries of the own term (thesis 3.6.2)."""
-        index = committed_index(self.voters, self._match)
-        if index > self.committed and self.log.term(index) == self.term:
-            self.committed = index
+    def _time_out(self) -> None:
+        """No leader was heard for too long."""
+        if self._can_campaign:
+            self.campaign()
+        else:
+            self._become_follower(self.term, NO_NODE)
+
+    # -- following ------------------------------------------------------------------------------
+
+    def _on_leader_message(self, message: LeaderMessage) -> None:
+        assert self.role is not Role.LEADER, "two leaders in one term"
+        self._become_follower(message.term, message.source)
+        self._quiet_ticks = 0
+        match message:
+            case Heartbeat():
+                self._following.on_heartbeat(message)
+            case Append():
+                self._following.on_append(message)
+            case SnapshotOffer():
+                self._following.on_offer(message)
+            case ReadReply() if message.instance == self._tickets.instance:
+                self._following.commit_stated(message.index)
+                self._tickets.done(message.ticket, message.index)
+                if self._tickets.are_waiting and self._tickets.is_idle:
+                    self._ask_reads()
+            case TimeoutNow() if self._can_campaign:
+                self._become_candidate(is_transfer=True)
 
     # -- odds and ends --------------------------------------------------------------------------
 
-    def _peers(self) -> list[int]:
-        return sorted(self.voters - {self.node_id})
+    def _reply(
+        self, kind: type[PreVoteReply] | type[VoteReply], message: Message, granted: bool
+    ) -> None:
+        self._outbox.messages.append(kind(self.node_id, message.source, self.term, granted))
+
+    def _ask_reads(self) -> None:
+        if self.leader != NO_NODE:
+            self._outbox.messages.append(self._read_request(self.leader))
+
+    def _read_request(self, target: int) -> ReadRequest:
+        ticket = self._tickets.ask()
+        return ReadRequest(self.node_id, target, self.term, ticket, self._tickets.instance)
+
+    def _other_voters(self) -> list[int]:
+        membership = self.membership
+        return [peer for peer in membership.peers(self.node_id) if membership.is_voter(peer)]
 
     def _reset_timer(self) -> None:
         self._ticks = 0
         self._timeout = self._election_ticks + self._random_ticks(self._election_ticks)
 
     def _state(self) -> Ready:
-        """Return what `ready` would say, without messages."""
+        """Return what `ready` would say, without what is in the outbox."""
         hard_state = HardState(self.term, self.vote)
+        fence_index, membership, is_paused = 0, None, False
+        if self.leadership is not None:
+            fence_index, membership, is_paused = self.leadership.wishes
         return Ready(
             self.role,
             self.term,
             self.leader,
             None if hard_state == self._durable else hard_state,
-            (),
-            self._fence_index if self._fence_wanted else 0,
+            fence_index,
+            membership,
             self.committed,
+            is_paused,
         )

@@ -55,6 +55,28 @@ class LogTerms:
             self._terms.append(term)
         self._last_index = last
 
+    def term_end(self, index: int) -> int:
+        """Return the last index of the stretch of equal terms that `index` is in."""
+        assert self._firsts[0] <= index <= self._last_index
+        after = bisect_right(self._firsts, index)
+        return self._firsts[after] - 1 if after < len(self._firsts) else self._last_index
+
+    def last_at_most(self, term: int, index: int) -> int:
+        """Return the last position at or before `index` whose term is at most `term`.
+
+        The base if there is none: what is before it is committed, and of no interest.
+        """
+        index = min(index, self._last_index)
+        stretch = bisect_right(self._firsts, index) - 1
+        while stretch > 0 and self._terms[stretch] > term:
+            index = self._firsts[stretch] - 1
+            stretch -= 1
+        return max(index, self._firsts[0])
+
+    def reset(self, index: int, term: int) -> None:
+        """Forget everything: the log is empty, and its base is (index, term)."""
+        self._firsts, self._terms, self._last_index = [index], [term], index
+
     def cut(self, index: int) -> None:
         """Forget entries up to `index`, which becomes the base."""
         term = self.term(index)

@@ -1,6 +1,6 @@
-"""Majority arithmetic."""
+"""Majority arithmetic. In joint consensus there are two sets of voters, and both must agree."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 
@@ -30,3 +30,16 @@ def vote_result(voters: Collection[int], votes: Mapping[int, bool]) -> VoteResul
     if refused > len(voters) - majority(voters):
         return VoteResult.LOST
     return VoteResult.PENDING
+
+
+def joint_index(quorums: Sequence[Collection[int]], match: Mapping[int, int]) -> int:
+    """Return the highest index that a majority of each set of voters has (thesis 4.3)."""
+    return min(committed_index(voters, match) for voters in quorums)
+
+
+def joint_result(quorums: Sequence[Collection[int]], votes: Mapping[int, bool]) -> VoteResult:
+    """Return where an election stands that each set of voters has to decide."""
+    results = {vote_result(voters, votes) for voters in quorums}
+    if VoteResult.LOST in results:
+        return VoteResult.LOST
+    return VoteResult.PENDING if VoteResult.PENDING in results else VoteResult.WON

@@ -18,6 +18,7 @@ from kvnode.base.errors import CorruptionError, StorageIOError
 from kvnode.base.limits import SEGMENT_BYTES
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
 from kvnode.server.failpoints import Failpoints
 from kvnode.storage.checkpoint import Checkpointer
@@ -104,7 +105,7 @@ def open_data(
         )
     raft = RaftCore(
         SOLE_NODE,
-        [SOLE_NODE],
+        MembershipLog(Membership.of_voters([SOLE_NODE])),
         HardState(hard_state.state.term, hard_state.state.vote),
         LogTerms(recovered_log.terms(), recovered_log.last_index),
         committed=facts.checkpoint.at.index,

@@ -17,7 +17,8 @@ from kvnode.base.limits import (
     DIRTY_SHARE_MAX,
     DIRTY_SHARE_SOFT,
 )
-from kvnode.raft.core import RaftCore, Ready, Role
+from kvnode.raft.core import RaftCore
+from kvnode.raft.ready import Ready, Role
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.fetch import Fetch, Fetcher
 from kvnode.storage.local import Position

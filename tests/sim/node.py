@@ -18,6 +18,7 @@ from kvnode.base.limits import KIB, MIB
 from kvnode.commands import table
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.checkpoint import Checkpointer
@@ -134,7 +135,7 @@ class SimNode:
         hard_state = self._open_hard_state()
         raft = RaftCore(
             1,
-            [1],
+            MembershipLog(Membership.of_voters([1])),
             HardState(hard_state.state.term, hard_state.state.vote),
             LogTerms(log.terms(), log.last_index),
             committed=facts.checkpoint.at.index,

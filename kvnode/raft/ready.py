@@ -1,0 +1,106 @@
+"""What a core wants its driver to do."""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from kvnode.raft.membership import Membership
+from kvnode.raft.messages import Append, HardState, Message, Snapshot
+from kvnode.raft.reads import ReadsDone
+
+
+class Role(Enum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Entries first..last_index of `message` go to the log, in place of what stands there."""
+
+    message: Append
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """`source` sends an image: take its chunks, report by snapshot_received."""
+
+    source: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Replace state and log by the received image, atomically and durably."""
+
+    snapshot: Snapshot
+
+
+Store = Write | Receive | Install
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the driver has to do now, in the order of the fields."""
+
+    role: Role
+    term: int
+    leader: int  # NO_NODE when unknown
+    hard_state: HardState | None  # to be made durable before anything below; None: unchanged
+    fence_index: int  # a new leader's empty entry stands here; 0 = none to append
+    membership: Membership | None  # to be appended as an entry, wherever it comes to stand
+    committed: int
+    is_paused: bool  # leadership is being handed over: no new entries
+    stores: tuple[Store, ...] = ()
+    messages: tuple[Message, ...] = ()
+    bulk: tuple[Append, ...] = ()
+    snapshots: tuple[int, ...] = ()
+    reads: tuple[ReadsDone, ...] = ()
+
+    def without_work(self) -> "Ready":
+        """Return what remains true when all of it was done."""
+        return Ready(
+            self.role, self.term, self.leader, None, 0, None, self.committed, self.is_paused
+        )
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The parts of a Ready that pile up until they are done, in order."""
+
+    stores: list[Store] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)  # small, and sent before what is bulk
+    bulk: list[Append] = field(default_factory=list)
+    snapshots: list[int] = field(default_factory=list)  # peers that need an image
+    reads: list[ReadsDone] = field(default_factory=list)
+
+    def fill(self, state: Ready) -> Ready:
+        """Return `state` with all that is here."""
+        if not self:
+            return state
+        return replace(
+            state,
+            stores=tuple(self.stores),
+            messages=tuple(self.messages),
+            bulk=tuple(self.bulk),
+            snapshots=tuple(self.snapshots),
+            reads=tuple(self.reads),
+        )
+
+    def drop(self, done: Ready) -> None:
+        """What is in `done` was done; more may have come up meanwhile."""
+        del self.stores[: len(done.stores)]
+        del self.messages[: len(done.messages)]
+        del self.bulk[: len(done.bulk)]
+        del self.snapshots[: len(done.snapshots)]
+        del self.reads[: len(done.reads)]
+
+    def forget_entries(self) -> None:
+        """Leadership is lost, so the log may change before their bytes are read."""
+        self.bulk.clear()
+        self.snapshots.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.bulk or self.stores or self.reads or self.snapshots)
