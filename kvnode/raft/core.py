@@ -139,7 +139,10 @@ class RaftCore:
     # -- what goes in ---------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """One unit of time has passed."""
+        """One unit of time has passed since the last call, or more: none is ever made up for.
+
+        After a pause, ticks in quick succession would end a promise before its time (see reads.py).
+        """
         self._quiet_ticks += 1
         if self.leadership is not None:
             self.leadership.tick()

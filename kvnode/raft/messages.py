@@ -4,7 +4,7 @@ Names as in Ongaro's thesis and etcd-raft. Messages are plain values: how they t
 elsewhere. `term` is the sender's, except in PreVote, where it is the one it would campaign in.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvnode.raft.membership import Membership
 
@@ -115,6 +115,9 @@ class Append(LeaderMessage):
     committed: int
     memberships: tuple[tuple[int, Membership], ...] = ()
     payload: object = field(default=None, compare=False, repr=False)
+
+    def with_payload(self, payload: object) -> "Append":
+        return replace(self, payload=payload)
 
 
 @dataclass(frozen=True, slots=True)

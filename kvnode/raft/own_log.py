@@ -88,7 +88,8 @@ class OwnLog:
 
     def install(self, snapshot: Snapshot) -> None:
         """Nothing remains but the base."""
-        self._cut_term = max(self._cut_term, self.terms.last_term)
+        if self.terms.last_index > snapshot.index:  # what is before cannot come back
+            self._cut_term = max(self._cut_term, self.terms.last_term)
         self.terms.reset(snapshot.index, snapshot.term)
         self.memberships.reset(snapshot.membership)
         self.synced_index = snapshot.index

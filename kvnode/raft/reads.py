@@ -19,9 +19,9 @@ def lease_ms(election_ticks: int, tick_ms: int) -> int:
     """Return how long after the beginning of a confirmed round no other node can lead.
 
     Whoever answers a round refuses votes until `election_ticks` ticks have passed, the first of
-    which may come at once; its clock may be faster than the leader's.
+    which may come at once; its clock may be faster than the leader's, which is read in whole ms.
     """
-    return int((election_ticks - 1) * tick_ms * (1 - CLOCK_RATE_ERROR_MAX))
+    return int((election_ticks - 1) * tick_ms * (1 - CLOCK_RATE_ERROR_MAX)) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a core wants its driver to do."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from kvnode.raft.membership import Membership
@@ -80,13 +80,20 @@ class Outbox:
         """Return `state` with all that is here."""
         if not self:
             return state
-        return replace(
-            state,
-            stores=tuple(self.stores),
-            messages=tuple(self.messages),
-            bulk=tuple(self.bulk),
-            snapshots=tuple(self.snapshots),
-            reads=tuple(self.reads),
+        return Ready(
+            state.role,
+            state.term,
+            state.leader,
+            state.hard_state,
+            state.fence_index,
+            state.membership,
+            state.committed,
+            state.is_paused,
+            tuple(self.stores),
+            tuple(self.messages),
+            tuple(self.bulk),
+            tuple(self.snapshots),
+            tuple(self.reads),
         )
 
     def drop(self, done: Ready) -> None:
