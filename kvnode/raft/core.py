@@ -95,10 +95,11 @@ class RaftCore:
         self.vote = hard_state.vote
         self.leader = NO_NODE
         self.leadership: Leadership | None = None
+        self._identity = identity
         self._outbox = Outbox()
         self._own = OwnLog(log, memberships, committed)
         self._tickets = Tickets(instance, high_water, self._outbox.reads)
-        self._following = Following(node_id, identity, self._own, self._outbox, self._tickets)
+        self._following = Following(node_id, self._own, self._outbox, self._tickets)
         self._random_ticks = random_ticks
         self._election_ticks = election_ticks
         self._heartbeat_ticks = heartbeat_ticks
@@ -405,9 +406,7 @@ class RaftCore:
         self._reply(VoteReply, message, granted)
 
     def _would_vote(self, message: PreVote | Vote) -> bool:
-        return not self._following.is_stranger and self.log.is_up_to_date(
-            message.last_index, message.last_term
-        )
+        return self.log.is_up_to_date(message.last_index, message.last_term)
 
     def _is_loyal(self) -> bool:
         """Whether a leader was heard, or this node started, less than an election timeout ago."""
@@ -418,7 +417,15 @@ class RaftCore:
 
     @property
     def _can_campaign(self) -> bool:
-        return self.membership.is_voter(self.node_id) and not self._following.is_stranger
+        """Whether this directory is a voter, as far as its own log knows (hard case 13).
+
+        It answers others in any case: they know better whether its answers count, and it may have
+        to learn from them that it was added again.
+        """
+        membership = self.membership
+        return membership.is_voter(self.node_id) and membership.recognizes(
+            self.node_id, self._identity
+        )
 
     def _record_vote(self, voter: int, granted: bool) -> None:
         self._votes.setdefault(voter, granted)

@@ -23,28 +23,18 @@ from kvnode.raft.ready import Install, Outbox, Receive, Write
 class Following:
     """Of one node, whoever leads."""
 
-    def __init__(
-        self, node_id: int, identity: bytes, own: OwnLog, outbox: Outbox, tickets: Tickets
-    ) -> None:
+    def __init__(self, node_id: int, own: OwnLog, outbox: Outbox, tickets: Tickets) -> None:
         self._node_id = node_id
-        self._identity = identity
         self._own = own
         self._outbox = outbox
         self._tickets = tickets
         self._stated = own.committed  # what leaders said is committed, whether it is here or not
 
-    @property
-    def is_stranger(self) -> bool:
-        """Whether the membership knows another directory under this node's id (hard case 13)."""
-        member = self._own.memberships.current.member(self._node_id)
-        return member is not None and member.identity not in (b"", self._identity)
-
     def on_heartbeat(self, message: Heartbeat) -> None:
         self._own.commit(min(message.committed, self._own.synced_index))
-        if not self.is_stranger:
-            self._outbox.messages.append(
-                HeartbeatReply(self._node_id, message.source, message.term, message.round)
-            )
+        self._outbox.messages.append(
+            HeartbeatReply(self._node_id, message.source, message.term, message.round)
+        )
 
     def on_append(self, message: Append) -> None:
         first = self._own.accept(message)
@@ -95,7 +85,7 @@ class Following:
         self._own.commit(min(self._stated, self._own.match))
 
     def acknowledge(self, leader: int, term: int) -> None:
-        if leader != NO_NODE and not self.is_stranger:
+        if leader != NO_NODE:
             self._outbox.messages.append(AppendReply(self._node_id, leader, term, self._own.match))
 
     def _needs(self, snapshot: Snapshot) -> bool:

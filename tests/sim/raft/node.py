@@ -42,6 +42,7 @@ class Node:
         disks: dict[int, Disk],
         *,
         now_ms: Callable[[], int],
+        random_ticks: Callable[[int], int],
         core_class: type[RaftCore] = RaftCore,
     ) -> None:
         self.node_id = node_id
@@ -62,7 +63,7 @@ class Node:
             disk.hard_state,
             disk.terms(),
             committed=disk.image.index,
-            random_ticks=rng.randrange,
+            random_ticks=random_ticks,
             identity=disk.identity,
             instance=rng.getrandbits(48),
             high_water=disk.image.high_water,
