@@ -72,7 +72,6 @@ class RaftCore:
         random_ticks: Callable[[int], int],
         identity: bytes = b"",
         instance: int = 0,
-        high_water: int = 0,
         election_ticks: int = 10,
         heartbeat_ticks: int = 1,
         now_ms: Callable[[], int] = lambda: 0,
@@ -82,7 +81,7 @@ class RaftCore:
         """log, memberships: all in them is durable. committed: known from a checkpoint, or 0.
 
         random_ticks: n -> one of 0..n-1, so that candidates do not collide for ever.
-        identity: of the data directory. instance: as in ReadRequest. high_water: as in Snapshot.
+        identity: of the data directory. instance: as in ReadRequest.
         now_ms: counts suspend, as CLOCK_BOOTTIME; lease_ms: from reads.lease_ms; 0: no leases.
         fit: (first, last) -> the last index up to which entries fit into one message.
         """
@@ -98,8 +97,8 @@ class RaftCore:
         self._identity = identity
         self._outbox = Outbox()
         self._own = OwnLog(log, memberships, committed)
-        self._tickets = Tickets(instance, high_water, self._outbox.reads)
-        self._following = Following(node_id, self._own, self._outbox, self._tickets)
+        self._tickets = Tickets(instance, self._outbox.reads)
+        self._following = Following(node_id, self._own, self._outbox)
         self._random_ticks = random_ticks
         self._election_ticks = election_ticks
         self._heartbeat_ticks = heartbeat_ticks
@@ -419,12 +418,15 @@ class RaftCore:
     def _can_campaign(self) -> bool:
         """Whether this directory is a voter, as far as its own log knows (hard case 13).
 
-        It answers others in any case: they know better whether its answers count, and it may have
-        to learn from them that it was added again.
+        In a membership that may not be committed yet, or in one before: else the others might have
+        to wait for a node that has the longest log, and is on its way out (thesis 4.2.2).
+        It answers others in any case. They know better whether that counts, and it may have to
+        learn from them that it was added again.
         """
-        membership = self.membership
-        return membership.is_voter(self.node_id) and membership.recognizes(
-            self.node_id, self._identity
+        return any(
+            membership.is_voter(self.node_id)
+            and membership.recognizes(self.node_id, self._identity)
+            for membership in self.memberships.since(self.committed)
         )
 
     def _record_vote(self, voter: int, granted: bool) -> None:

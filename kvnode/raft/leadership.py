@@ -228,7 +228,7 @@ class Leadership:
             raise ChangeRefused("another change of the membership is under way")
         if self.transfer is not None:
             raise ChangeRefused("leadership is being transferred")
-        self.wanted = change(self.membership, changes)
+        self.wanted = change(self.membership, changes, self.replication.caught_up())
 
     def begin_transfer(self, target: int) -> None:
         """Hand over to `target`. Raises ChangeRefused."""

@@ -13,7 +13,7 @@ somebody else: its votes and acknowledgements do not count (hard case 13).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kvnode.base.errors import RetryableError
@@ -130,15 +130,19 @@ class Remove:
 Change = AddLearner | Promote | Demote | Remove
 
 
-def change(old: Membership, changes: Iterable[Change]) -> Membership:
+def change(
+    old: Membership, changes: Iterable[Change], caught_up: Collection[int] = ()
+) -> Membership:
     """Return what `changes` make of a membership that is not joint; joint, if voters change.
 
+    caught_up: learners that may become voters at once, so that nodes can be replaced in one step.
     Raises ChangeRefused.
     """
     assert not old.is_joint
     members = {member.node_id: member for member in old.members}
     voters, learners, promotable = set(old.voters), set(old.learners), set(old.promotable)
     demoted: set[int] = set()
+    promised: set[int] = set()  # asked for here, and not possible yet
     for step in changes:
         match step:
             case AddLearner(member, promote):
@@ -152,7 +156,13 @@ def change(old: Membership, changes: Iterable[Change]) -> Membership:
             case Promote(node_id):
                 if node_id not in learners:
                     raise ChangeRefused(f"node {node_id} is not a learner")
-                promotable.add(node_id)
+                if node_id in caught_up:
+                    learners.remove(node_id)
+                    promotable.discard(node_id)
+                    voters.add(node_id)
+                else:
+                    promotable.add(node_id)
+                    promised.add(node_id)
             case Demote(node_id):
                 if node_id not in voters:
                     raise ChangeRefused(f"node {node_id} is not a voter")
@@ -163,6 +173,8 @@ def change(old: Membership, changes: Iterable[Change]) -> Membership:
                     raise ChangeRefused(f"node {node_id} is not a member")
                 for part in (voters, learners, promotable, demoted):
                     part.discard(node_id)
+    if promised & promotable and old.voters - voters:
+        raise ChangeRefused("learners have to catch up before voters leave for them")
     if not voters:
         raise ChangeRefused("a group has at least one voter")
     outgoing = old.voters if voters != old.voters else frozenset()
@@ -220,6 +232,10 @@ class MembershipLog:
     def between(self, first: int, last: int) -> tuple[tuple[int, Membership], ...]:
         """Return the entries at first..last."""
         return tuple(entry for entry in self._entries if first <= entry[0] <= last and entry[0])
+
+    def since(self, index: int) -> list[Membership]:
+        """Return the membership as of `index`, and all behind it."""
+        return [self.at(index), *(m for at, m in self._entries if at > index)]
 
     def append(self, index: int, membership: Membership) -> None:
         assert index > self.index

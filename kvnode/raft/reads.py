@@ -35,10 +35,9 @@ class ReadsDone:
 class Tickets:
     """A node's own reads, in order, whoever leads."""
 
-    def __init__(self, instance: int, high_water: int, done: list[ReadsDone]) -> None:
-        """high_water: see Snapshot; no read is served below it. done: where results go."""
+    def __init__(self, instance: int, done: list[ReadsDone]) -> None:
+        """instance: as in ReadRequest. done: where results go."""
         self.instance = instance
-        self.high_water = high_water
         self.issued = 0
         self._settled = 0
         self._asked = 0  # of the leader, up to here
@@ -67,7 +66,7 @@ class Tickets:
         assert ticket <= self.issued
         if ticket > self._settled:
             self._settled = ticket
-            self._done.append(ReadsDone(ticket, max(index, self.high_water)))
+            self._done.append(ReadsDone(ticket, index))
 
     def fail(self) -> None:
         """The leader is lost, and with it what was asked."""
