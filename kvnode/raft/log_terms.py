@@ -68,7 +68,7 @@ class LogTerms:
         """
         index = min(index, self._last_index)
         stretch = bisect_right(self._firsts, index) - 1
-        while stretch > 0 and self._terms[stretch] > term:
+        while stretch >= 0 and self._terms[stretch] > term:
             index = self._firsts[stretch] - 1
             stretch -= 1
         return max(index, self._firsts[0])
