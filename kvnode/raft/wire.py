@@ -49,9 +49,9 @@ _PARTS = ("voters", "outgoing", "learners", "promotable", "demoted")
 # kind: class and its body. The numbers are part of the format.
 _FIXED: dict[int, tuple[type[Message], struct.Struct, tuple[str, ...]]] = {
     1: (PreVote, struct.Struct(">QQ"), ("last_index", "last_term")),
-    2: (PreVoteReply, struct.Struct(">?"), ("granted",)),
-    3: (Vote, struct.Struct(">QQ?"), ("last_index", "last_term", "is_transfer")),
-    4: (VoteReply, struct.Struct(">?"), ("granted",)),
+    2: (PreVoteReply, struct.Struct(">B"), ("granted",)),
+    3: (Vote, struct.Struct(">QQB"), ("last_index", "last_term", "is_transfer")),
+    4: (VoteReply, struct.Struct(">B"), ("granted",)),
     5: (Heartbeat, struct.Struct(">QQ"), ("committed", "round")),
     6: (HeartbeatReply, struct.Struct(">Q"), ("round",)),
     8: (AppendReply, struct.Struct(">Q"), ("match",)),
@@ -60,6 +60,7 @@ _FIXED: dict[int, tuple[type[Message], struct.Struct, tuple[str, ...]]] = {
     12: (ReadReply, struct.Struct(">QQQ"), ("ticket", "instance", "index")),
     13: (TimeoutNow, struct.Struct(">"), ()),
 }
+_FLAGS = ("granted", "is_transfer")
 _KINDS: dict[type[Message], int] = {cls: kind for kind, (cls, _, _) in _FIXED.items()}
 _KINDS |= {Append: 7, SnapshotOffer: 10}
 
@@ -160,8 +161,14 @@ def _decode(reader: _Reader) -> Message:
         return SnapshotOffer(*envelope, snapshot)
     if kind not in _FIXED:
         raise RemoteProtocolError(f"unknown kind of message {kind}")
-    cls, layout, _ = _FIXED[kind]
-    return cls(*envelope, *reader.take(layout))
+    cls, layout, names = _FIXED[kind]
+    values = list(reader.take(layout))
+    for at, name in enumerate(names):
+        if name in _FLAGS:
+            if values[at] > 1:
+                raise RemoteProtocolError(f"{name} is {values[at]}, neither 0 nor 1")
+            values[at] = bool(values[at])
+    return cls(*envelope, *values)
 
 
 def _append(reader: _Reader, envelope: tuple[int, int, int]) -> Append:

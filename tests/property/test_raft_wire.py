@@ -119,6 +119,7 @@ ENTRIES = encode(m.Append(1, 2, 7, 4, 3, 5, 6, 2, ((5, Membership.of_voters([1])
         (b"\x09" + GOOD[1:], "message of version 9; this kvnode speaks 1"),
         (GOOD[:1] + b"\x63" + GOOD[2:], "unknown kind of message 99"),
         (GOOD[:3] + b"\x01" + GOOD[4:], "a reserved field is not zero"),
+        (encode(m.VoteReply(1, 2, 3, True))[:-1] + b"\x02", "granted is 2, neither 0 nor 1"),
         (GOOD[:-1], "a message of 43 bytes needs 44 or more"),
         (encode(m.Append(1, 2, 7, 9, 3, 5, 6, 2)), r"entries 10..6 in one message"),
         (encode(m.Append(1, 2, 4, 4, 3, 5, 6, 2)), "nor beyond the sender's"),

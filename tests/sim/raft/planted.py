@@ -25,13 +25,12 @@ Patch = pytest.MonkeyPatch
 
 def forgets_its_vote(patch: Patch) -> None:
     """A restarted node remembers the term, not the vote."""
-    start = Node.__init__
+    start = RaftCore.__init__
 
-    def begin(self, node_id, disk, *args, **options):
-        disk.hard_state = HardState(disk.hard_state.term)
-        start(self, node_id, disk, *args, **options)
+    def begin(self, node_id, memberships, hard_state, *args, **options):
+        start(self, node_id, memberships, HardState(hard_state.term), *args, **options)
 
-    patch.setattr(Node, "__init__", begin)
+    patch.setattr(RaftCore, "__init__", begin)
 
 
 def votes_for_all(patch: Patch) -> None:
