@@ -32,6 +32,7 @@ cdef enum CommandFlag:      # names as in COMMAND INFO
     C_ALLOW_BUSY = 1024
     C_NO_QUEUE = 2048       # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
     C_BLOCKING = 4096       # its session may wait for data: see blocking.pxd
+    C_MAY_REPLICATE = 8192  # runs commands of its own choice: scripts
 
 
 ctypedef int (*Handler)(View view, Args* args, Reply reply) except -1

@@ -23,8 +23,9 @@ cdef enum RecordKind:
     K_COUNTER = 78          # 'N' name
     K_OWNER = 79            # 'O' collection id u64: in LevelDB only, see records.owner_row
     K_PENDING = 80          # 'P' collection id u64: written, and not published yet
-    K_SCRIPT = 83           # 'S' reserved
+    K_SCRIPT = 83           # 'S' SHA1 of a cached script's text
     K_TRASH = 84            # 'T' generation, value or collection id u64
+    K_LIBRARY = 85          # 'U' name of a library of functions
     K_FIELD_EXPIRY = 87     # 'W' expire_at u64, collection id u64, field of a hash
     K_EXPIRY = 88           # 'X' expire_at u64, generation u64, user key
     K_HISTORY = 89          # 'Y' kind, fixed part, rest length u32, rest, inverted commit_ts u64

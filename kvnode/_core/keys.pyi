@@ -5,6 +5,8 @@ HEAD: int
 LOCAL: int
 COUNTER: int
 PENDING: int
+SCRIPT: int
+LIBRARY: int
 TRASH: int
 EXPIRY: int
 FIELD_EXPIRY: int

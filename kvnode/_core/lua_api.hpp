@@ -63,6 +63,7 @@ void lua_setallocf(lua_State*, lua_Alloc, void* ud);
 int lua_sethook(lua_State*, lua_Hook, int mask, int count);
 int lua_gethookcount(lua_State*);
 int lua_getstack(lua_State*, int level, lua_Debug*);
+int lua_getinfo(lua_State*, const char* what, lua_Debug*);  // raises
 
 // Stack. None raises, except that lua_checkstack does when it is out of memory.
 int lua_gettop(lua_State*);
@@ -146,6 +147,7 @@ void luaL_where(lua_State*, int level);
 int luaL_error(lua_State*, const char* format, ...);
 int luaL_checkoption(lua_State*, int, const char*, const char* const*);
 int luaL_ref(lua_State*, int);
+void luaL_unref(lua_State*, int, int);
 
 }  // extern "C"
 

@@ -39,7 +39,8 @@ constexpr uint32_t kTableSteps = 10;            // to make a table, besides
 constexpr size_t kLargeBlock = 4096;            // bytes; smaller ones are not charged
 constexpr int kBytesPerStep = 64;
 
-enum LuaStop : int { kLuaRunning = 0, kLuaOutOfSteps = 1, kLuaOutOfMemory = 2 };
+// kLuaInterrupted: by a command that it ran; the engine knows more.
+enum LuaStop : int { kLuaRunning = 0, kLuaOutOfSteps = 1, kLuaOutOfMemory = 2, kLuaInterrupted = 3 };
 
 // Settings of one cjson library; a script's changes end with it.
 struct JsonSettings {

@@ -25,7 +25,7 @@ C functions of the engine that loop charge their work with `lua_spend`; it raise
 raises must not be called from a frame that holds Python references or C++ destructors.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "lua_libraries.hpp" nogil:
     ctypedef struct lua_State:
@@ -63,6 +63,7 @@ cdef extern from "lua_libraries.hpp" namespace "kvnode" nogil:
         bint armed
         size_t memory_used                  # bytes
         size_t memory_cap                   # bytes, judged while armed
+        uint64_t random                     # where math.random stands
 
     LuaControl* lua_control(lua_State*) noexcept
     void lua_begin(LuaControl*, int64_t steps, size_t memory_cap) noexcept

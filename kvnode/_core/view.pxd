@@ -102,6 +102,8 @@ cdef class View:
     cdef public object watches          # the Watches of the node
     cdef public object waiters          # its Waiters
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
+    cdef public object scripts          # the Scripts of the node, or None
+    cdef public object workspace        # whose view this is, or None
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public uint64_t hits, misses, expired, expired_fields
     cdef vector[Staged] staged          # arguments of the running command

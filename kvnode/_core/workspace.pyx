@@ -39,10 +39,13 @@ LENGTH_FREE = frozenset((
     b"hpexpiretime", b"hpttl", b"hset", b"hsetex", b"hsetnx", b"hstrlen", b"httl",
     b"sadd", b"sismember", b"smismember", b"smove", b"srem",
     b"zadd", b"zincrby", b"zmscore", b"zrem", b"zscore",
+    # Of scripts each command counts by itself.
+    b"eval", b"eval_ro", b"evalsha", b"evalsha_ro", b"fcall", b"fcall_ro",
 ))
 
 # Commands without keys that look at no database.
-KEYLESS = frozenset((b"echo", b"ping", b"publish", b"select", b"spublish", b"time"))
+KEYLESS = frozenset((b"echo", b"eval", b"eval_ro", b"evalsha", b"evalsha_ro", b"fcall", b"fcall_ro",
+                     b"ping", b"publish", b"select", b"spublish", b"time"))
 
 APPENDS = {b"lpush": False, b"rpush": True}     # that may be blind; whether at the tail
 
@@ -70,6 +73,7 @@ cdef class Workspace:
         self.view = View(self.tip, PRIVATE_IDS, is_private=True, steps_max=main_view.steps_max)
         self.view.connect(main_view.dispatch, None, main_view.node)
         self.view.adopt_settings(main_view)
+        self.view.scripts = main_view.scripts
         self.view.open_batch(start_ts >> TIMESTAMP_COUNTER_BITS, start_ts + 1)
         self.dispatch = main_view.dispatch
         self.events = []
@@ -219,7 +223,10 @@ cdef class Workspace:
 
     cdef int execute(self, Command command, Args* args) except -1:
         cdef size_t before = self.reply.out.len
-        cdef int outcome = self.dispatch.call(self.view, command, args, self.reply)
+        cdef int outcome
+        self.view.workspace = self
+        outcome = self.dispatch.call(self.view, command, args, self.reply)
+        self.view.workspace = None
         if outcome == DONE:
             self.wrote |= command.flags & C_WRITE != 0
             if command.name not in LENGTH_FREE:

@@ -47,6 +47,7 @@ FLAG_BITS = {
     "allow_busy": 1024,
     "no_queue": 2048,
     "blocking": 4096,
+    "may_replicate": 8192,
 }
 
 CATEGORIES = (
@@ -82,6 +83,7 @@ GROUP_CATEGORY = {
     "sorted-set": "sortedset",
     "generic": "keyspace",
     "transactions": "transaction",
+    "scripting": "scripting",
     "connection": "connection",
 }
 
@@ -101,6 +103,9 @@ KEY_FLAGS = (
 
 # Commands that act at once between MULTI and EXEC instead of being queued.
 NEVER_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+
+# Commands that run commands of their own choice, which may write.
+RUN_COMMANDS = frozenset({"eval", "evalsha", "fcall"})
 
 COUNT = re.compile(rb"[1-9][0-9]*")  # a number of keys
 
@@ -203,6 +208,8 @@ class Row:
         words = self.flags.split()
         if self.name in NEVER_QUEUED:
             words.append("no_queue")
+        if self.name in RUN_COMMANDS:
+            words.append("may_replicate")
         return sum(FLAG_BITS.get(word, 0) for word in words)
 
     @property
@@ -215,7 +222,7 @@ class Row:
             own = set(self.acl.split())
         if "write" in flags:
             own.add("write")
-        if "readonly" in flags:
+        if "readonly" in flags and "scripting" not in own:
             own.add("read")
         if "admin" in flags:
             own |= {"admin", "dangerous"}

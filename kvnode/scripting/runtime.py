@@ -2,9 +2,9 @@
 
 lupa links Lua 5.1 into its extension module and exports the C interface, but Python loads extension
 modules with private symbols. Opening the same file again with RTLD_GLOBAL makes them public; then
-`kvnode._core.lua_libraries`, which leaves them undefined, can be loaded. Importing this module does
-both. Nothing else of lupa is used: a state is taken over as soon as it is made, and no Python
-object is reachable in it.
+`kvnode._core.lua_libraries` and `script`, which leave them undefined, can be loaded. Importing this
+module does both. Nothing else of lupa is used: a state is taken over as soon as it is made, and no
+Python object is reachable in it.
 """
 
 import ctypes
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import lupa.lua51
 
+from kvnode._core.view import View
 from kvnode.base.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kvnode._core import lua_libraries
+    from kvnode._core import lua_libraries, script
 
 ENTRY = b"kvnode_lua_open"
 CHECK_STEPS = 100_000
@@ -38,6 +39,7 @@ def load_native(library: str, module: str) -> object:
 
 if not TYPE_CHECKING:
     lua_libraries = load_native(lupa.lua51.__file__, "kvnode._core.lua_libraries")
+    script = load_native(lupa.lua51.__file__, "kvnode._core.script")
 
 OUT_OF_STEPS = lua_libraries.OUT_OF_STEPS
 OUT_OF_MEMORY = lua_libraries.OUT_OF_MEMORY
@@ -76,3 +78,8 @@ def check_library() -> None:
     expected = [b'[3,-1,false,"Attempt to modify a readonly table"]']
     if (stopped, values) != (0, expected):
         raise ConfigError(f"Lua of lupa {lupa.__version__} does not work: {error or values!r}")
+
+
+def connect(view: View) -> None:
+    """Let the commands of a sequencer's view run scripts."""
+    view.scripts = script.Scripts(view, new_state)

@@ -20,6 +20,7 @@ from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
+from kvnode.scripting import runtime
 from kvnode.server.failpoints import Failpoints
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.disk import OsDisk
@@ -115,6 +116,7 @@ def open_data(
     view = View(tip, recovered.next_id)
     dispatch = make_dispatch()
     view.connect(dispatch, Watches(tip))
+    runtime.connect(view)
     sequencer = Sequencer(
         tip,
         view,

@@ -13,6 +13,8 @@ from typing import Any
 
 from kvnode.base.limits import EXECUTOR_QUEUE_MAX
 
+CLOSING_SECONDS = 0.1  # so often a thread that waits looks whether the node ends
+
 Work = Callable[[], Any]
 Completion = Callable[[Any, BaseException | None], None]
 
@@ -23,10 +25,13 @@ class ThreadExecutor:
     name: of the thread. wake_fd: an eventfd, written once per completion.
     """
 
+    can_wait = True
+
     def __init__(self, name: str, wake_fd: int) -> None:
         self._wake_fd = wake_fd
         self._work: queue.Queue[tuple[Work, Completion] | None] = queue.Queue(EXECUTOR_QUEUE_MAX)
         self._done: deque[tuple[Completion, Any, BaseException | None]] = deque()
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -43,8 +48,26 @@ class ThreadExecutor:
             count += 1
         return count
 
+    def wait(self, start: Callable[[Callable[[BaseException | None], None]], None]) -> None:
+        """See Executor. Raises RuntimeError when the node ends."""
+        ended = threading.Event()
+        errors: list[BaseException | None] = []
+
+        def then(error: BaseException | None) -> None:
+            errors.append(error)
+            ended.set()
+
+        self._done.append((lambda result, error: start(then), None, None))
+        os.eventfd_write(self._wake_fd, 1)
+        while not ended.wait(CLOSING_SECONDS):
+            if self._is_closing:
+                raise RuntimeError("the node ends")
+        if errors[0] is not None:
+            raise errors[0]
+
     def close(self) -> None:
         """Finish what is queued and end the thread."""
+        self._is_closing = True
         self._work.put(None)
         self._thread.join()
 

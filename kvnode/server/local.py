@@ -15,6 +15,7 @@ from kvnode._core.tip import Tip
 from kvnode._core.transactions import Watches
 from kvnode._core.view import View
 from kvnode.commands import table
+from kvnode.scripting import runtime
 
 NATIVE_MODULES = (
     "databases",
@@ -31,6 +32,7 @@ NATIVE_MODULES = (
     "liveness",
     "random_choice",
     "scan",
+    "script",
     "set_algebra",
     "sets",
     "sort",
@@ -72,6 +74,7 @@ def connect() -> Callable[[bytes], bytes]:
     view = View(tip, FIRST_ID)
     dispatch = Dispatch(table.build(native_handlers()))
     view.connect(dispatch, Watches(tip))
+    runtime.connect(view)
     sequencer = Sequencer(tip, view, dispatch, _MemoryLog(), TERM, 0, 0, 0)
     session = Session(1, START_MS)
     session.authenticated = session.parser.authenticated = True

@@ -14,6 +14,14 @@ class Executor(Protocol):
     def submit(self, work: Work, completion: Completion) -> None:
         """Run `work()`; later `completion(result, error)` is called on the sequencer's thread."""
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether `work` may wait inside itself, see wait()."""
+
+    def wait(self, start: Callable[[Callable[[BaseException | None], None]], None]) -> None:
+        """From inside of `work`: have `start(then)` called on the sequencer's thread, and return
+        when then(error) was called. Raises the error."""
+
 
 class Slot:
     """One call in flight at a time, and the failure that ended it."""
@@ -48,11 +56,16 @@ class Slot:
 class StepExecutor:
     """Runs each call when told to, on the caller's thread: for simulation, tests and shutdown."""
 
+    can_wait = False
+
     def __init__(self) -> None:
         self._work: deque[tuple[Work, Completion]] = deque()
 
     def submit(self, work: Work, completion: Completion) -> None:
         self._work.append((work, completion))
+
+    def wait(self, start: Callable[[Callable[[BaseException | None], None]], None]) -> None:
+        raise NotImplementedError
 
     def step(self) -> bool:
         """Run the oldest call and deliver its result; False when there is none."""

@@ -14,7 +14,9 @@ from kvnode._core.keys import (
     DATABASE,
     DELTA,
     GENERATION,
+    LIBRARY,
     PENDING,
+    SCRIPT,
     TRASH,
     head_end,
     head_start,
@@ -51,7 +53,7 @@ def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry])
     """
     has_chunks = bool(engine.scan_keys(*kind_bounds(CHUNK), limit=1))
     tip = Tip(facts.hash_key, not has_chunks)
-    for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING):
+    for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING, SCRIPT, LIBRARY):
         _load(engine, tip, kind)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
     tip.fresh_id = max(facts.checkpoint.next_id, 1)

@@ -19,6 +19,9 @@ from kvnode.txn.optimistic import Transactions
 from kvnode.txn.program import Command
 from kvnode.txn.queue import Queue
 from kvnode.txn.replica import Replica
+from kvnode.txn.script import Script
+
+SCRIPTS = (b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO")
 
 
 class KeysJob:
@@ -170,6 +173,11 @@ class Jobs:
             self._jobs.append(KeysJob(session, args[1], fence_index))
         elif args[0].upper() == b"EXEC":
             self.transactions.begin(session, Queue(self._replica.sequencer, session))
+        elif args[0].upper() in SCRIPTS:
+            scripts = self._replica.view.scripts
+            transactions = self.transactions
+            program = Script(args, scripts, transactions.worker, transactions.reader)
+            transactions.begin(session, program)
         else:
             self.transactions.begin(session, Command(args))
         session.waiting = self

@@ -250,7 +250,9 @@ class Transaction:
 
     def _end(self) -> None:
         self.stage = Stage.ENDED
-        if not self._is_running:
+        if self._is_running:
+            self._program.cancel()
+        else:
             self._close_attempt()
         self._owner.release(self)
 

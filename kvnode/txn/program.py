@@ -26,6 +26,9 @@ class Program:
         """The whole reply, once run() has ended."""
         raise NotImplementedError
 
+    def cancel(self) -> None:
+        """It is ended while run() is under way: that need not go on."""
+
     def end(self, *, is_done: bool) -> None:
         """It has taken effect, or ends without. In a pass; not called when the client is gone."""
 

@@ -15,6 +15,7 @@ from kvnode._core.transactions import Watches
 from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
 from kvnode.commands import table
+from kvnode.scripting import runtime
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Span, Wanted, read_range
 from kvnode.storage.memory import MemoryEngine
@@ -85,6 +86,7 @@ class LocalNode:
         self.watches = Watches(self.tip)
         self.dispatch = Dispatch(list(commands or table.build(native_handlers())))
         self.view.connect(self.dispatch, self.watches, self)
+        runtime.connect(self.view)
         self.sequencer = Sequencer(self.tip, self.view, self.dispatch, self.log, TERM, 0, 0, 0)
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()

@@ -1,0 +1,29 @@
+"""EVAL and its kin: from the command to a run of a script, on the sequencer or beside it."""
+
+from libc.stdint cimport int64_t, uint64_t
+from kvnode._core.parser cimport Args
+from kvnode._core.reply cimport Reply
+from kvnode._core.script_cache cimport Script, ScriptCache
+from kvnode._core.script_engine cimport Engine
+from kvnode._core.view cimport View
+
+
+cdef enum:
+    BUDGET_MICROS = 5000                # of a script on the sequencer
+    LIMIT_MICROS = 300000000            # of one that runs beside it
+    UNDIVIDED_MICROS = 500000           # of one in an EXEC that has to run in one step
+    FIRST_ARGUMENT = 3                  # of EVAL: its first key
+
+
+cdef class Scripts:
+    cdef View view
+    cdef readonly ScriptCache cache
+    cdef readonly Engine here           # on the sequencer
+    cdef readonly Engine beside
+    cdef public int64_t budget_micros   # of a run on the sequencer
+    cdef public int64_t limit_micros    # of one beside it; 0: none
+    cdef public set programs            # that run beside the sequencer, or wait to
+    cdef public uint64_t moved          # that were past the budget, ever
+
+    cdef Script script_of(self, View view, Args* args, bint by_name, Reply reply)
+    cdef int run(self, View view, Args* args, bint by_name, bint is_readonly, Reply reply) except -1

@@ -1,0 +1,62 @@
+"""A script past its budget, as the program of a transaction.
+
+It reads from the snapshot and its own writes only, and runs as often as the transaction is tried.
+Where the worker's thread can wait, a record that is missing is read inside of the run; elsewhere
+the script runs again from its start. Killed, or past its hard limit, it answers an error and does
+nothing.
+"""
+
+from typing import Any
+
+from kvnode.storage.executor import Executor
+from kvnode.txn.attempt import Attempt
+from kvnode.txn.program import Command
+
+KILLED = b"-ERR Script killed by user with SCRIPT KILL.\r\n"
+
+
+class Script(Command):
+    """The program of EVAL, FCALL and their kin. scripts: the Scripts of the node."""
+
+    def __init__(
+        self, words: list[bytes], scripts: Any, worker: Executor, reader: Executor
+    ) -> None:
+        super().__init__(words)
+        self._scripts = scripts
+        self._worker = worker
+        self._reader = reader
+        self._is_stopped = False
+        self._is_killed = False
+        scripts.programs.add(self)
+
+    def run(self, attempt: Attempt) -> bool:
+        if self._is_killed:
+            self._reply, self._is_stopped = KILLED, True
+            return True
+        engine = self._scripts.beside
+        engine.read_missing = (
+            (lambda: self._worker.wait(lambda then: attempt.read_missing(self._reader, then)))
+            if self._worker.can_wait
+            else None
+        )
+        try:
+            is_finished = super().run(attempt)
+        finally:
+            engine.read_missing = None
+        self._is_stopped = is_finished and engine.was_stopped
+        return is_finished
+
+    def reply_instead(self) -> bytes | None:
+        return self._reply if self._is_stopped else None
+
+    def kill(self) -> None:
+        """SCRIPT KILL: it ends with an error, at once or when it is its turn."""
+        self._is_killed = True
+
+    def cancel(self) -> None:
+        self._is_killed = True
+        self._scripts.beside.kill()
+        self._scripts.programs.discard(self)
+
+    def end(self, *, is_done: bool) -> None:
+        self._scripts.programs.discard(self)
