@@ -142,7 +142,7 @@ cdef class Scripts:
             return False
         for program in self.programs:
             program.kill()
-        if self.beside.is_running:
+        if self.beside.is_running:      # in an EXEC perhaps
             self.beside.kill()
         return True
 

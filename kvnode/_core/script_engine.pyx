@@ -135,6 +135,10 @@ cdef class Engine:
         """Stop the run under way, on any thread."""
         self.budget.killed = True
 
+    def revive(self):
+        """What kill() asked for concerned the run before."""
+        self.budget.killed = False
+
     def forget_functions(self):
         """SCRIPT FLUSH: let compiled functions go."""
         cdef size_t i

@@ -104,12 +104,14 @@ class Transaction:
         """End with an error and nothing done. In a pass."""
         self._owner.failed += 1
         self._end()
+        self._program.cancel()
         self._program.end(is_done=False)
         self._owner.replica.sequencer.answer(self.session, lambda reply: reply.error(line))
 
     def close(self) -> None:
         """The client is gone: end without an answer."""
         self._end()
+        self._program.cancel()
 
     def read_missing(self, then: Callable[[BaseException | None], None]) -> None:
         """For a program that waits inside run(): read what its last command lacks, then(error).
@@ -250,9 +252,7 @@ class Transaction:
 
     def _end(self) -> None:
         self.stage = Stage.ENDED
-        if self._is_running:
-            self._program.cancel()
-        else:
+        if not self._is_running:
             self._close_attempt()
         self._owner.release(self)
 

@@ -27,7 +27,7 @@ class Program:
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """It is ended while run() is under way: that need not go on."""
+        """It ends without taking effect: a run() that is under way need not go on."""
 
     def end(self, *, is_done: bool) -> None:
         """It has taken effect, or ends without. In a pass; not called when the client is gone."""

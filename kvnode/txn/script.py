@@ -27,24 +27,27 @@ class Script(Command):
         self._reader = reader
         self._is_stopped = False
         self._is_killed = False
+        self._is_running = False  # on the worker's thread
         scripts.programs.add(self)
 
     def run(self, attempt: Attempt) -> bool:
-        if self._is_killed:
-            self._reply, self._is_stopped = KILLED, True
-            return True
         engine = self._scripts.beside
-        engine.read_missing = (
-            (lambda: self._worker.wait(lambda then: attempt.read_missing(self._reader, then)))
-            if self._worker.can_wait
-            else None
-        )
+        engine.revive()
+        self._is_running = True
         try:
+            if self._is_killed:
+                self._reply, self._is_stopped = KILLED, True
+                return True
+            if self._worker.can_wait:
+                engine.read_missing = lambda: self._worker.wait(
+                    lambda then: attempt.read_missing(self._reader, then)
+                )
             is_finished = super().run(attempt)
+            self._is_stopped = is_finished and engine.was_stopped
+            return is_finished
         finally:
             engine.read_missing = None
-        self._is_stopped = is_finished and engine.was_stopped
-        return is_finished
+            self._is_running = False
 
     def reply_instead(self) -> bytes | None:
         return self._reply if self._is_stopped else None
@@ -52,11 +55,12 @@ class Script(Command):
     def kill(self) -> None:
         """SCRIPT KILL: it ends with an error, at once or when it is its turn."""
         self._is_killed = True
+        if self._is_running:
+            self._scripts.beside.kill()
 
     def cancel(self) -> None:
-        self._is_killed = True
-        self._scripts.beside.kill()
         self._scripts.programs.discard(self)
+        self.kill()
 
     def end(self, *, is_done: bool) -> None:
         self._scripts.programs.discard(self)

@@ -20,6 +20,7 @@ from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
+from kvnode.scripting import runtime
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
@@ -132,6 +133,7 @@ class SimNode:
         self.watches = Watches(self.tip)
         commands = self.commands or table.build(native_handlers())
         self.view.connect(Dispatch(commands), self.watches, self)
+        runtime.connect(self.view)
         hard_state = self._open_hard_state()
         raft = RaftCore(
             1,
