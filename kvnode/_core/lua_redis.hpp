@@ -121,7 +121,6 @@ inline const char* redis_take_args(lua_State* L, LuaHost* h, int n) {
 inline int redis_run(lua_State* L, bool raises) {
     LuaHost* h = redis_host(L);
     int n = lua_gettop(L);
-    luaL_checkstack(L, kLuaStackMin, "redis.call");
     if (const char* wrong = redis_take_args(L, h, n)) {
         redis_push_error(L, wrong);
         return raises ? lua_error(L) : 1;
@@ -353,61 +352,57 @@ inline int redis_on_error(lua_State* L) {
     return 1;
 }
 
-// Call the function at the bottom with the values above it, and write its result to the host's
-// output: what lua_pcall runs, so that converting the result is inside of the budget as well.
-inline int redis_main(lua_State* L) {
+// Write the value at the top to the host's output: what lua_pcall runs where that may take long.
+inline int redis_write(lua_State* L) {
     LuaHost* h = redis_host(L);
-    lua_call(L, lua_gettop(L) - 1, 1);
     redis_write_value(L, &h->out, h->resp, 0);
     return 0;
 }
 
-// Set a global array of strings: KEYS or ARGV. Raises when memory is out.
-inline void redis_set_global(lua_State* L, const char* name, const LuaSlice* values, int n) {
-    lua_pushstring(L, name);
-    if (values == nullptr) {
-        lua_pushnil(L);
-    } else {
-        lua_createtable(L, n, 0);
-        for (int i = 0; i < n; i++) {
-            lua_pushlstring(L, values[i].data, values[i].len);
-            lua_rawseti(L, -2, i + 1);
-        }
+// What stays at the bottom of the stack between runs.
+enum RedisSlot : int {
+    kSlotOnError = 1,
+    kSlotWrite = 2,
+    kSlotGlobals = 3,
+    kSlotKeys = 4,                              // "KEYS"
+    kSlotArgv = 5,
+    kSlotsCount = 5,
+};
+
+// Push an array of strings. Raises when memory is out.
+inline void redis_push_strings(lua_State* L, const LuaSlice* values, int n) {
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        lua_pushlstring(L, values[i].data, values[i].len);
+        lua_rawseti(L, -2, i + 1);
     }
-    lua_rawset(L, -3);
 }
 
 // A run of the function `ref` of the registry; its result is in the host's output. Returns the status
 // of lua_pcall; an error value is at the top if it is not 0. *stopped: why it was stopped, or 0.
+//
+// Scripts find keys and arguments in globals, functions (as_arguments) get them.
 inline int redis_run_function(lua_State* L, LuaHost* h, int ref, const LuaSlice* keys, int keys_count,
                               const LuaSlice* argv, int argv_count, bool as_arguments,
                               int64_t steps, size_t memory_cap, int* stopped) {
     LuaControl* c = lua_control(L);
-    lua_settop(L, 0);
+    lua_settop(L, kSlotsCount);
     h->resp = 2;
-    lua_push_globals(L);
-    redis_set_global(L, "KEYS", as_arguments ? nullptr : keys, keys_count);
-    redis_set_global(L, "ARGV", as_arguments ? nullptr : argv, argv_count);
-    lua_pop(L, 1);
-    lua_pushcclosure(L, redis_on_error, 0);
-    lua_pushlightuserdata(L, h);
-    lua_pushcclosure(L, redis_main, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    int arguments = 1;
-    if (as_arguments) {
-        for (int k = 0; k < 2; k++) {
-            const LuaSlice* values = k == 0 ? keys : argv;
-            int n = k == 0 ? keys_count : argv_count;
-            lua_createtable(L, n, 0);
-            for (int i = 0; i < n; i++) {
-                lua_pushlstring(L, values[i].data, values[i].len);
-                lua_rawseti(L, -2, i + 1);
-            }
-        }
-        arguments = 3;
+    for (int k = 0; k < 2; k++) {
+        if (!as_arguments)
+            lua_pushvalue(L, k == 0 ? kSlotKeys : kSlotArgv);
+        redis_push_strings(L, k == 0 ? keys : argv, k == 0 ? keys_count : argv_count);
+        if (!as_arguments)
+            lua_rawset(L, kSlotGlobals);
     }
     lua_begin(c, steps, memory_cap);
-    int status = lua_pcall(L, arguments, 0, 1);
+    int status = lua_pcall(L, as_arguments ? 2 : 0, 1, kSlotOnError);
+    if (status == 0) {
+        lua_pushvalue(L, kSlotWrite);
+        lua_insert(L, -2);
+        status = lua_pcall(L, 1, 0, kSlotOnError);
+    }
     *stopped = lua_end(c);
     return status;
 }
@@ -478,16 +473,29 @@ constexpr const char* kRedisVersion = "7.4.0";  // as commands/context.py has it
 constexpr int kRedisVersionNumber = 0x00070400;
 
 inline int redis_install_protected(lua_State* L) {
-    redis_open(L, static_cast<LuaHost*>(lua_touserdata(L, 1)), kRedisVersion, kRedisVersionNumber);
-    return 0;
+    LuaHost* h = static_cast<LuaHost*>(lua_touserdata(L, 1));
+    redis_open(L, h, kRedisVersion, kRedisVersionNumber);
+    lua_settop(L, 0);
+    lua_pushcclosure(L, redis_on_error, 0);
+    lua_pushlightuserdata(L, h);
+    lua_pushcclosure(L, redis_write, 1);
+    lua_push_globals(L);
+    lua_pushstring(L, "KEYS");
+    lua_pushstring(L, "ARGV");
+    return kSlotsCount;
 }
 
-// Set the library into a state that is not sealed; returns the status of lua_pcall.
+// Set the library into a state that is not sealed, and lay out the bottom of its stack; returns the
+// status of lua_pcall.
 inline int redis_install(lua_State* L, LuaHost* h) {
+    lua_settop(L, 0);
     lua_pushcclosure(L, redis_install_protected, 0);
     lua_pushlightuserdata(L, h);
-    return lua_pcall(L, 1, 0, 0);
+    return lua_pcall(L, 1, LUA_MULTRET, 0);
 }
+
+// Take everything from the stack that a run has left.
+inline void redis_settle(lua_State* L) { lua_settop(L, kSlotsCount); }
 
 // Keep the function at the top, and pop it; returns its reference.
 inline int redis_keep(lua_State* L) { return luaL_ref(L, LUA_REGISTRYINDEX); }

@@ -1,7 +1,7 @@
 // Replies of commands as values of Lua, and values of Lua as replies.
 #pragma once
 
-#include <cstdio>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 
@@ -62,20 +62,31 @@ inline char* redis_room(lua_State* L, LuaOutput* out, size_t n) {
 }
 
 inline void redis_put(lua_State* L, LuaOutput* out, const char* bytes, size_t n) {
-    lua_spend(L, n / kBytesPerStep);
+    if (n >= kLargeBlock)
+        lua_spend(L, n / kBytesPerStep);
     memcpy(redis_room(L, out, n), bytes, n);
     out->len += n;
 }
 
 inline void redis_put_prefix(lua_State* L, LuaOutput* out, char kind, long long n) {
-    char* p = redis_room(L, out, 32);
-    out->len += size_t(snprintf(p, 32, "%c%lld\r\n", kind, n));
+    char* first = redis_room(L, out, 32);
+    char* p = first;
+    *p++ = kind;
+    p = std::to_chars(p, first + 30, n).ptr;
+    *p++ = '\r';
+    *p++ = '\n';
+    out->len += size_t(p - first);
 }
 
 inline void redis_put_bulk(lua_State* L, LuaOutput* out, const char* bytes, size_t n) {
     redis_put_prefix(L, out, '$', (long long)n);
-    redis_put(L, out, bytes, n);
-    redis_put(L, out, "\r\n", 2);
+    char* p = redis_room(L, out, n + 2);
+    if (n >= kLargeBlock)
+        lua_spend(L, n / kBytesPerStep);
+    memcpy(p, bytes, n);
+    p[n] = '\r';
+    p[n + 1] = '\n';
+    out->len += n + 2;
 }
 
 // A line: CR and LF in it become blanks.

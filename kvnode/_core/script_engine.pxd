@@ -62,6 +62,7 @@ cdef extern from "lua_redis.hpp" namespace "kvnode" nogil:
                            size_t memory_cap, int* stopped) noexcept
     int redis_describe(lua_State*, LuaHost*, const char* name) noexcept
     int redis_install(lua_State*, LuaHost*) noexcept
+    void redis_settle(lua_State*) noexcept
     int redis_keep(lua_State*) noexcept
     void redis_drop(lua_State*, int ref) noexcept
 

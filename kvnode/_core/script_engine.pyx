@@ -9,7 +9,7 @@ from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport (
     C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
 from kvnode._core.lua_libraries cimport (
-    kLuaOutOfMemory, kLuaOutOfSteps, lua_compile, lua_settop, lua_tolstring)
+    kLuaOutOfMemory, kLuaOutOfSteps, lua_compile, lua_tolstring)
 from kvnode._core.reply cimport Reply, reply_error, reply_raw
 from kvnode._core.script_cache cimport S_BLIND_APPENDS, S_NO_WRITES
 from kvnode._core.session cimport Session
@@ -162,12 +162,12 @@ cdef class Engine:
             return 1
         if self.compiled.size() >= COMPILED_MAX:
             self.forget_functions()
-        lua_settop(self.L, 0)
+        redis_settle(self.L)
         if lua_compile(self.L, PyBytes_AS_STRING(script.text) + script.body,
                        PyBytes_GET_SIZE(script.text) - script.body, b"@user_script") != 0:
             text = lua_tolstring(self.L, -1, &n)
             line = b"ERR Error compiling script (new function): " + text[:n]
-            lua_settop(self.L, 0)
+            redis_settle(self.L)
             reply_error(reply, line, len(line))
             return 0
         script.refs[self.number] = redis_keep(self.L)
@@ -244,13 +244,13 @@ cdef class Engine:
             self.close()
             line = NO_MEMORY
         elif stopped == kLuaInterrupted:
-            lua_settop(self.L, 0)
+            redis_settle(self.L)
             if error is not None:
                 self.error = None
                 raise error
             return self.outcome
         elif stopped != 0:
-            lua_settop(self.L, 0)
+            redis_settle(self.L)
             if self.budget.end == E_PAST_LIMIT and self.number == 0:
                 return LONG
             line = KILLED if self.budget.end == E_KILLED else TOO_LONG
@@ -262,7 +262,7 @@ cdef class Engine:
                 reply.errors += self.host.out.errors
                 reply.error_at = at + self.host.out.error_at
             self.host.out.shrink(OUTPUT_KEPT_BYTES)
-            lua_settop(self.L, 0)
+            redis_settle(self.L)
             return DONE
         self.was_stopped = True
         line += script.sha
