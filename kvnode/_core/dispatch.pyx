@@ -152,7 +152,7 @@ cdef class Dispatch:
             if command.flags & C_NO_MULTI:
                 return self.refuse(view, session, command,
                                    b"ERR Command not allowed inside a transaction")
-            session.queue(args, command.flags & C_WRITE != 0)
+            session.queue(args, command.flags & (C_WRITE | C_MAY_REPLICATE) != 0)
             reply_simple(reply, b"QUEUED", 6)
             return DONE
         if self.gate is not None and self.gate(session, command):

@@ -131,6 +131,11 @@ cdef class Scripts:
             self.cache.put(script)
         return script.sha
 
+    def set_log(self, on_log):
+        """on_log(level, text): takes what redis.log() is given, on any thread."""
+        self.here.on_log = on_log
+        self.beside.on_log = on_log
+
     def flush(self):
         """SCRIPT FLUSH."""
         self.cache.flush()

@@ -3,6 +3,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
+from libcpp.vector cimport vector
 from kvnode._core.keys cimport K_SCRIPT
 from kvnode._core.tip cimport T_NONE, Entry
 
@@ -185,10 +186,16 @@ cdef class ScriptCache:
         cdef bytes name = sha.lower()
         return len(name) == kSha1HexBytes and self.find(PyBytes_AS_STRING(name)) is not None
 
-    def load(self, list records not None):
-        """At start: [(record key, text)] of all that are cached."""
-        for key, text in records:
-            try:
-                self.remember(Script((<bytes>key)[1:].hex().encode(), text))
-            except CommandError:    # of a version that knew other flags
-                continue
+    def restore(self):
+        """At start: remember the scripts that have records."""
+        cdef vector[Entry*] entries
+        cdef uint64_t following = 0
+        cdef bint done = False
+        cdef Entry* e
+        self.view.tip.scan_next(self.view.tip.meta, 0, &entries, <size_t>-1, &following, &done)
+        for e in entries:
+            if e.key[0] == K_SCRIPT and e.key_len == SCRIPT_KEY_BYTES and e.newest.type != T_NONE:
+                name = PyBytes_FromStringAndSize(e.key + 1, e.key_len - 1).hex().encode()
+                if self.table.find(PyBytes_AS_STRING(name)) == NULL:
+                    self.remember(Script(
+                        name, PyBytes_FromStringAndSize(e.newest.data, e.newest.length)))

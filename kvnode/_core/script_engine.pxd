@@ -6,7 +6,7 @@ transactions, whose commands run in a workspace. A run ends in one of these ways
     DONE    by return or by an error: what it wrote stays, its reply is written
     PARK    a command lacks a record     }
     LONG    past the budget              } nothing of it stays
-    HELD    a write has to wait          }
+    HELD, AGAIN    a write has to wait   }
 
 Killed, past its hard limit or out of memory it answers an error, is DONE, and nothing of it stays.
 """

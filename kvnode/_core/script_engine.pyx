@@ -5,9 +5,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport strlen
 from libc.time cimport time_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from kvnode._core.blocking cimport Waiters
 from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport (
-    C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
+    AGAIN, C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
 from kvnode._core.lua_libraries cimport (
     kLuaOutOfMemory, kLuaOutOfSteps, lua_compile, lua_tolstring)
 from kvnode._core.reply cimport Reply, reply_error, reply_raw
@@ -329,14 +330,20 @@ cdef class Engine:
     cdef int call(self, Command command, Args* args) except -1:
         """Run a command on the tip: an Outcome."""
         cdef View view = self.view
+        cdef Waiters waiters = view.waiters
         cdef int outcome
+        cdef int i
+        if waiters is not None and waiters.backlog and command.flags & C_WRITE:
+            for i in range(1, args.n):      # it would overtake who has waited longer
+                if waiters.is_ahead(view.session.db, &args.v[i]):
+                    return AGAIN
         if self.dispatch.has_reservation and self.dispatch.hold_back(view.session, command, args):
             return HELD
         outcome = self.dispatch.call(view, command, args, self.reply)
         if outcome == DONE and is_past_budget(view, 1):
             return LONG
         view.steps_before = view.steps
-        if outcome not in (DONE, PARK, LONG):
+        if outcome not in (DONE, PARK, LONG, HELD):
             self.reply.out.len = 0
             return DONE
         return outcome

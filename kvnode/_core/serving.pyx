@@ -4,7 +4,7 @@
 from kvnode._core.blocking cimport (
     DEMOTED, NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
     Waiters)
-from kvnode._core.dispatch cimport BLOCK, C_WRITE, DONE, HELD, PARK, Command
+from kvnode._core.dispatch cimport BLOCK, C_MAY_REPLICATE, C_WRITE, DONE, HELD, PARK, Command
 from kvnode._core.parser cimport Args
 from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport reply_error, reply_null_array
@@ -143,7 +143,7 @@ cdef bint names_ahead(Sequencer s, Session session, Command command, Args* args)
     Any argument may be a key: that puts off a command too many now and then.
     """
     cdef int i
-    if command.flags & C_WRITE == 0:
+    if command.flags & (C_WRITE | C_MAY_REPLICATE) == 0:
         return False
     if command.replaces_databases:
         return True

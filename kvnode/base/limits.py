@@ -31,6 +31,7 @@ ENGINE_TABLE_BYTES = 8 * MIB  # of a table file; bounds one step of a compaction
 COMPACTION_STEP_BYTES = 32 * MIB  # tables rewritten by one step of a compaction on request
 
 # -- threads ------------------------------------------------------------------------------------
+WORKER_NICENESS = 19  # of the thread that runs transactions and long scripts
 EXECUTOR_QUEUE_MAX = 1024  # calls waiting for a thread; each caller has few at a time
 
 # -- connections --------------------------------------------------------------------------------

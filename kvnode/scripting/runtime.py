@@ -83,3 +83,4 @@ def check_library() -> None:
 def connect(view: View) -> None:
     """Let the commands of a sequencer's view run scripts."""
     view.scripts = script.Scripts(view, new_state)
+    view.scripts.cache.restore()

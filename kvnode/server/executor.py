@@ -22,13 +22,15 @@ Completion = Callable[[Any, BaseException | None], None]
 class ThreadExecutor:
     """One thread that runs submitted calls in order.
 
-    name: of the thread. wake_fd: an eventfd, written once per completion.
+    name: of the thread. wake_fd: an eventfd, written once per completion. niceness: of the thread,
+    whose work others need not wait for.
     """
 
     can_wait = True
 
-    def __init__(self, name: str, wake_fd: int) -> None:
+    def __init__(self, name: str, wake_fd: int, niceness: int = 0) -> None:
         self._wake_fd = wake_fd
+        self._niceness = niceness
         self._work: queue.Queue[tuple[Work, Completion] | None] = queue.Queue(EXECUTOR_QUEUE_MAX)
         self._done: deque[tuple[Completion, Any, BaseException | None]] = deque()
         self._is_closing = False
@@ -72,6 +74,8 @@ class ThreadExecutor:
         self._thread.join()
 
     def _run(self) -> None:
+        if self._niceness:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while (item := self._work.get()) is not None:
             work, completion = item
             result, error = None, None

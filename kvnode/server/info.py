@@ -1,6 +1,6 @@
 """INFO: each section as text, with Redis's names of sections and fields.
 
-Fields about what kvnode does not have (forks, replication backlog, scripts) are there with the
+Fields about what kvnode does not have (forks, replication backlog) are there with the
 value that says so, since monitoring expects them. The section "kvnode" holds what is our own.
 """
 
@@ -108,17 +108,6 @@ def clients(view: ViewContext) -> str:
     )
 
 
-SCRIPT_FIELDS = (
-    "used_memory_vm_eval",
-    "used_memory_vm_functions",
-    "used_memory_scripts_eval",
-    "used_memory_functions",
-    "number_of_cached_scripts",
-    "number_of_functions",
-    "number_of_libraries",
-)
-
-
 def memory(view: ViewContext) -> str:
     node = view.node
     s = node.statistics()
@@ -141,10 +130,22 @@ def memory(view: ViewContext) -> str:
         ("total_system_memory", s.total_system_memory),
         ("total_system_memory_human", human(s.total_system_memory)),
     ]
-    for name in ("used_memory_lua", "used_memory_vm_total", "used_memory_scripts"):
-        fields += [(name, 0), (f"{name}_human", human(0))]
+    scripts = view.scripts
+    vm, cached = scripts.here.memory_used + scripts.beside.memory_used, scripts.cache.bytes
+    for name, value in (
+        ("used_memory_lua", vm),
+        ("used_memory_vm_total", vm),
+        ("used_memory_scripts", cached),
+    ):
+        fields += [(name, value), (f"{name}_human", human(value))]
     fields += [
-        *((name, 0) for name in SCRIPT_FIELDS),
+        ("used_memory_vm_eval", vm),
+        ("used_memory_vm_functions", 0),
+        ("used_memory_scripts_eval", cached),
+        ("used_memory_functions", 0),
+        ("number_of_cached_scripts", scripts.cache.count),
+        ("number_of_functions", 0),
+        ("number_of_libraries", 0),
         ("maxmemory", limit),
         ("maxmemory_human", human(limit)),
         ("maxmemory_policy", node.config["maxmemory-policy"]),

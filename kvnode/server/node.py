@@ -33,8 +33,10 @@ from kvnode.base.limits import (
     SYNC_POLL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
     UNSYNCED_BYTES_MAX,
+    WORKER_NICENESS,
 )
 from kvnode.commands.context import Statistics
+from kvnode.commands.row import RUN_COMMANDS
 from kvnode.commands.slowlog import Slowlog
 from kvnode.commands.table import build
 from kvnode.server import gauges
@@ -80,7 +82,7 @@ class Node:
         self.readers = [
             ThreadExecutor(f"leveldb-reader-{i}", self._wake_fd) for i in range(READER_THREADS)
         ]
-        self.worker = ThreadExecutor("transactions", self._wake_fd)
+        self.worker = ThreadExecutor("transactions", self._wake_fd, niceness=WORKER_NICENESS)
         self.opened = self._open()
         self.replica = self.opened.replica
         self.sequencer = self.replica.sequencer
@@ -97,6 +99,7 @@ class Node:
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
         self.gauges = gauges.Gauges(self)
+        self.view.scripts.set_log(self._log_of_script)
         self.apply_config()
         config.on_change(self.apply_config)
 
@@ -151,6 +154,8 @@ class Node:
         clients.protected = config["protected-mode"]
         clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
         self.view.databases_count = config["databases"]
+        self.view.scripts.budget_micros = config["script-time-budget"]
+        self.view.scripts.limit_micros = config["script-time-limit"] * 1000
         self.view.string_bytes_max = config["proto-max-bulk-len"]
         self.view.set_intset_entries = config["set-max-intset-entries"]
         self.view.list_listpack_size = config["list-max-listpack-size"]
@@ -282,6 +287,7 @@ class Node:
 
     def close(self) -> None:
         """Release everything."""
+        self.view.scripts.kill()
         for executor in (self.writer, self.worker, *self.readers):
             executor.close()
         self.opened.close()
@@ -327,6 +333,10 @@ class Node:
     def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
         now = self.reactor.now()
         self.slowlog.add(args, micros, now, addr=session.addr.encode(), name=session.name)
+
+    def _log_of_script(self, level: int, text: bytes) -> None:
+        write = (log.debug, log.debug, log.info, log.warning)[level]
+        write("script", text=text.decode("utf-8", "backslashreplace"))
 
     # -- what handlers may ask for --------------------------------------------------------------
 
@@ -473,7 +483,7 @@ def _may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
     """Whether a command could change data: an EXEC if any that it runs could."""
     if command.name == b"exec":
         return session.queued_writes
-    return "write" in command.row.flags.split()
+    return "write" in command.row.flags.split() or command.row.name in RUN_COMMANDS
 
 
 def serve(config: Config) -> int:

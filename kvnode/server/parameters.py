@@ -166,6 +166,18 @@ MEANINGFUL = (
         10000,
         "Microseconds from which a command is noted in SLOWLOG; -1 = never.",
     ),
+    Parameter(
+        "script-time-budget",
+        Integer(1, INT32_MAX),
+        5000,
+        "Microseconds that a script may hold up others; past it, it runs beside them.",
+    ),
+    Parameter(
+        "script-time-limit",
+        Integer(0, INT32_MAX),
+        300000,
+        "Milliseconds after which a script is stopped, with nothing of it done; 0 = never.",
+    ),
     Parameter("slowlog-max-len", Integer(0), 128, "Commands that SLOWLOG keeps."),
     Parameter("hz", Integer(0, INT32_MAX), 10, "How often a second regular work is done."),
     Parameter(
