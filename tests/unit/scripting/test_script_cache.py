@@ -99,9 +99,7 @@ def test_an_exec_that_is_undone_takes_its_scripts_along():
     node.run(session, pipeline(*commands))
     other = node.session()
     commands = [("SCRIPT", "EXISTS", sha("return 7")), ("EVALSHA", sha("return 7"), "0")]
-    node.run(other, pipeline(*commands))
-    node.commit()
-    exists, error = decode_all(other.take())
+    exists, error = decode_all(node.run(other, pipeline(*commands)))
     assert exists == [0]
     assert str(error).startswith("NOSCRIPT")
     node.settle(session)
