@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi kvnode/_core/*.hpp) setup.py pyproject.toml
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
-.PHONY: bench-micro bench-twins bench-contention bench-quick perf-gate lint record clean check-tools
+.PHONY: bench-micro bench-twins bench-holdup bench-contention bench-quick perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -61,6 +61,9 @@ bench-micro: build
 bench-twins: build
 	@$(BIN)/python -m bench.micro.twins
 
+bench-holdup: build
+	@$(BIN)/python -m bench.holdup
+
 bench-contention: build
 	@$(BIN)/python -m bench.contention
 
@@ -71,6 +74,7 @@ bench-quick: build
 	@$(BIN)/python -m bench.start --megabytes 20 --rounds 1
 	@$(BIN)/python -m bench.idle --connections 500
 	@$(BIN)/python -m bench.contention --pipelines 20 --rounds 2
+	@$(BIN)/python -m bench.holdup --scale 0.03 --seconds 1
 
 perf-gate: build
 	@$(BIN)/python -m ci.perf_gate

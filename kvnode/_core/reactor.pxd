@@ -79,12 +79,14 @@ cdef class Reactor:
     cdef uint32_t lone_passes
     cdef readonly uint32_t write_passes     # the last passes in which each session ran one write
     cdef public uint64_t reads, writes, rounds, polls, bytes_in, bytes_out
+    cdef public uint64_t pass_micros_max        # the longest that everybody had to wait for a pass
 
     cdef uint64_t now_ms(self) noexcept
     cdef bint is_due(self)
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1
+    cdef int note_pass(self, uint64_t started) noexcept
     cdef int bound_memory(self) except -1
     cdef int finish_pass(self, bint may_inline) except -1
     cdef int read(self, Connection connection) except -1

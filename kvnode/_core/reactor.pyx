@@ -140,12 +140,14 @@ cdef class Reactor:
 
     def run_pass(self, work=None):
         """Run one pass outside poll(): `work()` is called inside it; return its result."""
+        cdef uint64_t started = monotonic_micros()
         self.sequencer.open_pass(self.now_ms())
         self.sequencer.view.enter(None)
         if not self.sequencer.batch_open:
             self.sequencer.open_batch()
         result = work() if work is not None else None
         self.finish_pass(False)
+        self.note_pass(started)
         if self.sequencer.ready or self.sequencer.waiters.backlog:
             # They run in poll(), which nobody may have called.
             eventfd_write(self.wake_fd, 1)
@@ -191,6 +193,7 @@ cdef class Reactor:
         cdef Session session
         cdef list ready
         cdef size_t ran
+        cdef uint64_t started = monotonic_micros()
         self.rounds += 1
         self.sequencer.advance()
         self.sequencer.open_pass(self.now_ms())
@@ -215,7 +218,14 @@ cdef class Reactor:
             self.sequencer.ready = []
             for session in ready:
                 self.run(session)
-        return self.finish_pass(True)
+        self.finish_pass(True)
+        return self.note_pass(started)
+
+    cdef int note_pass(self, uint64_t started) noexcept:
+        cdef uint64_t took = monotonic_micros() - started
+        if took > self.pass_micros_max:
+            self.pass_micros_max = took
+        return 0
 
     cdef int finish_pass(self, bint may_inline) except -1:
         cdef list ran = self.sequencer.ran

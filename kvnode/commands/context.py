@@ -157,6 +157,7 @@ class Statistics:
     fsyncs: int = 0
     fsync_errors: int = 0
     parked_commands: int = 0
+    pass_us_max: int = 0  # the longest that all clients had to wait for one pass
     key_reads: int = 0  # commands that only read keys
     cold_reads: int = 0  # of them, those that waited for LevelDB
     disk_reads: int = 0  # records fetched from LevelDB, for whatever command

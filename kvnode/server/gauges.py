@@ -46,6 +46,7 @@ class Gauges:
         self._base = self._totals()
         self._samples.clear()
         self._peak_bytes = 0
+        self._node.reactor.pass_micros_max = 0
 
     def statistics(self) -> Statistics:
         """Return all of it."""
@@ -96,6 +97,7 @@ class Gauges:
             log_unsynced_bytes=replica["unsynced_bytes"],
             fsyncs=log["syncs"],
             parked_commands=replica["fetch_waiters"],
+            pass_us_max=node.reactor.pass_micros_max,
             key_reads=sum(c.calls for c in node.dispatch.commands.values() if c.reads_keys),
             cold_reads=counts["cold"],
             disk_reads=replica["fetched_records"],

@@ -402,6 +402,7 @@ def own(view: ViewContext) -> str:
             ("cache_misses", s.cold_reads),
             ("disk_reads", s.disk_reads),
             ("parked_commands", s.parked_commands),
+            ("pass_us_max", s.pass_us_max),
             ("batches", s.batches),
             ("log_index", s.log_index),
             ("log_index_committed", s.log_index_committed),
