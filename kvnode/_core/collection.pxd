@@ -72,6 +72,7 @@ cdef int remove_named(View view, Args* args, uint8_t type, int event_class, byte
 
 cdef bint need_all(View view, Collection* c) except -1
 cdef bint need_walk(View view, Collection* c) except -1
+cdef bint need_beside(View view, Collection* c, int64_t lookups) except -1
 cdef int drop_expired(View view, Head* head, Collection* c) except -1
 cdef Element element_of(Entry* e) noexcept
 cdef void walk_all(View view, Collection* c, Walk* walk) noexcept

@@ -12,7 +12,11 @@ from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
     E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
     next_bucket)
-from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, Change
+from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, STEPS_PER_WRITE, Change
+
+
+cdef enum:
+    WHOLE_SHARE = 16            # of the elements: who looks for more has all of them read
 
 
 # -- the collection of a key --------------------------------------------------------------------
@@ -70,6 +74,8 @@ cdef int find_element(View view, Collection* c, const char* key, size_t n, Eleme
     """
     cdef Table* table = c.elements
     cdef Entry* e
+    if view.is_private:
+        view.breathe(1)
     element.hash = view.tip.hash_key(key, n)
     element.key.data = key
     element.key.len = n
@@ -227,6 +233,14 @@ cdef bint need_walk(View view, Collection* c) except -1:
     return is_past_budget(view, c.meta.length + c.meta.holes) or need_all(view, c)
 
 
+cdef bint need_beside(View view, Collection* c, int64_t lookups) except -1:
+    """Whether a transaction that is about to look for so many elements shall read all of them first.
+
+    They are read, and compared at its commit, in one go then, and not one by one.
+    """
+    return view.is_private and lookups > c.meta.length // WHOLE_SHARE and need_all(view, c)
+
+
 cdef int drop_expired(View view, Head* head, Collection* c) except -1:
     """Remove the fields past their deadline. REQUIRES: need_all() was false.
 
@@ -270,7 +284,7 @@ cdef Entry* next_of(View view, Walk* walk) noexcept:
         if walk.done:
             return NULL
         if view.is_private:
-            view.breathe()
+            view.breathe(1)
         segment = walk.table.directory[
             0 if walk.table.depth == 0 else walk.at >> (64 - walk.table.depth)]
         walk.next = segment.buckets[bucket_of(segment, walk.at)]
@@ -294,7 +308,7 @@ cdef int copy_collection(View view, Head* source, Head* target) except -1:
     cdef uint8_t flags = source.version.flags
     if c.type == T_LIST:
         return copy_list(view, c, source, target)
-    if need_walk(view, c):
+    if is_past_budget(view, STEPS_PER_WRITE * c.meta.length) or need_walk(view, c):
         return MISS
     drop_expired(view, source, c)
     if c.meta.length == 0:
@@ -331,7 +345,7 @@ cdef int copy_list(View view, Collection* c, Head* source, Head* target) except 
     cdef uint8_t flags = source.version.flags
     cdef int64_t position
     cdef int64_t at = 0
-    if need_walk(view, c):
+    if is_past_budget(view, STEPS_PER_WRITE * c.meta.length) or need_walk(view, c):
         return MISS
     copy = begin_copy(view, T_LIST, target, expire_at, flags)
     for position in range(c.meta.head, c.meta.tail):
@@ -363,6 +377,8 @@ cdef int find_item(View view, Collection* c, int64_t position, Element* element)
     """Find the item at a position: FOUND, ABSENT (a hole), or MISS (noted as missing)."""
     cdef char key[8]
     cdef Entry* e
+    if view.is_private:
+        view.breathe(1)
     put_position(key, position)
     element.hash = position_hash(key)
     element.version = NULL

@@ -203,9 +203,20 @@ cdef int check_elements(View view, Workspace work, Collection* c, Collection* ma
     cdef uint64_t at = 0
     cdef bint done = c.elements.entries == 0
     cdef Entry* e
+    cdef Write w
+    cdef size_t i
     cdef int verdict = V_COMMITTED
     if is_whole and c.changed <= work.start_ts:
         return V_COMMITTED      # nor has the transaction written any
+    if is_whole and c.elements.entries > work.view.writes.size():
+        work.tip.work += work.view.writes.size()
+        for i in range(work.view.writes.size()):    # only what it is going to do needs a look
+            w = work.view.writes[i]
+            if w.entry.table == c.elements and w.entry.newest == w.version:
+                verdict = max(verdict, check_record(view, work, main.elements, w.entry))
+                if verdict == V_CONFLICT:
+                    return verdict
+        return verdict
     while not done:
         entries.clear()
         work.tip.scan_next(c.elements, at, &entries, ENTRIES_AT_ONCE, &at, &done)
@@ -221,14 +232,19 @@ cdef int check_elements(View view, Workspace work, Collection* c, Collection* ma
 cdef int find_chunks(View view, Workspace work) except -1:
     """Note chunks that are to be overwritten and are not in memory: a reader may need the old ones."""
     cdef Table* chunks = view.tip.chunks
+    cdef vector[Entry*] entries
+    cdef uint64_t at = 0
+    cdef bint done = work.tip.chunks.entries == 0 or chunks.resident
+    cdef Entry* e
     cdef int verdict = V_COMMITTED
-    cdef Write w
-    for w in work.view.writes:
-        if w.entry.table == work.tip.chunks and get_be64(w.entry.key) < PRIVATE_IDS \
-                and not chunks.resident \
-                and view.tip.find(chunks, w.entry.hash, w.entry.key, w.entry.key_len) == NULL:
-            view.miss(K_CHUNK, chunks, w.entry.hash, w.entry.key, w.entry.key_len)
-            verdict = V_MISSING
+    while not done:
+        entries.clear()
+        work.tip.scan_next(work.tip.chunks, at, &entries, ENTRIES_AT_ONCE, &at, &done)
+        for e in entries:
+            if e.newest.commit_ts > work.start_ts and get_be64(e.key) < PRIVATE_IDS \
+                    and view.tip.find(chunks, e.hash, e.key, e.key_len) == NULL:
+                view.miss(K_CHUNK, chunks, e.hash, e.key, e.key_len)
+                verdict = V_MISSING
     return verdict
 
 
@@ -253,12 +269,16 @@ cdef class Effects:
         self.publication = publication
 
     cdef int apply(self) except -1:
+        cdef size_t i
         cdef Write w
         self.switch_databases()
-        for w in self.work.view.writes:
+        self.work.tip.work += 2 * self.work.view.writes.size()
+        for i in range(self.work.view.writes.size()):
+            w = self.work.view.writes[i]
             if w.entry.newest == w.version and w.entry.table.kind == K_HEAD:
                 self.put_head(w.entry)
-        for w in self.work.view.writes:
+        for i in range(self.work.view.writes.size()):
+            w = self.work.view.writes[i]
             if w.entry.newest != w.version:
                 continue
             if w.entry.table == self.work.tip.chunks:

@@ -101,6 +101,7 @@ cdef struct Collection:
     # Invariant: deltas has every change after the oldest commit_ts that a pin, the next flush or
     # a rollback may read.
     uint64_t id
+    Collection* chained     # in the index by id
     uint8_t type            # ValueType; T_NONE: only sub-records or deltas are known
     bint ready
     bint stored             # LevelDB may have sub-records of it
@@ -108,6 +109,8 @@ cdef struct Collection:
     bint loading            # its pages are being read: nothing of it may leave
     uint32_t slot           # place of its last change in the open batch's, see tip.changes
     Entry* head             # the head that names it at the tip; NULL: not in memory
+    char* place             # of a hash that is written ahead of its head: expiry_value() of its
+    size_t place_bytes      # fields; NULL once the head is there
     Meta meta
     Deltas deltas
     Deltas stored_deltas    # rows of LevelDB that the next flush of the head makes superfluous

@@ -347,16 +347,17 @@ def dump(Tip tip not None):
     cdef size_t i
     cdef dict tables = {}
     cdef dict metas = {}
+    cdef Collection* c = tip.clock_start
     cdef Table* table
     for table in all_tables(tip):
         tables[table.kind, table.id] = {
             "resident": bool(table.resident), "dead": bool(table.dead), "keys": table.keys,
             "volatile_keys": table.volatile_keys, "entries": dump_entries(tip, table),
         }
-    for item in tip.collections:
-        if item.second.ready:
-            metas[item.first] = (item.second.meta.length, item.second.meta.head,
-                                 item.second.meta.tail, item.second.meta.holes)
+    while c != NULL:
+        if c.ready:
+            metas[c.id] = (c.meta.length, c.meta.head, c.meta.tail, c.meta.holes)
+        c = c.next if c.next != tip.clock_start else NULL
     return {
         "collections": metas,
         "databases": [tip.databases[i].id if tip.databases[i] != NULL else None

@@ -89,7 +89,7 @@ cdef bint items_missing(View view, Collection* c, Place* place, int64_t n, bint 
         found.reserve(found.size() + n)
     while n > 0:
         if view.is_private:
-            view.breathe()
+            view.breathe(WAVE_ITEMS)
         count = WAVE_ITEMS if n > WAVE_ITEMS else <int>n
         n -= count
         for i in range(count):

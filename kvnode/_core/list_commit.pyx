@@ -41,6 +41,7 @@ cdef bint list_holds(View view, Workspace work, Collection* c, Collection* main,
     cdef int reads = work.list_reads[c.id]
     cdef Entry* e
     cdef Write w
+    cdef size_t i
     if c.died and c.meta.length == 0:           # taken to its last element
         reads |= LIST_HEAD | LIST_TAIL | LIST_LENGTH
     if c.elements.entries > COMPARED_ITEMS_MAX:
@@ -55,8 +56,12 @@ cdef bint list_holds(View view, Workspace work, Collection* c, Collection* main,
             (reads & LIST_HEAD and now.head != base.head)
             or (reads & LIST_TAIL and now.tail != base.tail)):
         return False
+    if main.changed <= work.start_ts and c.changed <= work.start_ts:
+        return True             # nor has the transaction written any
     if main.changed <= work.start_ts and c.elements.entries > work.view.writes.size():
-        for w in work.view.writes:      # only what it is going to do needs a look
+        work.tip.work += work.view.writes.size()
+        for i in range(work.view.writes.size()):    # only what it is going to do needs a look
+            w = work.view.writes[i]
             if w.entry.table == c.elements and w.entry.newest == w.version:
                 item_holds(view, work, c, main, w.entry, missing)
         return True

@@ -23,7 +23,7 @@ from kvnode._core.items cimport Place, items_missing, open_list, place_of, push,
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_integer, reply_null
 from kvnode._core.tip cimport T_LIST, Collection, Version
-from kvnode._core.view cimport FOUND, L_READ, MISS, N_LIST, Head, View
+from kvnode._core.view cimport FOUND, L_READ, MISS, N_LIST, STEPS_PER_WRITE, Head, View
 
 cdef enum:
     LIST_GAP_EVERY = 128        # elements between the gaps of a list that is rewritten for that,
@@ -141,9 +141,11 @@ cdef bint kill_positions(View view, Head* head, Collection* c, vector[int64_t]& 
     cdef int64_t i
     merge_runs(view, c, dead, &runs)
     holes = trim_runs(&runs, &first, &end)
-    if <int64_t>runs.size() > view.list_runs_max or <int64_t>dead.size() > view.steps_max:
-        if is_past_budget(view, c.meta.length):
+    if <int64_t>runs.size() > view.list_runs_max or \
+            STEPS_PER_WRITE * <int64_t>dead.size() > view.steps_max:
+        if is_past_budget(view, STEPS_PER_WRITE * c.meta.length):
             return True
+        items.reserve(c.meta.length)
         place = place_of(view, c, 0)
         for i in range(c.meta.length):
             if next_dead < dead.size() and dead[next_dead] == place.position:
@@ -153,7 +155,7 @@ cdef bint kill_positions(View view, Head* head, Collection* c, vector[int64_t]& 
             step(&place, False)
         rewrite(view, head, items, False)
         return False
-    if is_past_budget(view, dead.size()):
+    if is_past_budget(view, STEPS_PER_WRITE * <int64_t>dead.size()):
         return True
     for position in dead:
         if first <= position < end and find_item(view, c, position, &element) == FOUND:
@@ -272,7 +274,7 @@ cdef bint insert_by_rewrite(View view, Head* head, Collection* c, Place place,
     cdef Place walk
     cdef Version* v
     cdef int64_t index = place.position - c.meta.head
-    if is_past_budget(view, c.meta.length):
+    if is_past_budget(view, STEPS_PER_WRITE * c.meta.length):
         return True
     walk = place_of(view, c, 0)
     if place.window != NULL:

@@ -47,15 +47,14 @@ cdef int check_items(Tip tip, Collection* c, int64_t position, int64_t end, bint
 
 cdef size_t index_bytes(Tip tip) except? 0:
     """Return the memory of all orders and windows."""
-    cdef pair[uint64_t, Collection*] item
-    cdef Collection* c
+    cdef Collection* c = tip.clock_start
     cdef size_t total = 0
     cdef size_t bytes
-    for item in tip.collections:
-        c = item.second
+    while c != NULL:
         bytes = (c.order.bytes() if c.order != NULL else 0) \
             + (c.window.bytes() if c.window != NULL else 0)
         require(bytes == c.index_bytes, f"collection {c.id}: {c.index_bytes} bytes of indexes "
                 f"counted, {bytes} in use")
         total += bytes
+        c = c.next if c.next != tip.clock_start else NULL
     return total

@@ -3,7 +3,9 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <vector>
+
+#include "blocks.hpp"
+#include "linear_hash.hpp"
 
 namespace kvnode {
 
@@ -11,52 +13,36 @@ class NameSet {
   public:
     // Whether the name is new; it is known from now on.
     bool add(uint64_t hash, const char* name, uint32_t length) {
-        uint32_t before = count_;
+        uint32_t before = static_cast<uint32_t>(names_.size());
         return number(hash, name, length) == before;
     }
 
     // The number of a name: 0 for the first one met, 1 for the second, and so on.
     uint32_t number(uint64_t hash, const char* name, uint32_t length) {
-        if (count_ * size_t{2} >= slots_.size()) {
-            grow();
+        for (Name* known = index_.first(hash); known != nullptr; known = known->chained) {
+            if (known->hash == hash && known->length == length
+                && memcmp(known->name, name, length) == 0) {
+                return known->number;
+            }
         }
-        Slot& slot = find(hash, name, length);
-        if (slot.name == nullptr) {
-            slot = Slot{hash, name, length, count_++};
-        }
-        return slot.number;
+        names_.push_back(Name{nullptr, hash, name, length, static_cast<uint32_t>(names_.size())});
+        index_.insert(&names_.back());
+        return names_.back().number;
     }
 
   private:
-    struct Slot {
+    struct Name {
+        Name* chained;
         uint64_t hash;
         const char* name;
         uint32_t length, number;
     };
+    struct Hash {
+        static uint64_t of(const Name* name) { return name->hash; }
+    };
 
-    Slot& find(uint64_t hash, const char* name, uint32_t length) {
-        size_t mask = slots_.size() - 1;
-        size_t at = hash & mask;
-        while (slots_[at].name != nullptr
-               && (slots_[at].hash != hash || slots_[at].length != length
-                   || memcmp(slots_[at].name, name, length) != 0)) {
-            at = (at + 1) & mask;
-        }
-        return slots_[at];
-    }
-
-    void grow() {
-        std::vector<Slot> old(slots_.empty() ? 64 : 2 * slots_.size(), Slot{0, nullptr, 0, 0});
-        old.swap(slots_);
-        for (const Slot& slot : old) {
-            if (slot.name != nullptr) {
-                find(slot.hash, slot.name, slot.length) = slot;
-            }
-        }
-    }
-
-    std::vector<Slot> slots_;
-    uint32_t count_ = 0;
+    Blocks<Name> names_;
+    LinearHash<Name, Hash> index_;
 };
 
 }  // namespace kvnode

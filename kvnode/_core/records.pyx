@@ -7,7 +7,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 from kvnode._core.bytes cimport get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport get_meta, put_meta
-from kvnode._core.entries cimport HEAD_DATA_BYTES, T_RAW, head_data, is_collection
+from kvnode._core.entries cimport HEAD_DATA_BYTES, T_RAW, Collection, head_data, is_collection
 from kvnode._core.keys cimport (
     EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DELTA, K_EXPIRY, K_FIELD,
     K_FIELD_EXPIRY, K_HEAD, K_HISTORY, K_ITEM, K_MEMBER, K_OWNER, PLACED_PREFIX_BYTES,
@@ -174,13 +174,19 @@ cdef bytes expiry_row(Entry* e):
 
 cdef bytes expiry_value(Entry* e):
     """Its value: of a field, where the head of its hash was, generation and user key, if known."""
-    cdef char generation[8]
-    cdef Entry* head
-    if e.table.owner == NULL or e.table.owner.head == NULL:
+    cdef Collection* c = e.table.owner
+    if c == NULL or (c.head == NULL and c.place == NULL):
         return b""
-    head = e.table.owner.head
-    put_be64(generation, head.table.id)
-    return PyBytes_FromStringAndSize(generation, 8) + PyBytes_FromStringAndSize(head.key, head.key_len)
+    if c.head == NULL:
+        return PyBytes_FromStringAndSize(c.place, c.place_bytes)
+    return place_of_fields(c.head.table.id, c.head)
+
+
+cdef bytes place_of_fields(uint64_t generation, Entry* head):
+    """Say where the head of a hash is, or will be."""
+    cdef char p[8]
+    put_be64(p, generation)
+    return PyBytes_FromStringAndSize(p, 8) + PyBytes_FromStringAndSize(head.key, head.key_len)
 
 
 cdef tuple owner_row(Entry* head, uint64_t id):

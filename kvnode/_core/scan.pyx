@@ -302,7 +302,7 @@ cdef int walk_snapshot(View view, const Filter* filter, vector[Slice]* names) ex
         e = view.tip.find(table, view.tip.hash_key(key, len(key)), key, len(key))
         if (e == NULL or e.newest.type != T_NONE) and name_matches(filter, key, len(key)):
             names.push_back(make_slice(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)))
-        view.breathe()
+        view.breathe(1)
     while not done:
         entries.clear()
         view.tip.scan_next(table, at, &entries, KEYS_AT_ONCE_MAX, &at, &done)

@@ -6,16 +6,17 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, any_missing, event, is_word, refuse)
+from kvnode._core.blocks cimport Blocks
 from kvnode._core.bytes cimport Slice, make_slice, parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, create, need_walk, next_of, open_collection, outcome_of, put_element,
-    walk_all)
+    WRONG, Element, Walk, create, is_past_budget, need_beside, need_walk, next_of, open_collection,
+    outcome_of, put_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_bulk, reply_integer, reply_set
 from kvnode._core.tip cimport T_NONE, T_SET, Collection, Entry
-from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_SET, Head, View
+from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_SET, STEPS_PER_WRITE, Head, View
 
 cdef extern from "name_set.hpp" namespace "kvnode" nogil:
     cdef cppclass NameSet:
@@ -53,7 +54,7 @@ cdef int has_member(View view, Collection* c, Entry* e) except -1:
     return MISS
 
 
-cdef bint unite(View view, vector[Collection*]* sets, vector[Entry*]* out) except -1:
+cdef bint unite(View view, vector[Collection*]* sets, Blocks[Entry*]* out) except -1:
     """Append the members that any of the sets has; False: PARK."""
     cdef NameSet met
     cdef Walk walk
@@ -78,7 +79,7 @@ cdef bint unite(View view, vector[Collection*]* sets, vector[Entry*]* out) excep
 
 
 cdef bint intersect(View view, vector[Collection*]* sets, int64_t limit,
-                    vector[Entry*]* out) except -1:
+                    Blocks[Entry*]* out) except -1:
     """Append up to `limit` members that all of the sets have; False: PARK."""
     cdef Walk walk
     cdef Collection* smallest = NULL
@@ -91,7 +92,9 @@ cdef bint intersect(View view, vector[Collection*]* sets, int64_t limit,
             return True
         if smallest == NULL or c.meta.length < smallest.meta.length:
             smallest = c
-    if need_walk(view, smallest):
+    for c in sets[0]:
+        missing |= c != smallest and need_beside(view, c, smallest.meta.length)
+    if need_walk(view, smallest) or missing:
         return False
     walk_all(view, smallest, &walk)
     e = next_of(view, &walk)
@@ -107,7 +110,7 @@ cdef bint intersect(View view, vector[Collection*]* sets, int64_t limit,
     return not missing
 
 
-cdef bint subtract(View view, vector[Collection*]* sets, vector[Entry*]* out) except -1:
+cdef bint subtract(View view, vector[Collection*]* sets, Blocks[Entry*]* out) except -1:
     """Append the members of the first set that no other has; False: PARK."""
     cdef Walk walk
     cdef Collection* first = sets[0][0]
@@ -117,7 +120,9 @@ cdef bint subtract(View view, vector[Collection*]* sets, vector[Entry*]* out) ex
     cdef bint missing = False
     if first == NULL:
         return True
-    if need_walk(view, first):
+    for i in range(1, sets.size()):
+        missing |= sets[0][i] != NULL and need_beside(view, sets[0][i], first.meta.length)
+    if need_walk(view, first) or missing:
         return False
     walk_all(view, first, &walk)
     e = next_of(view, &walk)
@@ -133,7 +138,7 @@ cdef bint subtract(View view, vector[Collection*]* sets, vector[Entry*]* out) ex
     return not missing
 
 
-cdef int combine(View view, Args* args, int first, Operation operation, vector[Entry*]* out,
+cdef int combine(View view, Args* args, int first, Operation operation, Blocks[Entry*]* out,
                  Reply reply) except -1:
     """Append the combination of the sets from argument `first` on: FOUND, MISS or WRONG."""
     cdef vector[Collection*] sets
@@ -154,28 +159,33 @@ cdef int combine(View view, Args* args, int first, Operation operation, vector[E
 # -- results ------------------------------------------------------------------------------------
 
 cdef int show(View view, Args* args, Operation operation, Reply reply) except -1:
-    cdef vector[Entry*] members
-    cdef Entry* e
+    cdef Blocks[Entry*] members
+    cdef size_t i
     cdef int found = combine(view, args, 1, operation, &members, reply)
     if found != FOUND:
         return outcome_of(found)
     reply_set(reply, <int64_t>members.size())
-    for e in members:
-        reply_bulk(reply, e.key, e.key_len)
+    for i in range(members.size()):
+        if view.is_private:
+            view.breathe(1)
+        reply_bulk(reply, members[i].key, members[i].key_len)
     return DONE
 
 
 cdef int store(View view, Args* args, Operation operation, bytes name, Reply reply) except -1:
     """Make the combination the value of args[1], which may be one of the sets."""
-    cdef vector[Entry*] members
+    cdef Blocks[Entry*] members
     cdef Head head
     cdef Element element
     cdef Collection* c
     cdef Entry* e
     cdef Slice member
+    cdef size_t i
     cdef int found = combine(view, args, 2, operation, &members, reply)
     if found != FOUND:
         return outcome_of(found)
+    if is_past_budget(view, STEPS_PER_WRITE * <int64_t>members.size()):
+        return PARK
     found = view.lookup(args.v[1].data, args.v[1].len, 0, &head)
     if members.empty():
         if found == FOUND:
@@ -183,7 +193,8 @@ cdef int store(View view, Args* args, Operation operation, bytes name, Reply rep
             event(view, N_GENERIC, b"del", &args.v[1])
         return reply_integer(reply, 0)
     c = create(view, &head, T_SET)      # (the old one stays in memory until this is committed)
-    for e in members:
+    for i in range(members.size()):
+        e = members[i]
         member = make_slice(e.key, e.key_len)
         if c.meta.length == 0:
             begin_set(view, &head, &member, 1)
@@ -223,7 +234,7 @@ cdef int cmd_sdiffstore(View view, Args* args, Reply reply) except -1:
 
 cdef int cmd_sintercard(View view, Args* args, Reply reply) except -1:
     cdef vector[Collection*] sets
-    cdef vector[Entry*] members
+    cdef Blocks[Entry*] members
     cdef Args keys = args[0]
     cdef int64_t count
     cdef int64_t limit = 0

@@ -14,8 +14,8 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, WRONGTYPE, event, is_word, note_missing, refuse, require_i64)
 from kvnode._core.bytes cimport Slice, make_slice
 from kvnode._core.collection cimport (
-    Element, Walk, change_list, close_collection, create, find_element, find_item, need_walk,
-    next_of, put_item, walk_all)
+    Element, Walk, change_list, close_collection, create, find_element, find_item, is_past_budget,
+    need_walk, next_of, put_item, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_lenient_double
 from kvnode._core.order_tree cimport OrderTree
@@ -23,7 +23,8 @@ from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_integer, reply_null
 from kvnode._core.strvalue cimport is_string, need_chunks, read_span, string_length
 from kvnode._core.tip cimport T_HASH, T_LIST, T_SET, T_ZSET, Collection, Entry, head_data
-from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, N_LIST, Head, View
+from kvnode._core.view cimport (
+    ABSENT, FOUND, L_READ, MISS, N_LIST, STEPS_PER_WRITE, Head, View)
 
 cdef extern from "sort_items.hpp" namespace "kvnode" nogil:
     cdef cppclass SortItem:
@@ -108,6 +109,7 @@ cdef bint take_elements(View view, Collection* c, bint descending, vector[SortIt
     cdef int64_t i
     if need_walk(view, c):
         return False
+    items.reserve(c.meta.length)    # no copies while it grows
     if c.type == T_LIST:
         for i in range(c.meta.tail - c.meta.head):
             if find_item(view, c, c.meta.tail - 1 - i if descending else c.meta.head + i,
@@ -116,6 +118,8 @@ cdef bint take_elements(View view, Collection* c, bint descending, vector[SortIt
     elif c.type == T_ZSET:
         at = c.order.last() if descending else c.order.first()
         while at.valid():
+            if view.is_private:
+                view.breathe(1)
             add(items, at.entry().key, at.entry().key_len)
             if descending:
                 at.previous()
@@ -247,6 +251,8 @@ cdef int weigh(View view, const Options* options, vector[SortItem]* items, bint*
     if options.by != NULL:
         by = split_pattern(options.by[0])
     for i in range(items.size()):
+        if view.is_private:
+            view.breathe(1)
         item = &items[0][i]
         text = item.data
         n = item.length
@@ -273,6 +279,16 @@ cdef struct Cell:
     size_t length
 
 
+cdef int make_room(View view, string* text, size_t n) except -1:
+    """Let a text grow by `n` bytes; a long one is copied without the interpreter."""
+    cdef size_t room = text.size() + n
+    if room <= text.capacity() or not view.is_private:
+        return 0
+    with nogil:
+        text.reserve(2 * room)
+    return 0
+
+
 cdef int fill(View view, vector[Pattern]* gets, vector[SortItem]* items, vector[Cell]* cells,
               string* text) except -1:
     """Find what is to be returned, item by item; DONE or PARK."""
@@ -283,7 +299,10 @@ cdef int fill(View view, vector[Pattern]* gets, vector[SortItem]* items, vector[
     cdef size_t j
     cdef int found
     cdef bint missing = False
+    cells.reserve(items.size() * gets.size())
     for i in range(items.size()):
+        if view.is_private:
+            view.breathe(1)
         for j in range(gets.size()):
             found = look_up(view, &gets[0][j], &items[0][i], &key, &value, False)
             missing |= found == MISS
@@ -292,6 +311,7 @@ cdef int fill(View view, vector[Pattern]* gets, vector[SortItem]* items, vector[
             cell.length = 0
             if cell.there:
                 cell.length = value.size()
+                make_room(view, text, cell.length)
                 text.append(value)
             cells.push_back(cell)
     return PARK if missing else DONE
@@ -304,6 +324,8 @@ cdef int store(View view, const Slice* key, vector[Cell]* cells, string* text,
     cdef Collection* c
     cdef int64_t n = <int64_t>cells.size()
     cdef int64_t i
+    if is_past_budget(view, STEPS_PER_WRITE * n):
+        return PARK
     if view.lookup(key.data, key.len, 0, &head) == FOUND and n == 0:
         view.remove(&head)
         event(view, N_GENERIC, b"del", key)
@@ -363,7 +385,11 @@ cdef int sort(View view, Args* args, bint writes, Reply reply) except -1:
             return PARK
         if not numeric:
             return refuse(reply, b"ERR One or more scores can't be converted into double")
-        sort_items(items, options.alpha, options.by != NULL, options.descending)
+        if view.is_private:
+            with nogil:
+                sort_items(items, options.alpha, options.by != NULL, options.descending)
+        else:
+            sort_items(items, options.alpha, options.by != NULL, options.descending)
         cut(&items, &options)
     if patterns.empty():
         patterns.push_back(split_pattern(make_slice(b"#", 1)))

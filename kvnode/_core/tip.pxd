@@ -16,8 +16,8 @@ Invariants
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.deque cimport deque
-from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
+from kvnode._core.blocks cimport Blocks
 from kvnode._core.bytes cimport Slice, get_be64
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.deltas cimport Deltas, Meta
@@ -55,6 +55,15 @@ cdef extern from "deadlines.hpp" namespace "kvnode" nogil:
         void end_checkpoint()
 
 
+cdef extern from "collections_by_id.hpp" namespace "kvnode" nogil:
+    cdef cppclass CollectionsById[T]:
+        size_t size()
+        cbool empty()
+        T* find(uint64_t id)
+        void insert(T* c) except +
+        void erase(T* c)
+
+
 cdef enum:
     PREFETCH_KEYS_MAX = 32      # of one prefetch
 
@@ -65,7 +74,7 @@ cdef class Tip:
     cdef vector[Table*] generations         # all tables of heads, dying ones included
     cdef Table* meta                # databases, generations, counters, trash
     cdef Table* chunks
-    cdef unordered_map[uint64_t, Collection*] collections
+    cdef CollectionsById[Collection] collections
     cdef Collection* clock_start        # first of their ring
     cdef Collection* clock_collection   # where the eviction clock stands in their ring
     cdef deque[Collection*] dying       # killed, in the order of `died`
@@ -74,14 +83,15 @@ cdef class Tip:
     cdef readonly uint64_t delta_rows_written
     cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
     cdef vector[Change] changes     # of the open batch: collections that it changed, see View
-    cdef vector[Entry*] dirty       # written since the running checkpoint took its list; or NULL
-    cdef vector[Entry*] flushing    # the running checkpoint's list
+    cdef Blocks[Entry*] dirty       # written since the running checkpoint took its list; or NULL
+    cdef Blocks[Entry*] flushing    # the running checkpoint's list
     cdef public bint sorting        # `flushing` is being sorted on another thread
     cdef size_t flush_at            # next of `flushing` to write
     cdef vector[Entry*] in_flight   # handed to LevelDB, write not yet reported
     cdef vector[uint64_t] pins      # commit_ts of pinned snapshots, ascending
     cdef Deadlines deadlines
     cdef public uint64_t bytes      # memory of all entries and versions
+    cdef readonly uint64_t work     # entries that came, went or were walked over: what passes cost
     cdef public uint64_t dirty_bytes
     cdef readonly uint64_t flushed_bytes    # that ceased to be dirty because a slice took them
     cdef public uint64_t watermark  # commit_ts of the newest committed batch

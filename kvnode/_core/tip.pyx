@@ -2,7 +2,6 @@
 """Multi-version memory: tables, entries, version chains, dirty lists, eviction, flush and fetch."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cython.operator cimport dereference
 from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
@@ -57,9 +56,9 @@ cdef class Tip:
         with nogil:
             for table in self.generations:
                 free_table(table)
-        free_table(self.meta)
-        free_table(self.chunks)
-        free_table(self.delta_rows)
+            free_table(self.meta)
+            free_table(self.chunks)
+            free_table(self.delta_rows)
         free_collections(self)
 
     # -- tables ---------------------------------------------------------------------------------
@@ -156,6 +155,7 @@ cdef class Tip:
         segment.live += e.flags & E_GONE == 0
         table.entries += 1
         table.bytes += entry_bytes(n)
+        self.work += 1
         self.bytes += entry_bytes(n)
         return e
 
@@ -183,6 +183,7 @@ cdef class Tip:
         segment.count -= 1
         segment.live -= entry.flags & E_GONE == 0
         table.entries -= 1
+        self.work += 1
         table.bytes -= entry_bytes(entry.key_len)
         self.bytes -= entry_bytes(entry.key_len)
         v = entry.newest
@@ -534,10 +535,7 @@ cdef class Tip:
 
     cdef Collection* collection(self, uint64_t id) noexcept:
         """Return the collection `id`, or NULL: nothing of it is in memory."""
-        cdef unordered_map[uint64_t, Collection*].iterator found = self.collections.find(id)
-        if found == self.collections.end():
-            return NULL
-        return dereference(found).second
+        return self.collections.find(id)
 
     cdef Collection* new_collection(self, uint64_t id, uint8_t type, bint resident) except NULL:
         """Begin to keep a collection. type T_NONE: not known yet. resident: it is complete."""
@@ -559,7 +557,7 @@ cdef class Tip:
             c.previous = self.clock_start.previous
             c.previous.next = c
             c.next.previous = c
-        self.collections[id] = c
+        self.collections.insert(c)
         self.bytes += COLLECTION_BYTES
         return c
 
@@ -572,12 +570,17 @@ cdef class Tip:
             self.clock_start = c.next if c.next != c else NULL
         c.next.previous = c.previous
         c.previous.next = c.next
-        self.collections.erase(c.id)
+        self.collections.erase(c)
         free_parts(self, c.elements)
         free_parts(self, c.claims)
-        del c.order
+        if c.order != NULL and c.order.size() > 0:
+            with nogil:         # of a workspace: it ends on another thread, see attempt.py
+                del c.order
+        else:
+            del c.order
         del c.windows
         del c.window
+        free(c.place)
         deltas_free(&c.deltas)
         deltas_free(&c.stored_deltas)
         self.bytes -= COLLECTION_BYTES + c.index_bytes
@@ -723,12 +726,14 @@ cdef class Tip:
         cdef uint64_t next_hash = 0
         cdef bint done = False
         cdef Entry* e
+        cdef Collection* c = self.clock_start
         self.scan_next(self.meta, 0, &entries, <size_t>-1, &next_hash, &done)
         for e in entries:
             if e.key[0] == K_TRASH and e.key_len == 9 and e.newest.type != T_NONE:
                 note_trash(self, e)
-        for pair in self.collections:
-            order_members(self, pair.second)
+        while c != NULL:
+            order_members(self, c)
+            c = c.next if c.next != self.clock_start else NULL
         self.fresh_id = 0
 
     # -- expiry ---------------------------------------------------------------------------------
@@ -980,6 +985,7 @@ cdef class Tip:
                     out.push_back(e)
                 e = e.next
             sort_by_hash(out, first)
+            self.work += out.size() - first
             if not next_bucket(segment, &at):
                 done[0] = True
                 return NULL

@@ -14,7 +14,7 @@ from kvnode._core.deltas cimport Meta
 from kvnode._core cimport trash
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
-    K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix, record_prefix)
+    K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix)
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
@@ -23,17 +23,11 @@ from kvnode._core.tip cimport (
 
 from kvnode.base.errors import CorruptionError
 
-cdef extern from "flush_order.hpp" namespace "kvnode" nogil:
-    cdef struct FlushKey:
-        uint64_t table
-        uint64_t hash
-        void* entry
-    void sort_for_flush(vector[FlushKey]& keys) except +
-
 cdef enum:
     TRASH_KEY_BYTES = 9
     HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
     HAS_ROW = 0x01
+    AHEAD_MS = 100              # after which the deadline of a field without a head is looked at again
 
 TRASH_COLLECTION = <int>trash.TRASH_COLLECTION
 
@@ -180,6 +174,16 @@ cdef Table* table_of(Tip tip, uint64_t id) noexcept:
     return c.elements
 
 
+cdef bint is_ahead(Tip tip, uint64_t id) noexcept:
+    """Whether a collection is written ahead of its head: its fields expire once that is there."""
+    cdef char key[9]
+    cdef Entry* e
+    key[0] = K_PENDING
+    put_be64(key + 1, id)
+    e = tip.find(tip.meta, tip.hash_key(key, 9), key, 9)
+    return e != NULL and e.newest.type != T_NONE
+
+
 def due_records(Tip tip not None, uint64_t now_ms, size_t limit):
     """Take up to `limit` deadlines that are due; return the heads and fields past theirs.
 
@@ -197,6 +201,8 @@ def due_records(Tip tip not None, uint64_t now_ms, size_t limit):
         tip.deadlines.pop()
         table = table_of(tip, due.owner)
         if table == NULL:
+            if is_ahead(tip, due.owner):
+                tip.deadlines.push(now_ms + AHEAD_MS, due.owner, due.hash)
             continue
         segment = table.directory[0 if table.depth == 0 else due.hash >> (64 - table.depth)]
         e = segment.buckets[bucket_of(segment, due.hash)]
@@ -237,7 +243,8 @@ def field_key(Tip tip not None, uint64_t id, bytes field not None):
 
 
 def field_deadline(Tip tip not None, bytes key not None):
-    """The same as head_deadline() for a field; None also if its hash is not in memory."""
+    """The same as head_deadline() for a field; None also if its hash is not in memory, -1 also if that
+    has no head yet."""
     cdef Table* table
     cdef Slice rest
     cdef uint64_t hash
@@ -246,7 +253,7 @@ def field_deadline(Tip tip not None, bytes key not None):
     if c != NULL and c.died:
         return 0
     if c == NULL or not c.ready:
-        return None
+        return -1 if is_ahead(tip, get_be64(PyBytes_AS_STRING(key) + 1)) else None
     if e == NULL:
         return 0 if c.elements.resident or hash < c.loaded else None
     if e.newest.commit_ts > tip.durable:
@@ -472,39 +479,3 @@ def head_of_delta(Tip tip not None, bytes envelope not None):
             or (table != NULL and table.resident):
         return None
     return key
-
-
-# -- the order of a checkpoint ------------------------------------------------------------------
-
-def sort_flush(Tip tip not None):
-    """Order the running checkpoint's list by key; on any thread, before its first slice.
-
-    Nothing else changes the list then, nor what is read here of the entries in it: tip.sorting says
-    so to who would free some of them.
-    """
-    cdef vector[FlushKey] keys
-    cdef vector[Entry*] ordered
-    cdef FlushKey key
-    cdef size_t i
-    ASSERT(tip.flush_at == 0)
-    with nogil:
-        keys.reserve(tip.flushing.size())
-        for i in range(tip.flushing.size()):
-            if tip.flushing[i] != NULL:
-                flush_key(tip.flushing[i], &key)
-                keys.push_back(key)
-        sort_for_flush(keys)
-        ordered.reserve(keys.size())
-        for i in range(keys.size()):
-            ordered.push_back(<Entry*>keys[i].entry)
-            ordered[i].clean_since = <uint32_t>i
-    tip.flushing.swap(ordered)
-
-
-cdef void flush_key(Entry* entry, FlushKey* key) noexcept nogil:
-    """Say where the record key of `entry` stands among all of them, as far as 16 bytes tell."""
-    key.entry = entry
-    key.table = (<uint64_t>entry.table.kind << 56) | entry.table.id
-    key.hash = 0 if entry.key_len < 8 else get_be64(entry.key)
-    if entry.key_len < 8 or record_prefix(entry.table.kind) == HEAD_PREFIX_BYTES:
-        key.hash = entry.hash

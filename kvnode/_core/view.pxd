@@ -6,6 +6,7 @@ nothing behind. Only under a savepoint (EXEC, scripts) may a miss follow a write
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
+from kvnode._core.blocks cimport Blocks
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.bytes cimport Slice
 from kvnode._core.session cimport Session
@@ -16,6 +17,7 @@ from kvnode._core.tip cimport Change, Collection, Entry, Table, Tip, Version
 cdef enum:
     STEPS_MAX = 50000   # elements that a command or EXEC looks at on the sequencer: about 5 ms
     RECORD_OVERHEAD_BYTES = 24      # of a record in an entry, about
+    STEPS_PER_WRITE = 4 # that one counts for which it writes: 12,500 take about 10 ms
 
 
 cdef enum Lookup:
@@ -83,7 +85,7 @@ cdef class View:
     cdef readonly uint64_t commit_ts    # of this batch
     cdef uint64_t observed              # newest commit_ts seen or written by the running session
     cdef Table* table                   # current database of the session
-    cdef vector[Write] writes           # of the open batch, in order
+    cdef Blocks[Write] writes           # of the open batch, in order
     cdef size_t savepoint_floor         # writes below it must survive a rollback
     cdef size_t changes_floor           # tip.changes below it must survive a rollback
     cdef vector[Collection*] created    # in the open batch
@@ -158,7 +160,7 @@ cdef class View:
     cdef int bury(self, Version* old) except -1
     cdef int unmake(self, Savepoint* mark) except -1
     cdef Collection* create_collection(self, Head* head, uint8_t type) except NULL
-    cdef void breathe(self) noexcept
+    cdef void breathe(self, uint32_t steps) noexcept
     cdef int adopt_settings(self, View other) except -1
     cdef Collection* name_collection(self, Head* head, uint8_t type) except NULL
     cdef int publish_collection(self, Head* head, Collection* c) except -1

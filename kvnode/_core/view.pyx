@@ -178,8 +178,14 @@ cdef class View:
 
     def take_missing(self):
         """Return the record keys noted as missing since the last call."""
-        cdef list keys = [PyBytes_FromStringAndSize(b.data, b.len) for b in self.missing]
-        self.clear_missing()
+        cdef list keys = []
+        cdef size_t i
+        for i in range(self.missing.size()):
+            if self.is_private:
+                self.breathe(1)
+            keys.append(PyBytes_FromStringAndSize(self.missing[i].data, self.missing[i].len))
+            buffer_free(&self.missing[i])
+        self.missing.clear()
         return keys
 
     cdef int clear_missing(self) except -1:
@@ -387,7 +393,7 @@ cdef class View:
         entry: NULL if it has none in memory.
         """
         if self.is_private:
-            self.breathe()
+            self.breathe(1)
             if self.is_full:
                 raise WorkspaceFullError
         if entry == NULL:
@@ -699,10 +705,10 @@ cdef class View:
         self.watches = watches
         self.node = node
 
-    cdef void breathe(self) noexcept:
-        """A step of a command that holds up other threads for as long as it takes: let them run."""
-        self.breaths += 1
-        if self.breaths == STEPS_PER_BREATH:
+    cdef void breathe(self, uint32_t steps) noexcept:
+        """Steps of a command that holds up other threads for as long as it takes: let them run."""
+        self.breaths += steps
+        if self.breaths >= STEPS_PER_BREATH:
             self.breaths = 0
             self.is_full = self.tip.bytes > self.bytes_max
             with nogil:

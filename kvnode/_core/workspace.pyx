@@ -200,7 +200,7 @@ cdef class Workspace:
             if outcome != DONE:
                 raise InvariantError(f"a queued command in a transaction: outcome {outcome}")
             at = following
-            self.view.breathe()
+            self.view.breathe(1)
         return at
 
     cdef int run_args(self, Args* args) except -1:

@@ -12,9 +12,11 @@ from libcpp.pair cimport pair
 from libcpp.vector cimport vector
 from kvnode._core.arguments cimport (
     SYNTAX, any_missing, is_word, note_missing, refuse, require_i64)
+from kvnode._core.blocks cimport Blocks
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    WRONG, Element, Walk, find_element, need_walk, next_of, open_collection, outcome_of, walk_all)
+    WRONG, Element, Walk, find_element, is_past_budget, need_beside, need_walk, next_of,
+    open_collection, outcome_of, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.numbers cimport parse_double
 from kvnode._core.order_tree cimport OrderTree
@@ -22,7 +24,8 @@ from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_integer
 from kvnode._core.sortable cimport double_of_order, order_of_double
 from kvnode._core.tip cimport T_SET, T_ZSET, Collection, Entry
-from kvnode._core.view cimport ABSENT, FOUND, L_NO_TOUCH, L_READ, MISS, Head, View
+from kvnode._core.view cimport (
+    ABSENT, FOUND, L_NO_TOUCH, L_READ, MISS, STEPS_PER_WRITE, Head, View)
 from kvnode._core.zset cimport (
     Position, reply_member, reply_members_head, score_of, store_result)
 
@@ -183,8 +186,8 @@ cdef bint unite(View view, const Request* request, vector[Input]* inputs,
                 OrderTree[Entry]* out) except -1:
     """Collect the members that any input has; False: PARK."""
     cdef NameSet met
-    cdef vector[Entry*] entries         # by the numbers that `met` gives
-    cdef vector[double] scores
+    cdef Blocks[Entry*] entries         # by the numbers that `met` gives
+    cdef Blocks[double] scores
     cdef Walk walk
     cdef Entry* e
     cdef size_t i
@@ -210,8 +213,20 @@ cdef bint unite(View view, const Request* request, vector[Input]* inputs,
                     request.aggregate, scores[number], weighed(&inputs[0][i], e))
             e = next_of(view, &walk)
     for i in range(entries.size()):
+        if view.is_private:
+            view.breathe(1)
         out.insert(order_of_double(scores[i]), entries[i])
     return True
+
+
+cdef bint others_missing(View view, vector[Input]* inputs) except -1:
+    """Whether inputs beside the first are to be read as a whole before members are looked for."""
+    cdef bint missing = False
+    cdef size_t i
+    for i in range(1, inputs.size()):
+        missing |= inputs[0][i].c != NULL and need_beside(
+            view, inputs[0][i].c, inputs[0][0].c.meta.length)
+    return missing
 
 
 cdef int fold_others(View view, const Request* request, vector[Input]* inputs, Entry* e,
@@ -243,7 +258,7 @@ cdef bint intersect(View view, const Request* request, vector[Input]* inputs,
     cdef bint missing = False
     if inputs[0][0].c == NULL:
         return True
-    if need_walk(view, inputs[0][0].c):
+    if others_missing(view, inputs) or need_walk(view, inputs[0][0].c):
         return False
     walk_all(view, inputs[0][0].c, &walk)
     e = next_of(view, &walk)
@@ -269,7 +284,7 @@ cdef bint subtract(View view, vector[Input]* inputs, OrderTree[Entry]* out) exce
     cdef bint missing = False
     if inputs[0][0].c == NULL:
         return True
-    if need_walk(view, inputs[0][0].c):
+    if others_missing(view, inputs) or need_walk(view, inputs[0][0].c):
         return False
     walk_all(view, inputs[0][0].c, &walk)
     e = next_of(view, &walk)
@@ -285,10 +300,12 @@ cdef bint subtract(View view, vector[Input]* inputs, OrderTree[Entry]* out) exce
     return not missing
 
 
-cdef int reply_result(OrderTree[Entry]* result, bint scores, Reply reply) except -1:
+cdef int reply_result(View view, OrderTree[Entry]* result, bint scores, Reply reply) except -1:
     cdef Position at = result.first()
     reply_members_head(reply, <int64_t>result.size(), scores)
     while at.valid():
+        if view.is_private:
+            view.breathe(1)
         reply_member(reply, at.entry(), double_of_order(at.order()), scores)
         at.next()
     return DONE
@@ -326,9 +343,11 @@ cdef int combine(View view, Args* args, Operation operation, bint stored, bytes 
         return PARK
     if operation == CARDINALITY:
         return reply_integer(reply, count)
+    if stored and is_past_budget(view, STEPS_PER_WRITE * <int64_t>result.size()):
+        return PARK
     if stored:
         return store_result(view, &args.v[1], result.first(), result.size(), name, reply)
-    return reply_result(&result, request.scores, reply)
+    return reply_result(view, &result, request.scores, reply)
 
 
 cdef int cmd_zunion(View view, Args* args, Reply reply) except -1:

@@ -54,6 +54,7 @@ FETCH_KEYS_PER_CALL = 256  # records read by one call on a reader thread
 FETCHES_IN_FLIGHT_MAX = 8  # further ones wait and are joined
 SMALL_COLLECTION_ELEMENTS = 128  # a collection of at most so many is read with its head
 LOAD_ROWS_PER_PAGE = 2048  # rows of a larger one that one call reads
+LOAD_RECORDS_PER_STEP = 1024  # single records that a transaction reads in one pass: about 2 ms
 DELTA_ROWS_MAX = 1 << 20  # rows of one collection; each is a batch since its last fold
 CLAIMS_MAX = 1 << 20  # rows of one list
 RANGE_ROWS_MAX = 4096  # rows of LevelDB in one fetched range

@@ -18,8 +18,8 @@ Why the order is what it is (hard cases 2 and 3):
 from collections.abc import Callable
 from enum import Enum, auto
 
+from kvnode._core.flush_order import sort_flush
 from kvnode._core.tip import Tip, take_blind
-from kvnode._core.upkeep import sort_flush
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
 from kvnode.storage.engine import Engine

@@ -10,7 +10,7 @@ from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode._core.workspace import Workspace
 from kvnode.base.errors import InvariantError, WorkspaceFullError
-from kvnode.base.limits import JOB_PAGE_KEYS, LOAD_ROWS_PER_PAGE
+from kvnode.base.limits import JOB_PAGE_KEYS, LOAD_RECORDS_PER_STEP, LOAD_ROWS_PER_PAGE
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import PendingPage, SnapshotReader
@@ -99,8 +99,9 @@ class _Reads:
                 self._steps.append(lambda wanted=wanted: self._names(wanted, 0, []))
             else:
                 self._steps.append(lambda wanted=wanted: self._range(wanted, wanted[1], []))
-        if keys:
-            self._steps.append(lambda: self._records(keys))
+        for first in range(0, len(keys), LOAD_RECORDS_PER_STEP):
+            some = keys[first : first + LOAD_RECORDS_PER_STEP]
+            self._steps.append(lambda some=some: self._records(some))
         self._next()
 
     def _next(self) -> None:
@@ -145,10 +146,10 @@ class _Reads:
                     self._steps.append(lambda id_=id_: self._claims(id_, 0, []))
             self._next()
 
-        if pending.read is None:
+        if pending.read is None and not self._steps:
             completed(None, None)
-        else:
-            self._executor.submit(pending.read, completed)
+        else:  # with more to come, that in a later pass
+            self._executor.submit(pending.read or (lambda: None), completed)
 
     def _load(self, id_: int) -> None:
         """Read a collection page by page until it is whole."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvnode._core import upkeep
+from kvnode._core import flush_order, upkeep
 from kvnode.base.errors import CorruptionError
 from kvnode.storage.snapshot import SnapshotReader
 from tests.support.contents import contents
@@ -364,7 +364,7 @@ def test_a_sorted_checkpoint_writes_in_the_order_of_the_keys(node):
         client.call("SET", f"k{i}", "1")
     node.tip.begin_checkpoint()
     assert node.tip.flush_left() > 250
-    upkeep.sort_flush(node.tip)
+    flush_order.sort_flush(node.tip)
     node.check()
     written = []
     while node.tip.flush_left():
@@ -379,5 +379,5 @@ def test_a_sorted_checkpoint_writes_in_the_order_of_the_keys(node):
 def test_sorting_an_empty_checkpoint_is_nothing(node):
     node.checkpoint()
     node.tip.begin_checkpoint()
-    upkeep.sort_flush(node.tip)
+    flush_order.sort_flush(node.tip)
     assert node.tip.flush_left() == 0
