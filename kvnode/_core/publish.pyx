@@ -1,12 +1,15 @@
 # cython: boundscheck=False, wraparound=False
 """Bounded publication of the large collections of a transaction."""
 
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from kvnode._core.bytes cimport ASSERT, put_be64
 from kvnode._core.entries cimport (
     DATABASES_MAX, T_HASH, T_LIST, T_NONE, V_WIDER_ENCODING, head_data)
 from kvnode._core.keys cimport K_PENDING, K_TRASH, get_position
-from kvnode._core.tip cimport Tip
+from kvnode._core.records cimport place_of_fields
+from kvnode._core.tip cimport Tip, claims_of
 from kvnode._core.trash cimport TRASH_COLLECTION
 from kvnode._core.view cimport RECORD_OVERHEAD_BYTES, View, Write
 from kvnode._core.workspace cimport PRIVATE_IDS
@@ -35,13 +38,14 @@ cdef class Publication:
     cdef bint is_large(self, Collection* c) noexcept:
         """Whether a collection of the workspace is to be written before it is published.
 
-        Not so lists with holes, and hashes that had deadlines: their records depend on the head.
+        Not so a hash that had deadlines in a database that the transaction has flushed: the rows of
+        its fields would name a generation that does not exist before the commit.
         """
         cdef int db
         if c.id < PRIVATE_IDS or not c.ready or c.died or c.head == NULL \
                 or (c.elements.entries <= PUBLISH_ELEMENTS and c.elements.bytes <= PUBLISH_BYTES):
             return False
-        if c.meta.holes or (c.type == T_HASH and c.head.newest.flags & V_WIDER_ENCODING):
+        if has_deadlines(c) and c.head.table.id >= PRIVATE_IDS:
             return False
         for db in range(DATABASES_MAX):
             if self.work.tip.databases[db] == c.head.table:
@@ -72,6 +76,7 @@ cdef class Publication:
                 self.sequencer.bound_batch()
                 return False
             looks += 1
+            self.work.tip.work += 1
             w = self.work.view.writes[self.at]
             self.at += 1
             ASSERT(w.entry.newest == w.version)
@@ -97,23 +102,27 @@ cdef class Publication:
             view.record_put(view.tip.meta, key, 9, &type, 1)
 
     cdef int put(self, uint64_t id, Collection* c, Entry* e) except -1:
-        """Write one element; those removed again, or popped, never were."""
+        """Write one element or claim; those removed again, or popped, never were."""
         cdef View view = self.sequencer.view
         cdef Tip tip = view.tip
         cdef Collection* main = tip.collection(id)
         cdef Version* v = e.newest
         cdef Version* copy
-        if v.type == T_NONE or e.table != c.elements:
+        if v.type == T_NONE:
             return 0
         if c.type == T_LIST and not c.meta.head <= get_position(e.key) < c.meta.tail:
             return 0
         if main == NULL:            # the first one, or all others have left memory
             main = tip.new_collection(id, c.type, self.begun.count(id) == 0)
             self.begun.insert(id)
+            if has_deadlines(c):
+                set_place(main, place_of_fields(c.head.table.id, c.head))
         copy = tip.new_version(v.length)
         copy.type = v.type
+        copy.expire_at = v.expire_at
         memcpy(copy.data, v.data, v.length)
-        view.put_part(main, main.elements, NULL, e.hash, e.key, e.key_len, copy)
+        view.put_part(main, main.elements if e.table == c.elements else claims_of(tip, main), NULL,
+                      e.hash, e.key, e.key_len, copy)
         self.elements += 1
         self.bytes += v.length + e.key_len + RECORD_OVERHEAD_BYTES
         return 0
@@ -136,6 +145,7 @@ cdef class Publication:
         if c.type == T_LIST:
             main.low = c.meta.head
             main.high = c.meta.tail
+        set_place(main, None)
         view.publish_collection(head, main)
         key[0] = K_PENDING
         put_be64(key + 1, main.id)
@@ -147,6 +157,24 @@ cdef class Publication:
         cdef View view = self.sequencer.view
         for pair in self.ids:
             view.staging.discard(pair.second)
+
+
+cdef bint has_deadlines(Collection* c) noexcept:
+    """Whether fields of a hash have, or had, deadlines."""
+    return c.type == T_HASH and c.head.newest.flags & V_WIDER_ENCODING != 0
+
+
+cdef int set_place(Collection* c, bytes place) except -1:
+    """Say where the head of a hash is going to be; None: it is there."""
+    free(c.place)
+    c.place = NULL
+    if place is not None:
+        c.place_bytes = len(place)
+        c.place = <char*>malloc(c.place_bytes)
+        if c.place == NULL:
+            raise MemoryError("place")
+        memcpy(c.place, PyBytes_AS_STRING(place), c.place_bytes)
+    return 0
 
 
 def bury_pending(Sequencer sequencer not None, uint64_t id):

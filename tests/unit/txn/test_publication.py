@@ -139,6 +139,10 @@ def every_kind():
     yield "RENAME", "copy", "renamed"
     yield "COPY", "hash", "other"
     yield "HEXPIRE", "other", "1000", "FIELDS", "1", "f1"
+    yield "COPY", "list", "holed"
+    yield "LREM", "holed", "2", "member-1002"
+    yield "LREM", "holed", "1", "member-1003"
+    yield "LPOP", "holed"
     yield "SUNIONSTORE", "gone", "source"
     yield "DEL", "gone"
 
@@ -157,7 +161,11 @@ def test_every_kind_is_published_whole(node, client):
         (("TTL", "hash"), 1000),
         (("HTTL", "other", "FIELDS", "1", "f1"), [1000]),
         (("EXISTS", "gone", "copy"), 0),
-        (("DBSIZE",), 8),
+        (("LLEN", "holed"), SOURCE - 4),
+        (("LINDEX", "holed", "0"), b"member-100"),
+        (("LPOS", "holed", "member-1002"), None),
+        (("LPOS", "holed", "member-1004"), 3),
+        (("DBSIZE",), 9),
     ]
     run = Running(node, every_kind)
     run.finish()
@@ -334,6 +342,68 @@ def test_it_waits_for_the_disk(node, monkeypatch):
     assert max(node.entries) == before
     run.finish()
     assert target_of(node) == SOURCE
+
+
+FIELDS = 10  # that have a deadline
+
+
+def hash_with_deadlines():
+    yield "DEL", "target"
+    for at in range(0, SOURCE, 500):
+        yield "HSET", "target", *[word for i in range(at, at + 500) for word in (b"f%d" % i, b"v")]
+    yield "HEXPIRE", "target", "100", "FIELDS", FIELDS, *[b"f%d" % i for i in range(FIELDS)]
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+@pytest.mark.parametrize("how", [None, "before", "after"])
+def test_fields_expire_though_their_hash_is_published_after_their_deadline(
+    node, client, how, is_flushed
+):
+    run = at_commit(node, hash_with_deadlines)
+    step(node)
+    node.sync()
+    assert pending(node)
+    if how == "before":
+        node.now_ms += 200_000
+    if is_flushed:
+        flush(node)
+        node.evict()
+    for _ in range(20):
+        upkeep(node)
+    run.finish()
+    assert run.program.starts == 1
+    assert client("HLEN", "target") == SOURCE
+    if how == "after":
+        node.now_ms += 200_000
+    if is_flushed:
+        flush(node)
+        node.evict()
+    node = node if how is None else node.kill() if is_flushed else node
+    for _ in range(60):
+        node.now_ms += 100
+        upkeep(node)
+        node.serve()
+    left = SOURCE if how is None else SOURCE - FIELDS
+    assert ask(node, node.session(), "HLEN", "target") == left
+    node.check()
+
+
+@pytest.mark.parametrize("steps", range(STEPS + 2))
+def test_a_crash_at_each_entry_of_a_hash_with_deadlines(steps):
+    node = filled(steps)
+    run = at_commit(node, hash_with_deadlines)
+    for _ in range(steps):
+        step(node)
+        node.sync()
+    is_published = run.is_ended
+    assert is_published == (steps >= STEPS)
+    node = node.crash()
+    node.check()
+    assert target_of(node) == (SOURCE if is_published else b"old")
+    settle(node)
+    assert is_swept(node)
+    if is_published:
+        assert ask(node, node.session(), "HTTL", "target", "FIELDS", "1", "f1") == [100]
 
 
 # -- planted bugs: what the tests above would see ------------------------------------------------
