@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi kvnode/_core/*.hpp) setup.py pyproject.toml
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
-.PHONY: bench-micro bench-twins bench-holdup bench-contention bench-quick perf-gate lint record clean check-tools
+.PHONY: bench-big-collections bench-micro bench-twins bench-holdup bench-contention bench-quick
+.PHONY: perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -49,6 +50,9 @@ bench-latency: build
 bench-big: build
 	@$(BIN)/python -m bench.big
 
+bench-big-collections: build
+	@$(BIN)/python -m bench.big_collections
+
 bench-start: build
 	@$(BIN)/python -m bench.start
 
@@ -71,6 +75,7 @@ bench-quick: build
 	@$(BIN)/python -m bench.ratio --quick
 	@$(BIN)/python -m bench.openloop --quick
 	@$(BIN)/python -m bench.big --keys 300000 --read-seconds 1
+	@$(BIN)/python -m bench.big_collections --elements 100000 --maxmemory 32mb --seconds 0.3
 	@$(BIN)/python -m bench.start --megabytes 20 --rounds 1
 	@$(BIN)/python -m bench.idle --connections 500
 	@$(BIN)/python -m bench.contention --pipelines 20 --rounds 2

@@ -91,8 +91,8 @@ def rates(result: Result) -> tuple[float, float]:
     return sum(first) / len(first), min(windows)
 
 
-def fill(server: Server, keys: int, value_bytes: int) -> Loading:
-    """Write all keys once, in order of their numbers."""
+def fill(server: Server, keys: int, value_bytes: int, write: str | None = None) -> Loading:
+    """Send `write`, or else SET, once for each key, in order of their numbers."""
 
     def on_second(result: Result) -> None:
         second = len(result.replies_by_second)
@@ -110,6 +110,7 @@ def fill(server: Server, keys: int, value_bytes: int) -> Loading:
             requests=keys,
             keys=keys,
             sequential=True,
+            write=write,
             writes=100,
             value_bytes=value_bytes,
             connections=CONNECTIONS,

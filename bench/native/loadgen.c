@@ -5,6 +5,11 @@
  * omission). Closed loop: each connection keeps a window of requests outstanding; latency counts
  * from the moment a request is handed to the socket's buffer.
  *
+ * --write and --read are commands as words, in which stand for the request's number k of --keys:
+ *   {id}      twelve digits          {n}  the number itself    {end}  k + 99, the last of 100
+ *   {mixed}   a number below --keys that k decides, in another order
+ *   {random}  a number below --keys  {value}  --value-bytes that do not compress
+ *
  * Lines on stdout, times in ns of CLOCK_MONOTONIC:
  *   second N REPLIES WORST_LATENCY             once a second
  *   pause FROM TO WORST_FROM WORST_TO          requests slower than --slow-ms, overlapping ones merged
@@ -34,6 +39,8 @@ enum {
     READ_BYTES = 1 << 18,
     NOISE_BYTES = 1 << 20,  /* values are windows of this block: incompressible, nearly free */
     EVENTS = 512,
+    WORDS = 16,             /* of a command */
+    RANGE = 100,            /* from {n} to {end} */
     DRAIN_SECONDS = 20,
 };
 #define SECOND 1000000000ull
@@ -42,6 +49,21 @@ typedef struct {
     uint64_t due;
     int is_write;
 } Request;
+
+typedef enum { NOTHING, ID, NUMBER, END, MIXED, RANDOM, VALUE, KINDS } Kind;
+static const char *placeholders[KINDS] = {"", "{id}", "{n}", "{end}", "{mixed}", "{random}", "{value}"};
+
+typedef struct {
+    char text[64];          /* what stands before the placeholder */
+    int text_len;
+    Kind kind;
+} Word;
+
+typedef struct {
+    Word words[WORDS];
+    int count;
+    char head[8];           /* of the array in RESP */
+} Command;
 
 typedef struct {
     int fd, want_out;
@@ -52,6 +74,7 @@ typedef struct {
     char line[32];          /* the reply's first line, as far as it has arrived */
     int line_len;
     uint64_t skip;          /* bytes left of a bulk reply's body */
+    uint64_t elements;      /* left of an array, nested ones included */
 } Conn;
 
 static int port = 6379, conns_n = 50, window = 1, value_bytes = 64, write_percent = 50;
@@ -61,7 +84,9 @@ static double rate, seconds;    /* rate 0: closed loop */
 
 static Conn *conns;
 static int epoll_fd;
-static char noise[NOISE_BYTES + (1 << 20)], set_head[64], get_head[64], value_head[32];
+static char noise[NOISE_BYTES + (1 << 20)];
+static const char *write_words = "SET key:{id} {value}", *read_words = "GET key:{id}";
+static Command commands[2];     /* read, write */
 static uint64_t hist[2][BUCKETS], sent, replies, errors, nulls, next_key, second_worst;
 static uint64_t pause_from, pause_to, worst_from, worst_to;
 
@@ -109,21 +134,63 @@ static void append(Conn *c, const char *data, size_t n) {
     c->out_len += n;
 }
 
+static int put_number(char *out, uint64_t number, int width) {
+    char digits[24];
+    int n = 0;
+    do digits[n++] = '0' + number % 10, number /= 10;
+    while (number || n < width);
+    for (int i = 0; i < n; i++) out[i] = digits[n - 1 - i];
+    return n;
+}
+
+static void append_word(Conn *c, const Word *word, uint64_t k) {
+    char filled[32], head[16] = "$";
+    const char *rest = filled;
+    int n = 0;
+    switch (word->kind) {
+        case ID: n = put_number(filled, k, 12); break;
+        case NUMBER: n = put_number(filled, k, 1); break;
+        case END: n = put_number(filled, k + RANGE - 1, 1); break;
+        case MIXED: n = put_number(filled, (k * 0x9e3779b97f4a7c15ull >> 24) % keys, 1); break;
+        case RANDOM: n = put_number(filled, random_u64() % keys, 1); break;
+        case VALUE: rest = noise + random_u64() % NOISE_BYTES, n = value_bytes; break;
+        default: break;
+    }
+    int m = 1 + put_number(head + 1, word->text_len + n, 1);
+    memcpy(head + m, "\r\n", 2);
+    append(c, head, m + 2);
+    append(c, word->text, word->text_len);
+    append(c, rest, n);
+    append(c, "\r\n", 2);
+}
+
 static void request(Conn *c, uint64_t due) {
     int is_write = (int)(random_u64() % 100) < write_percent;
+    const Command *command = &commands[is_write];
     uint64_t k = first_key + (sequential ? next_key++ % keys : random_u64() % keys);
-    char digits[12];
-    for (int i = 11; i >= 0; i--, k /= 10) digits[i] = '0' + k % 10;
-    append(c, is_write ? set_head : get_head, strlen(is_write ? set_head : get_head));
-    append(c, digits, 12);
-    if (is_write) {
-        append(c, value_head, strlen(value_head));
-        append(c, noise + random_u64() % NOISE_BYTES, value_bytes);
-    }
-    append(c, "\r\n", 2);
+    append(c, command->head, strlen(command->head));
+    for (int i = 0; i < command->count; i++) append_word(c, &command->words[i], k);
     if (c->head - c->tail == RING) errno = 0, die("too many requests outstanding: overload");
     c->ring[c->head++ % RING] = (Request){due, is_write};
     sent++;
+}
+
+/* A placeholder ends its word. */
+static void compile(Command *command, const char *text) {
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = text + strcspn(text, " ");
+        Word *word = &command->words[command->count++];
+        int n = end - text;
+        for (int kind = ID; kind < KINDS; kind++) {
+            int m = strlen(placeholders[kind]);
+            if (n < m || memcmp(end - m, placeholders[kind], m)) continue;
+            word->kind = kind, n -= m;
+            break;
+        }
+        if (command->count == WORDS || n > (int)sizeof word->text) errno = 0, die("a command too long");
+        memcpy(word->text, text, word->text_len = n);
+    }
+    snprintf(command->head, sizeof command->head, "*%d\r\n", command->count);
 }
 
 static void flush(Conn *c) {
@@ -147,24 +214,30 @@ static void reply_done(Conn *c, uint64_t now) {
     replies++;
 }
 
-/* Counts replies of the kinds +, -, : and $ in whatever pieces they arrive. */
+/* An element of a reply has ended, or the reply itself. */
+static void element_done(Conn *c, uint64_t now) {
+    if (!c->elements || !--c->elements) reply_done(c, now);
+}
+
+/* Counts replies in whatever pieces they arrive, arrays too. */
 static void consume(Conn *c, const char *p, const char *end, uint64_t now) {
     while (p < end) {
         if (c->skip) {
             uint64_t n = (uint64_t)(end - p) < c->skip ? (uint64_t)(end - p) : c->skip;
             p += n, c->skip -= n;
-            if (!c->skip) reply_done(c, now);
+            if (!c->skip) element_done(c, now);
             continue;
         }
         char byte = *p++;
         if (c->line_len < (int)sizeof c->line - 1) c->line[c->line_len++] = byte;
         if (byte != '\n') continue;
         c->line[c->line_len] = 0, c->line_len = 0;
-        long length = c->line[0] == '$' ? atol(c->line + 1) : -1;
+        long length = c->line[0] == '$' || c->line[0] == '*' ? atol(c->line + 1) : -1;
         if (c->line[0] == '-' && !errors++) fprintf(stderr, "loadgen: %s\n", c->line);
         if (c->line[0] == '$' && length < 0) nulls++;
-        if (length >= 0) c->skip = length + 2;
-        else reply_done(c, now);
+        if (c->line[0] == '*' && length > 0) c->elements += length - (c->elements > 0);
+        else if (c->line[0] == '$' && length >= 0) c->skip = length + 2;
+        else element_done(c, now);
     }
 }
 
@@ -271,6 +344,7 @@ int main(int argc, char **argv) {
         {"value-bytes", 1, 0, 'd'}, {"writes", 1, 0, 'W'}, {"keys", 1, 0, 'k'},
         {"first-key", 1, 0, 'f'}, {"requests", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
         {"seconds", 1, 0, 't'}, {"slow-ms", 1, 0, 's'}, {"seed", 1, 0, 'S'},
+        {"write", 1, 0, 'x'}, {"read", 1, 0, 'y'},
         {"sequential", 0, 0, 'q'}, {"uniform", 0, 0, 'u'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", names, NULL)) != -1;) switch (o) {
         case 'p': port = atoi(optarg); break;
@@ -285,6 +359,8 @@ int main(int argc, char **argv) {
         case 't': seconds = atof(optarg); break;
         case 's': slow_ns = atoi(optarg) * 1000000ull; break;
         case 'S': seed = strtoull(optarg, NULL, 10) * 2 + 1; break;
+        case 'x': write_words = optarg; break;
+        case 'y': read_words = optarg; break;
         case 'q': sequential = 1; break;
         case 'u': uniform = 1; break;
         default: return 2;
@@ -296,9 +372,8 @@ int main(int argc, char **argv) {
     prctl(PR_SET_TIMERSLACK, 1000);     /* the default of 50 us would show in every latency */
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = 'A' + random_u64() % 64;
-    snprintf(set_head, sizeof set_head, "*3\r\n$3\r\nSET\r\n$16\r\nkey:");
-    snprintf(get_head, sizeof get_head, "*2\r\n$3\r\nGET\r\n$16\r\nkey:");
-    snprintf(value_head, sizeof value_head, "\r\n$%d\r\n", value_bytes);
+    compile(&commands[0], read_words);
+    compile(&commands[1], write_words);
     connect_all();
     run();
     return 0;

@@ -61,6 +61,46 @@ def test_closed_loop_counts_every_kind_of_reply() -> None:
     assert (result.replies, result.nulls, result.errors) == (1000, 1000, 0)
 
 
+def test_arrays_within_arrays_are_one_reply() -> None:
+    with one_client_server(b"*3\r\n$2\r\n\r\n\r\n*2\r\n:1\r\n*0\r\n$-1\r\n") as port:
+        result = load.run(port=port, requests=1000, connections=1, window=10, writes=0)
+    assert (result.replies, result.nulls, result.unanswered) == (1000, 1000, 0)
+
+
+def test_words_are_filled_for_each_request() -> None:
+    got = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                got.append(client.recv(1 << 16))
+                client.sendall(b"+OK\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listener.getsockname()[1]
+        words = "ZADD z:{id} {n} {end} {random} {mixed} {value}"
+        load.run(
+            port=port,
+            requests=1,
+            connections=1,
+            keys=1,
+            first_key=7,
+            sequential=True,
+            writes=100,
+            write=words,
+            value_bytes=3,
+        )
+        thread.join()
+    words = got[0].split(b"\r\n")
+    assert words[:-3] == [
+        *(b"*7", b"$4", b"ZADD", b"$14", b"z:000000000007", b"$1", b"7", b"$3", b"106"),
+        *(b"$1", b"0", b"$1", b"0"),
+    ]
+    assert (words[-3], len(words[-2]), words[-1]) == (b"$3", 3, b"")
+
+
 def test_an_error_reply_is_no_measurement() -> None:
     with (
         one_client_server(b"-ERR no\r\n") as port,
