@@ -11,7 +11,7 @@ from kvnode._core.reply cimport reply_array, reply_integer, reply_null, reply_nu
 from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
     E_USED, T_FIELD, T_HASH, T_LIST, T_NONE, T_RAW, V_WIDER_ENCODING, bucket_of, head_data,
-    next_bucket)
+    next_bucket, surely_absent)
 from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, STEPS_PER_WRITE, Change
 
 
@@ -83,7 +83,7 @@ cdef int find_element(View view, Collection* c, const char* key, size_t n, Eleme
     e = view.tip.find(table, element.hash, key, n)
     element.entry = e
     if e == NULL:
-        if table.resident or element.hash < c.loaded:
+        if surely_absent(table, element.hash) or element.hash < c.loaded:
             return ABSENT
         view.miss(table.kind, table, element.hash, key, n)
         return MISS
@@ -112,7 +112,8 @@ cdef bint elements_missing(View view, Collection* c, const Args* args, int first
         return False
     while i < args.n:
         hash = view.tip.hash_key(args.v[i].data, args.v[i].len)
-        if hash >= c.loaded and view.tip.find(table, hash, args.v[i].data, args.v[i].len) == NULL:
+        if hash >= c.loaded and not surely_absent(table, hash) \
+                and view.tip.find(table, hash, args.v[i].data, args.v[i].len) == NULL:
             view.miss(table.kind, table, hash, args.v[i].data, args.v[i].len)
         i += step
     return view.missing.size() != before

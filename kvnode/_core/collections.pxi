@@ -400,12 +400,14 @@ cdef bint release_stub(Tip tip, Collection* c) except -1:
 
 
 cdef int count_indexes(Tip tip, Collection* c) noexcept nogil:
-    """The order or the window of a collection has changed: its memory counts."""
+    """The order, window or filter of a collection has changed: its memory counts."""
     cdef size_t bytes = 0
     if c.order != NULL:
         bytes += c.order.bytes()
     if c.window != NULL:
         bytes += c.window.bytes()
+    if c.elements != NULL and c.elements.filter != NULL:
+        bytes += c.elements.filter.bytes()
     tip.bytes += bytes - c.index_bytes
     c.index_bytes = bytes
     return 0
@@ -420,6 +422,8 @@ cdef int note_part_evicted(Tip tip, Entry* e) except -1:
         table.owner.claims_version += 1
         return 0
     table.owner.loaded = 0
+    if table.kind != K_ITEM:
+        note_name_evicted(tip, table, e.hash, was_resident)
     if table.owner.order != NULL:
         note_member_evicted(tip, table.owner, e, was_resident)
     return 0
@@ -434,6 +438,29 @@ cdef uint64_t live_elements(Table* table) noexcept nogil:
         at = segment_after(segment_of(table, at), at)
         if at == 0:
             return live
+
+
+cdef int note_name_evicted(Tip tip, Table* table, uint64_t hash, bint was_resident) except -1:
+    """A field or member leaves memory: of a large collection it is kept which are gone.
+
+    So who adds one that is new need not ask LevelDB.
+    """
+    cdef uint64_t bytes_before = 0
+    if table.filter != NULL:
+        bytes_before = table.filter.bytes()
+    elif was_resident and not leaves_whole(table, tip.cache_bytes):
+        begin_filter(table, min(tip.filter_bytes_max, tip.cache_bytes // WHOLE_SHARE))
+    else:
+        return 0
+    add_once(table.filter, hash)
+    if table.filter.bytes() != bytes_before:
+        count_indexes(tip, table.owner)
+    return 0
+
+
+cdef inline bint leaves_whole(Table* table, uint64_t cache_bytes) noexcept nogil:
+    """Whether a collection is small enough to be evicted as a whole."""
+    return table.bytes < cache_bytes // WHOLE_SHARE
 
 
 cdef int complete_range(Collection* c, uint64_t next_hash, bint done) except -1:

@@ -1,19 +1,29 @@
 # What leaves memory, record by record. Included by tip.pyx.
 
 cdef int note_evicted(Tip tip, Entry* e) except -1:
-    """A record leaves memory: its table is not complete any more, but keeps a filter of keys.
-
-    The filter begins when the table was complete; after a restart there is none.
-    """
+    """A record leaves memory: its table is not complete any more, but may keep a filter of keys."""
     cdef Table* table = e.table
     if table.owner != NULL:
         return note_part_evicted(tip, e)
     if table.resident:
         table.resident = False
         if table.kind == K_HEAD and table.filter == NULL:
-            table.filter = new KeyFilter(FILTER_GROWTH * table.entries, tip.filter_bytes_max)
+            begin_filter(table, tip.filter_bytes_max)
     if table.filter != NULL:
-        table.filter.add(e.hash)
+        add_once(table.filter, e.hash)
+    return 0
+
+
+cdef inline int add_once(KeyFilter* filter, uint64_t hash) except -1:
+    """A filter grows with what is added, so what has left before is not added again."""
+    if not filter.may_contain(hash):
+        filter.add(hash)
+    return 0
+
+
+cdef int begin_filter(Table* table, uint64_t bytes_max) except -1:
+    """From here on note what leaves a table that was complete; after a restart there is no filter."""
+    table.filter = new KeyFilter(FILTER_GROWTH * table.entries, bytes_max)
     return 0
 
 

@@ -46,13 +46,14 @@ cdef int check_items(Tip tip, Collection* c, int64_t position, int64_t end, bint
 
 
 cdef size_t index_bytes(Tip tip) except? 0:
-    """Return the memory of all orders and windows."""
+    """Return the memory of all orders, windows and filters."""
     cdef Collection* c = tip.clock_start
     cdef size_t total = 0
     cdef size_t bytes
     while c != NULL:
         bytes = (c.order.bytes() if c.order != NULL else 0) \
-            + (c.window.bytes() if c.window != NULL else 0)
+            + (c.window.bytes() if c.window != NULL else 0) \
+            + (c.elements.filter.bytes() if c.elements != NULL and c.elements.filter != NULL else 0)
         require(bytes == c.index_bytes, f"collection {c.id}: {c.index_bytes} bytes of indexes "
                 f"counted, {bytes} in use")
         total += bytes

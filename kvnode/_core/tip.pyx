@@ -933,7 +933,7 @@ cdef class Tip:
                 table = c.elements
                 if table == NULL or table.entries == 0:
                     table = c.claims
-            whole = table != NULL and table.bytes < target_bytes // WHOLE_SHARE
+            whole = table != NULL and leaves_whole(table, target_bytes)
             if table == NULL or table.entries == 0 or (whole and c.used and self.clock_hash == 0):
                 self.clock_hash = 0
                 if c == NULL:
