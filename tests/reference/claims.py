@@ -8,6 +8,10 @@ class Claims:
         self.head = head
         self.dead = sorted(runs)
 
+    def runs(self) -> list[tuple[int, int]]:
+        """Return the runs of dead positions, in order."""
+        return self.dead
+
     def _is_dead(self, position: int) -> bool:
         return any(start <= position < start + count for start, count in self.dead)
 

@@ -28,3 +28,22 @@ def double_order(value: float) -> int:
 def integer_order(value: int) -> int:
     """Return the position of a signed 64-bit integer among all."""
     return value + 2**63
+
+
+def order_double(order: int) -> float:
+    """Return the double at a position."""
+    middle = 2**63
+    if order < middle:
+        return -order_double(2 * middle - 1 - order)
+    places = order - middle
+    if places == INFINITE:
+        return math.inf
+    exponent, significand = max(places // SIGNIFICAND - 1, 0), places
+    if exponent or places >= SIGNIFICAND:
+        significand = SIGNIFICAND + places % SIGNIFICAND
+    return float(significand * Fraction(2) ** (exponent + EXPONENT_MIN))
+
+
+def order_integer(order: int) -> int:
+    """Return the signed integer at a position."""
+    return order - 2**63
