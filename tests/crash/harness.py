@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 
 from kvnode.server.failpoints import CHECKPOINT_POINTS, FAILPOINTS
+from tests.crash.leftovers import leftovers_of, wait_swept
 from tests.crash.workload import Workload
 from tests.support import planted
 from tests.support.faultfs import WatchedDirectory
@@ -29,6 +30,7 @@ from tests.support.resp import ErrorReply
 from tests.support.servers import KvnodeServer, RedisServer, Server, ServerDied
 
 WRITE_SECONDS_MAX = 0.4  # a round is killed within this after the writers start
+PUBLISH_SHARE = 0.3  # of that time, in a round that is to end while large collections are written
 SITE_SECONDS_MAX = 0.6  # a kill site that is not met within this becomes a kill by time
 SYNC_US = [0, 200, 2000, 10_000]  # length of pretended syncs, one choice per round
 SERVERS = {"kvnode": KvnodeServer, "redis": RedisServer}
@@ -49,6 +51,7 @@ class KillSite:
     is_failpoint: bool = False
 
 
+PUBLISHING = KillSite("kill -9 of a publication")  # by time, once such a transaction is sent
 SHIM_SITES = [
     KillSite("write * kill", 300),
     KillSite("write * kill-after", 300),
@@ -74,6 +77,7 @@ class Plan:
 
     options: of the server's command line.   plant: a deliberate bug of the shim, or of kvnode.
     is_relaxed: a power loss may take acknowledged writes, but only the newest, and none by half.
+    sites, times: a round draws one of them; None: it ends by time alone.
     """
 
     seed: int = 0
@@ -84,6 +88,7 @@ class Plan:
     is_relaxed: bool = False
     plant: str | None = None
     sites: list[KillSite] = field(default_factory=lambda: SHIM_SITES)
+    times: list[KillSite | None] = field(default_factory=lambda: [PUBLISHING, None, None, None])
 
     def command(self) -> str:
         """Return the command line that repeats this run."""
@@ -147,15 +152,21 @@ class CrashRun:
     def _crash_round(self) -> int:
         if self.random.random() < 0.2:
             self._die_during_start()
-        site = self.random.choice([*self.plan.sites, None, None, None])
+        site = self.random.choice([*self.plan.sites, *self.plan.times])
+        is_publishing = site is PUBLISHING
+        if is_publishing:
+            site = None
         is_stopped = site is None and self.random.random() < 0.3
         self._start(site)
         how = site.text if site else "SIGTERM" if is_stopped else "kill -9"
+        how += " of a publication" * is_publishing
         self._note(f"round {self.round}: writing, to be ended by {how}")
-        self.workload.start(self.server)
+        self.workload.start(self.server, publishes=is_publishing)
         self._arm(site)
         self._nudge()
         seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
+        if is_publishing and self.workload.publishing.wait(WRITE_SECONDS_MAX):
+            seconds *= PUBLISH_SHARE
         self._expect_killed(seconds)
         if is_stopped:
             self._stop()
@@ -260,10 +271,16 @@ class CrashRun:
             )
 
     def _clean_stop(self) -> None:
-        """What a stop leaves is what it held."""
+        """What a stop leaves is what it held, and of what was gone nothing."""
         self._start(None)
         self._stop()
         self._start(None)
+        if self.plan.server == "kvnode":
+            with self.server.connect() as connection:
+                wait_swept(connection)
+            self._stop()
+            if wrong := leftovers_of(self.disk.path):
+                self._fail(wrong)
 
     def _note(self, text: str) -> None:
         self.history.append(text)

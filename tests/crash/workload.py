@@ -18,6 +18,8 @@ from tests.crash.collection_work import (
     CollectionWork,
 )
 from tests.crash.consumers import TAKEN, Consumer, Mover, Popper
+from tests.crash.large_work import WRITERS as LARGE_WRITERS
+from tests.crash.large_work import LargeWork, name_of
 from tests.crash.ledger import Effect, Operation, SharedLedger, WriterLedger
 from tests.crash.queue_ledger import QueueLedger
 from tests.crash.reading import read_all
@@ -37,6 +39,7 @@ VALUE_BYTES = [10, 10, 100, 100, 1000, 5000, 40_000]  # padding of values, to ch
 TEXT_BYTES_MAX = 200_000  # a text that has grown past this is deleted
 PURSES = [b"shared:purse:hash", b"shared:purse:zset"]
 CONSUMERS: dict[str, type[Consumer]] = {"c0": Popper, "c1": Mover, "c2": Mover}
+LARGE_READS = 0.05  # share of the reader's rounds
 JOIN_SECONDS = 0.5  # for replies that the server sent before it died
 
 
@@ -53,6 +56,7 @@ class Writer(threading.Thread):
         ledger: WriterLedger,
         shared: SharedLedger,
         queue: QueueLedger,
+        publishing: threading.Event,
         *,
         is_redis: bool = False,
     ) -> None:
@@ -63,6 +67,7 @@ class Writer(threading.Thread):
         self.collections = CollectionWork(self.random, ledger)
         self.collections.has_transactions = not is_redis
         self.collections.has_field_deadlines = not is_redis
+        self.large = LargeWork(self.random, self.collections, publishing)
         self.database = 1 + int(ledger.name[1:])  # one of its own, besides database 0
         self.ledger = ledger
         self.shared = shared
@@ -136,9 +141,12 @@ class Writer(threading.Thread):
             (self._set_aside, 6 * self.has_transactions),
             (self._flush_aside, 1 * self.has_transactions),
             (self.collections.next, 80),
+            (self.large.next, 3 * self.has_transactions),
             (self._queue_push, 10),
             (self._purse_transfer, 6 * self.has_transactions),
         ]
+        if self.large.is_due:
+            return self.large.next()
         makers, chances = zip(*weights, strict=True)
         return self.random.choices(makers, chances)[0]()
 
@@ -335,6 +343,8 @@ class Reader(threading.Thread):
         if found[SHARED_PAIR[0]] != found[SHARED_PAIR[1]]:
             self.unexpected.append("reader: MGET saw half an MSET")
         self._read_purses(connection)
+        if self.random.random() < LARGE_READS:
+            self._read_large(connection, self.random.choice(LARGE_WRITERS))
         self.shared.settle_pair(found[SHARED_PAIR[0]] or b"", now)
         for value in filter(None, map(found.get, strings)):
             sequence, name, _ = value.split(b":", 2)
@@ -347,10 +357,19 @@ class Reader(threading.Thread):
         if sum(map(int, amounts)) + sum(map(int, pairs[1::2])):
             self.unexpected.append("reader: EXEC saw half a transfer between collections")
 
+    def _read_large(self, connection: Connection, writer: bytes) -> None:
+        """What one transaction has published shows as one, and whole."""
+        united, copy, ordered = (name_of(writer, what) for what in (b"united", b"copy", b"sorted"))
+        connection.send(encode("MULTI") + encode("SCARD", united) + encode("LLEN", ordered))
+        connection.send(encode("SINTERCARD", 2, united, copy) + encode("EXEC"))
+        if len(set([connection.receive() for _ in range(5)][-1])) > 1:
+            self.unexpected.append("reader: EXEC saw half of what a transaction has published")
+
 
 class Workload:
     """All writers and consumers, over many rounds on one data directory.
 
+    publishing: set once a transaction with large collections is about to be sent in this round.
     is_redis: the server is redis-server 7.0. It cuts a torn log inside of a MULTI: the load after
     the next runs the half transaction. This harness found it; as a control Redis goes without. And
     it knows no deadlines of fields.
@@ -362,16 +381,22 @@ class Workload:
         self.ledgers = [WriterLedger(f"w{i}") for i in range(WRITERS)]
         self.shared = SharedLedger(SHARED_COUNTERS, ACCOUNTS, SHARED_PAIR, PURSES)
         self.queue = QueueLedger()
+        self.publishing = threading.Event()
         self.threads: list[Writer | Reader | Consumer] = []
 
-    def start(self, server: Server) -> None:
-        """Start a round: connect and write until the connections break."""
+    def start(self, server: Server, *, publishes: bool = False) -> None:
+        """Start a round: connect and write until the connections break.
+
+        publishes: transactions with large collections come first.
+        """
+        self.publishing.clear()
+        shared = self.shared, self.queue, self.publishing
         writers = [
-            Writer(
-                self.random.getrandbits(32), ledger, self.shared, self.queue, is_redis=self.is_redis
-            )
+            Writer(self.random.getrandbits(32), ledger, *shared, is_redis=self.is_redis)
             for ledger in self.ledgers
         ]
+        for writer in writers:
+            writer.large.is_due = publishes
         reader = Reader(self.random.getrandbits(32), self.shared)
         consumers = [
             kind(name, self.random.getrandbits(32), self.queue) for name, kind in CONSUMERS.items()

@@ -45,13 +45,37 @@ def half_a_transfer_is_lost(operation: Operation) -> Operation:
     return op, key, value
 
 
+_pending: set[bytes] = set()  # ids of collections that are being published
+
+
+def half_a_publication_is_lost(operation: Operation) -> Operation | None:
+    """Leave out every other element of collections that were published."""
+    _, key, value = operation
+    if key[:1] == b"P" and value is not None:
+        _pending.add(key[1:9])
+    is_element = key[:1] in (b"M", b"I") and key[1:9] in _pending
+    return None if is_element and key[-1] & 1 else operation
+
+
+def pending_is_forgotten(operation: Operation) -> Operation | None:
+    """Leave out what says that a collection is written and not published."""
+    return None if operation[1][:1] == b"P" else operation
+
+
 def _is_delta_of_queue(key: bytes, value: bytes | None) -> bool:
     return key[:1] == b"E" and value is not None and value.endswith(b":queue")
 
 
 PLANTS: dict[str, Callable[[Operation], Operation | None]] = {
     bug.__name__: bug
-    for bug in (pop_comes_back, delta_counts_twice, field_is_emptied, half_a_transfer_is_lost)
+    for bug in (
+        pop_comes_back,
+        delta_counts_twice,
+        field_is_emptied,
+        half_a_transfer_is_lost,
+        half_a_publication_is_lost,
+        pending_is_forgotten,
+    )
 }
 
 
