@@ -3,14 +3,13 @@ cold, time passes and transactions park: every reply is the model's, where luck 
 one.
 """
 
-import random
 from collections.abc import Sequence
 
 import pytest
 
-from tests.support.local import LocalClient, LocalNode
-from tests.support.model import Model
-from tests.support.resp import Reply, ReplyPairs, encode
+from tests.property.storm import Bug, Words, is_found, kept, lost
+from tests.property.storm import Storm as ModelStorm
+from tests.support.resp import Reply, ReplyPairs
 
 SEEDS = 30
 STEPS = 120
@@ -18,18 +17,12 @@ SETS = (b"s", b"t", b"big")
 HASHES = (b"h", b"g", b"large")
 LARGE = 700  # members: past every limit of the compact forms
 
-Words = tuple[bytes | str | int, ...]
 
+class Storm(ModelStorm):
+    """Hashes and sets."""
 
-class Storm:
-    """A node and a model that get the same commands."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.node = LocalNode()
-        self.client: LocalClient = self.node.client()
-        self.model = Model(lambda: self.node.clock.now_ms)
-        self.model_client = self.model.connect()
+    def settled(self, reply: Reply, words: Words) -> object:
+        return settled(reply, words)
 
     # -- words ----------------------------------------------------------------------------------
 
@@ -98,15 +91,6 @@ class Storm:
         steps = [self.command, self.draw, self.scan, self.transaction, self.disturb]
         self.rng.choices(steps, [10, 3, 2, 3, 3])[0]()
 
-    def told(self, words: Words) -> Reply:
-        """Return the model's reply."""
-        return self.model.call(self.model_client, *(encode_word(word) for word in words))
-
-    def command(self) -> None:
-        words = self.words()
-        expected, reply = self.told(words), self.client.ask(*words)
-        assert settled(reply, words) == settled(expected, words), words
-
     def draw(self) -> None:
         """Ask for elements at random; what SPOP took leaves the model too."""
         rng = self.rng
@@ -152,28 +136,9 @@ class Storm:
         assert still - touched <= seen
         assert seen <= before
 
-    def transaction(self) -> None:
-        """Run a few commands as one. Where it parks, it parks half-way, and all is undone."""
-        commands = [self.words() for _ in range(self.rng.randint(2, 5))]
-        if self.rng.random() < 0.7:
-            self.node.cool()
-        expected = [self.told(words) for words in commands]
-        self.client.send(b"".join(encode(*w) for w in [("MULTI",), *commands, ("EXEC",)]))
-        replies = [self.client.receive() for _ in range(len(commands) + 2)][-1]
-        for words, reply, model in zip(commands, replies, expected, strict=True):
-            assert settled(reply, words) == settled(model, words), commands
-
     def disturb(self) -> None:
         """Let something happen that no client asked for."""
-        rng, node = self.rng, self.node
-        kind = rng.randrange(4)
-        if kind == 0:
-            node.checkpoint(records=rng.choice([3, 50, 1000]))
-        elif kind == 1:
-            node.evict()
-        elif kind == 2:
-            node.cool()
-        else:
+        if not self.disturb_storage(self.rng.randrange(4)):
             self.pass_time()
 
     def pass_time(self) -> None:
@@ -181,10 +146,6 @@ class Storm:
         self.node.expire()
         for key in HASHES:  # those whose deadlines only storage knows go when they are met
             self.client.ask("HKEYS", key)
-
-
-def encode_word(word: bytes | str | int) -> bytes:
-    return word if isinstance(word, bytes) else str(word).encode()
 
 
 def settled(reply: Reply, words: Sequence[bytes | str | int]) -> object:
@@ -200,11 +161,18 @@ def settled(reply: Reply, words: Sequence[bytes | str | int]) -> object:
     return sorted(reply) if words[0] in unordered else list(reply)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_replies_are_the_models(seed: int) -> None:
-    storm = Storm(seed)
+def run(storm: Storm) -> None:
     for _ in range(STEPS):
         storm.step()
     for key in (*SETS, *HASHES):
-        words = ("SMEMBERS", key) if key in SETS else ("HGETALL", key)
-        assert settled(storm.client.ask(*words), words) == settled(storm.told(words), words)
+        storm.ask(("SMEMBERS", key) if key in SETS else ("HGETALL", key))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_replies_are_the_models(seed: int) -> None:
+    run(Storm(seed))
+
+
+@pytest.mark.parametrize("bug", [lost(b"F"), kept(b"F"), lost(b"M"), kept(b"M"), lost(b"H")])
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    assert is_found(bug, Storm, run, SEEDS)

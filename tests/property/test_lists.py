@@ -2,36 +2,31 @@
 snapshots are pinned, and transactions park half-way or are undone: every reply is the model's.
 """
 
-import random
-
 import pytest
 
-from tests.support.local import LocalClient, LocalNode
-from tests.support.model import Model
-from tests.support.resp import ErrorReply, NullArray, Reply, encode
+from tests.property.storm import Bug, Words, is_found, kept, lost
+from tests.property.storm import Storm as ModelStorm
+from tests.support.resp import ErrorReply, NullArray, Reply
 
 SEEDS = 30
 STEPS = 150
 KEYS = (b"l", b"m", b"big")
 ENDS = ("LEFT", "RIGHT")
 
-Words = tuple[bytes | str | int, ...]
 
-
-class Storm:
-    """A node and a model that get the same commands."""
+class Storm(ModelStorm):
+    """Lists."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.node = LocalNode()
-        self.client: LocalClient = self.node.client()
-        self.model = Model(lambda: self.node.clock.now_ms)
-        self.model_client = self.model.connect()
+        super().__init__(seed)
         self.pins: list[int] = []
         if seed % 2:  # LINSERT and LREM write lists anew that they otherwise change
             self.node.view.list_shift_max, self.node.view.list_runs_max = 2, 1
         if seed % 3 == 1:  # items that are not in memory are read by spans of positions
             self.node.view.list_fetch_max = 2
+
+    def settled(self, reply: Reply, words: Words) -> object:
+        return plain(reply)
 
     # -- words ----------------------------------------------------------------------------------
 
@@ -96,52 +91,21 @@ class Storm:
         steps = [self.command, self.transaction, self.undone, self.disturb]
         self.rng.choices(steps, [10, 3, 1, 3])[0]()
 
-    def told(self, words: Words) -> Reply:
-        """Return the model's reply."""
-        return self.model.call(
-            self.model_client, *(w if isinstance(w, bytes) else str(w).encode() for w in words)
-        )
-
-    def command(self) -> None:
-        words = self.words()
-        expected, reply = self.told(words), self.client.ask(*words)
-        assert plain(reply) == plain(expected), words
-
-    def transaction(self) -> None:
-        """Run a few commands as one. Where it parks, it parks half-way, and all is undone."""
-        commands = [self.words() for _ in range(self.rng.randint(2, 5))]
-        if self.rng.random() < 0.7:
-            self.node.cool()
-        expected = [self.told(words) for words in commands]
-        self.client.send(b"".join(encode(*w) for w in [("MULTI",), *commands, ("EXEC",)]))
-        replies = [self.client.receive() for _ in range(len(commands) + 2)][-1]
-        for words, reply, model in zip(commands, replies, expected, strict=True):
-            assert plain(reply) == plain(model), (words, commands)
-
     def undone(self) -> None:
         """Run a transaction that parks at its end, behind all its writes, on warm lists."""
-        self.told(("SET", b"far", b"v"))
-        self.client.ask("SET", b"far", b"v")
+        self.ask(("SET", b"far", b"v"))
         self.node.cool()
         for key in KEYS:
             self.client.ask("LRANGE", key, 0, -1)
-        commands: list[Words] = [*(self.write() for _ in range(3)), ("GET", b"far")]
-        expected = [self.told(words) for words in commands]
-        self.client.send(b"".join(encode(*w) for w in [("MULTI",), *commands, ("EXEC",)]))
-        replies = [self.client.receive() for _ in range(len(commands) + 2)][-1]
-        assert [plain(r) for r in replies] == [plain(e) for e in expected], commands
+        self.ask_together([*(self.write() for _ in range(3)), ("GET", b"far")])
 
     def disturb(self) -> None:
         """Let something happen that no client asked for."""
         rng, node = self.rng, self.node
         kind = rng.randrange(6)
-        if kind == 0:
-            node.checkpoint(records=rng.choice([3, 50, 1000]))
-        elif kind == 1:
-            node.evict()
-        elif kind == 2:
-            node.cool()
-        elif kind == 3:
+        if self.disturb_storage(kind):
+            return
+        if kind == 3:
             self.pins.append(node.tip.pin())
         elif kind == 4 and self.pins:
             node.tip.unpin(self.pins.pop(rng.randrange(len(self.pins))))
@@ -160,11 +124,18 @@ def plain(reply: Reply) -> object:
     return reply
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_replies_are_the_models(seed: int) -> None:
-    storm = Storm(seed)
+def run(storm: Storm) -> None:
     for _ in range(STEPS):
         storm.step()
     for key in KEYS:
-        words = ("LRANGE", key, 0, -1)
-        assert plain(storm.client.ask(*words)) == plain(storm.told(words))
+        storm.ask(("LRANGE", key, 0, -1))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_replies_are_the_models(seed: int) -> None:
+    run(Storm(seed))
+
+
+@pytest.mark.parametrize("bug", [lost(b"I"), lost(b"K"), kept(b"K"), lost(b"H")])
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    assert is_found(bug, Storm, run, SEEDS)

@@ -7,7 +7,8 @@ tip takes the order to be complete.
 import pytest
 
 from kvnode.storage import parts
-from tests.property.test_zsets import EQUAL, KEYS, SEEDS, STEPS, Storm, Words, settled
+from tests.property.storm import Bug, Words, is_found, kept, lost
+from tests.property.test_zsets import SEEDS, STEPS, Storm, run
 from tests.support.score_rows import check_score_rows, check_windows
 
 PAGES = (1, 2, 4, 16)  # members
@@ -62,12 +63,12 @@ class WindowStorm(Storm):
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_replies_are_the_models(seed: int) -> None:
-    storm = WindowStorm(seed)
-    for _ in range(STEPS):
-        storm.step()
-    for key in (*KEYS, EQUAL):
-        words = ("ZRANGE", key, 0, -1, "WITHSCORES")
-        assert settled(storm.client.ask(*words)) == settled(storm.told(words))
+    run(WindowStorm(seed))
+
+
+@pytest.mark.parametrize("bug", [lost(b"Z"), kept(b"Z")])
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    assert is_found(bug, WindowStorm, run, SEEDS)
 
 
 def test_the_storm_reads_pages() -> None:

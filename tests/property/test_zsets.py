@@ -2,13 +2,11 @@
 and transactions park half-way: every reply is the model's, where luck decides a possible one.
 """
 
-import random
-
 import pytest
 
-from tests.support.local import LocalClient, LocalNode
-from tests.support.model import Model
-from tests.support.resp import ErrorReply, NullArray, Reply, ScoredPairs, encode
+from tests.property.storm import Bug, Words, is_found, kept, lost
+from tests.property.storm import Storm as ModelStorm
+from tests.support.resp import ErrorReply, NullArray, Reply, ScoredPairs
 
 SEEDS = 30
 STEPS = 120
@@ -19,18 +17,12 @@ PLAIN = b"plain"  # a set, for unions
 NAMES = tuple(b"m%d" % i for i in range(LARGE))
 SCORES = (b"0", b"1", b"-1", b"2.5", b"1e3", b"inf", b"-inf", b"-0")
 
-Words = tuple[bytes | str | int, ...]
 
+class Storm(ModelStorm):
+    """Sorted sets."""
 
-class Storm:
-    """A node and a model that get the same commands."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.node = LocalNode()
-        self.client: LocalClient = self.node.client()
-        self.model = Model(lambda: self.node.clock.now_ms)
-        self.model_client = self.model.connect()
+    def settled(self, reply: Reply, words: Words) -> object:
+        return settled(reply)
 
     # -- words ----------------------------------------------------------------------------------
 
@@ -133,15 +125,6 @@ class Storm:
         steps = [self.command, self.draw, self.scan, self.transaction, self.disturb]
         self.rng.choices(steps, [10, 2, 1, 3, 3])[0]()
 
-    def told(self, words: Words) -> Reply:
-        """Return the model's reply."""
-        return self.model.call(self.model_client, *(encode_word(word) for word in words))
-
-    def command(self) -> None:
-        words = self.words()
-        expected, reply = self.told(words), self.client.ask(*words)
-        assert settled(reply) == settled(expected), words
-
     def members(self, key: bytes) -> dict[bytes, float]:
         """Return what the model has at a key."""
         return dict(self.told(("ZRANGE", key, 0, -1, "WITHSCORES")))
@@ -174,33 +157,10 @@ class Storm:
             assert self.client.ask(*words) == self.told(words)
         assert self.members(key).items() <= seen.items() <= before.items()
 
-    def transaction(self) -> None:
-        """Run a few commands as one. Where it parks, it parks half-way, and all is undone."""
-        commands = [self.words() for _ in range(self.rng.randint(2, 5))]
-        if self.rng.random() < 0.7:
-            self.node.cool()
-        expected = [self.told(words) for words in commands]
-        self.client.send(b"".join(encode(*w) for w in [("MULTI",), *commands, ("EXEC",)]))
-        replies = [self.client.receive() for _ in range(len(commands) + 2)][-1]
-        for words, reply, model in zip(commands, replies, expected, strict=True):
-            assert settled(reply) == settled(model), (words, commands)
-
     def disturb(self, *, passes_time: bool = True) -> None:
         """Let something happen that no client asked for."""
-        rng, node = self.rng, self.node
-        kind = rng.randrange(4 if passes_time else 3)
-        if kind == 0:
-            node.checkpoint(records=rng.choice([3, 50, 1000]))
-        elif kind == 1:
-            node.evict()
-        elif kind == 2:
-            node.cool()
-        else:
-            node.clock.advance(rng.choice([10, 30]))  # never just to a deadline
-
-
-def encode_word(word: bytes | str | int) -> bytes:
-    return word if isinstance(word, bytes) else str(word).encode()
+        if not self.disturb_storage(self.rng.randrange(4 if passes_time else 3)):
+            self.node.clock.advance(self.rng.choice([10, 30]))  # never just to a deadline
 
 
 def settled(reply: Reply) -> object:
@@ -221,11 +181,18 @@ def settled(reply: Reply) -> object:
     return reply
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_replies_are_the_models(seed: int) -> None:
-    storm = Storm(seed)
+def run(storm: Storm) -> None:
     for _ in range(STEPS):
         storm.step()
     for key in (*KEYS, EQUAL):
-        words = ("ZRANGE", key, 0, -1, "WITHSCORES")
-        assert settled(storm.client.ask(*words)) == settled(storm.told(words))
+        storm.ask(("ZRANGE", key, 0, -1, "WITHSCORES"))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_replies_are_the_models(seed: int) -> None:
+    run(Storm(seed))
+
+
+@pytest.mark.parametrize("bug", [lost(b"M"), kept(b"M"), lost(b"H")])
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    assert is_found(bug, Storm, run, SEEDS)
