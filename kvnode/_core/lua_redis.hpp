@@ -20,6 +20,8 @@ constexpr size_t kCallSteps = 100;
 constexpr size_t kNumberBytesMax = 32;          // of an argument that is a number
 constexpr int kLogLevels = 4;
 
+class LuaFunctionList;
+
 struct LuaHost {
     void* engine = nullptr;
     // Run a command: 0, its reply is in `reply`; else the script has to stop for this reason.
@@ -35,6 +37,7 @@ struct LuaHost {
     char* numbers = nullptr;
     int args_max = 0;
     LuaOutput out;                              // the script's reply
+    LuaFunctionList* registered = nullptr;      // while a library is loaded
     LuaHost() {}
     LuaHost(const LuaHost&) = delete;
     ~LuaHost() {
@@ -267,8 +270,24 @@ inline int redis_breakpoint(lua_State* L) {
 
 inline int redis_debug(lua_State*) { return 0; }
 
+constexpr const char* kRedisVersion = "7.4.0";  // as commands/context.py has it
+constexpr int kRedisVersionNumber = 0x00070400;
+
+// Set what the library has while a library of functions is loaded as well. Raises.
+inline void redis_set_constants(lua_State* L) {
+    static const char* const levels[] = {"LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"};
+    for (int level = 0; level < kLogLevels; level++) {
+        lua_pushinteger(L, level);
+        lua_setfield(L, -2, levels[level]);
+    }
+    lua_pushstring(L, kRedisVersion);
+    lua_setfield(L, -2, "REDIS_VERSION");
+    lua_pushinteger(L, kRedisVersionNumber);
+    lua_setfield(L, -2, "REDIS_VERSION_NUM");
+}
+
 // Set the library into the globals, under both of its names. Raises when memory is out.
-inline void redis_open(lua_State* L, LuaHost* h, const char* version, int version_number) {
+inline void redis_open(lua_State* L, LuaHost* h) {
     static const LuaFunction functions[] = {
         {"call", redis_call},
         {"pcall", redis_pcall},
@@ -287,9 +306,7 @@ inline void redis_open(lua_State* L, LuaHost* h, const char* version, int versio
         const char* name;
         int value;
     } numbers[] = {
-        {"LOG_DEBUG", 0}, {"LOG_VERBOSE", 1}, {"LOG_NOTICE", 2}, {"LOG_WARNING", 3},
-        {"REPL_NONE", 0}, {"REPL_AOF", 1},    {"REPL_SLAVE", 2}, {"REPL_REPLICA", 2},
-        {"REPL_ALL", 3},
+        {"REPL_NONE", 0}, {"REPL_AOF", 1}, {"REPL_SLAVE", 2}, {"REPL_REPLICA", 2}, {"REPL_ALL", 3},
     };
     luaL_checkstack(L, kLuaStackMin, "redis");
     lua_push_globals(L);
@@ -303,10 +320,7 @@ inline void redis_open(lua_State* L, LuaHost* h, const char* version, int versio
         lua_pushinteger(L, number.value);
         lua_setfield(L, -2, number.name);
     }
-    lua_pushstring(L, version);
-    lua_setfield(L, -2, "REDIS_VERSION");
-    lua_pushinteger(L, version_number);
-    lua_setfield(L, -2, "REDIS_VERSION_NUM");
+    redis_set_constants(L);
     lua_protect(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "redis");
@@ -469,12 +483,9 @@ inline int redis_describe(lua_State* L, LuaHost* h, const char* name) {
     return lua_pcall(L, 3, 0, 0);
 }
 
-constexpr const char* kRedisVersion = "7.4.0";  // as commands/context.py has it
-constexpr int kRedisVersionNumber = 0x00070400;
-
 inline int redis_install_protected(lua_State* L) {
     LuaHost* h = static_cast<LuaHost*>(lua_touserdata(L, 1));
-    redis_open(L, h, kRedisVersion, kRedisVersionNumber);
+    redis_open(L, h);
     lua_settop(L, 0);
     lua_pushcclosure(L, redis_on_error, 0);
     lua_pushlightuserdata(L, h);
@@ -496,6 +507,18 @@ inline int redis_install(lua_State* L, LuaHost* h) {
 
 // Take everything from the stack that a run has left.
 inline void redis_settle(lua_State* L) { lua_settop(L, kSlotsCount); }
+
+// The text of the error value at the top, which stays there.
+inline const char* redis_error_text(lua_State* L, size_t* n) {
+    if (lua_type(L, -1) == LUA_TTABLE && !lua_is_protected(L, -1))
+        redis_field(L, "err");
+    const char* text = lua_isstring(L, -1) ? lua_tolstring(L, -1, n) : nullptr;
+    if (text == nullptr) {
+        text = "ERR unknown error";
+        *n = strlen(text);
+    }
+    return text;
+}
 
 // Keep the function at the top, and pop it; returns its reference.
 inline int redis_keep(lua_State* L) { return luaL_ref(L, LUA_REGISTRYINDEX); }

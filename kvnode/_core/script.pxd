@@ -3,8 +3,9 @@
 from libc.stdint cimport int64_t, uint64_t
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
-from kvnode._core.script_cache cimport Script, ScriptCache
+from kvnode._core.script_cache cimport Runnable, Script, ScriptCache
 from kvnode._core.script_engine cimport Engine
+from kvnode._core.script_functions cimport Function, Libraries
 from kvnode._core.view cimport View
 
 
@@ -25,5 +26,10 @@ cdef class Scripts:
     cdef public set programs            # that run beside the sequencer, or wait to
     cdef public uint64_t moved          # that were past the budget, ever
 
+    cdef readonly Libraries functions
+
     cdef Script script_of(self, View view, Args* args, bint by_name, Reply reply)
+    cdef int call_function(self, View view, Args* args, bint is_readonly, Reply reply) except -1
+    cdef int start(self, View view, Args* args, Runnable script, bint is_function, int count,
+                   bint is_readonly, Reply reply) except -1
     cdef int run(self, View view, Args* args, bint by_name, bint is_readonly, Reply reply) except -1

@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False
-"""EVAL, EVALSHA, EVAL_RO, EVALSHA_RO, and what the node knows of scripts.
+"""EVAL, EVALSHA, FCALL, their read-only forms, and what the node knows of scripts.
 
 A script runs on the sequencer, as one command. Past its budget it is undone and runs as a
 transaction beside the sequencer, where the same handler finds itself on a private view.
@@ -8,7 +8,7 @@ transaction beside the sequencer, where the same handler finds itself on a priva
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 from kvnode._core.arguments cimport any_missing, refuse, require_i64
-from kvnode._core.bytes cimport Slice
+from kvnode._core.bytes cimport Slice, parse_i64
 from kvnode._core.dispatch cimport DONE, LONG, PARK, native
 from kvnode._core.reply cimport reply_error
 from kvnode._core.script_cache cimport (
@@ -32,6 +32,7 @@ cdef class Scripts:
         self.beside = Engine(make_state, 1)
         self.budget_micros = BUDGET_MICROS
         self.limit_micros = LIMIT_MICROS
+        self.functions = Libraries(view, self.here, self.beside)
         self.programs = set()
 
     cdef Script script_of(self, View view, Args* args, bint by_name, Reply reply):
@@ -67,11 +68,8 @@ cdef class Scripts:
 
     cdef int run(self, View view, Args* args, bint by_name, bint is_readonly, Reply reply) except -1:
         """Run EVAL or one of its kin: an Outcome."""
-        cdef Engine engine = self.beside if view.is_private else self.here
         cdef Script script
-        cdef Args keys
         cdef int64_t count
-        cdef int outcome
         if by_name and args.v[1].len != kSha1HexBytes:
             reply_error(reply, NO_SCRIPT, len(NO_SCRIPT))
             return DONE
@@ -88,11 +86,38 @@ cdef class Scripts:
             return DONE
         if script is None:
             return DONE
+        return self.start(view, args, script, False, <int>count, is_readonly, reply)
+
+    cdef int call_function(self, View view, Args* args, bint is_readonly, Reply reply) except -1:
+        """Run FCALL or FCALL_RO: an Outcome."""
+        cdef Function function = self.functions.find(args.v[1].data, args.v[1].len)
+        cdef int64_t count
+        if function is None:
+            return refuse(reply, b"ERR Function not found")
+        if not parse_i64(args.v[2].data, args.v[2].len, &count):
+            return refuse(reply, b"ERR Bad number of keys provided")
+        if count > args.n - FIRST_ARGUMENT:
+            return refuse(reply, b"ERR Number of keys can't be greater than number of args")
+        if count < 0:
+            return refuse(reply, b"ERR Number of keys can't be negative")
+        try:
+            self.functions.make_ready(function, self.beside if view.is_private else self.here)
+        except CommandError as error:
+            reply_error(reply, error.line, len(error.line))
+            return DONE
+        return self.start(view, args, function, True, <int>count, is_readonly, reply)
+
+    cdef int start(self, View view, Args* args, Runnable script, bint is_function, int count,
+                   bint is_readonly, Reply reply) except -1:
+        """Run what is ready in its engine, with the keys and arguments of a call: an Outcome."""
+        cdef Engine engine = self.beside if view.is_private else self.here
+        cdef Args keys
+        cdef int outcome
         if is_readonly and script.flags & (S_COMPATIBLE | S_NO_WRITES) == 0:
             return refuse(
                 reply, b"ERR Can not execute a script with write flag using *_ro command.")
         keys.v = args.v + FIRST_ARGUMENT
-        keys.n = <int>count
+        keys.n = count
         if not view.is_private:
             if script.is_long and not view.is_undivided:
                 return LONG
@@ -104,8 +129,8 @@ cdef class Scripts:
             if engine.read_missing is None and count > 0 \
                     and script.flags & S_BLIND_APPENDS == 0 and any_missing(view, &keys, 0, 1):
                 return PARK
-        outcome = engine.run(view, script, keys.v, keys.n, keys.v + count,
-                             args.n - FIRST_ARGUMENT - keys.n, is_readonly, reply)
+        outcome = engine.run(view, script, is_function, keys.v, count, keys.v + count,
+                             args.n - FIRST_ARGUMENT - count, is_readonly, reply)
         if outcome == LONG:
             if view.is_undivided:
                 reply_error(reply, TOO_LONG, len(TOO_LONG))
@@ -129,12 +154,17 @@ cdef class Scripts:
             if not self.here.compile(script, reply):
                 return None
             self.cache.put(script)
-        return script.sha
+        return script.name
 
     def set_log(self, on_log):
         """on_log(level, text): takes what redis.log() is given, on any thread."""
         self.here.on_log = on_log
         self.beside.on_log = on_log
+
+    @property
+    def now_ms(self):
+        """Of the open batch, or the last one."""
+        return self.view.now_ms
 
     def flush(self):
         """SCRIPT FLUSH."""
@@ -178,7 +208,21 @@ cdef int cmd_evalsha_ro(View view, Args* args, Reply reply) except -1:
     return evaluate(view, args, True, True, reply)
 
 
+cdef int cmd_fcall(View view, Args* args, Reply reply) except -1:
+    if view.scripts is None:
+        return refuse(reply, NOT_HERE)
+    return (<Scripts>view.scripts).call_function(view, args, False, reply)
+
+
+cdef int cmd_fcall_ro(View view, Args* args, Reply reply) except -1:
+    if view.scripts is None:
+        return refuse(reply, NOT_HERE)
+    return (<Scripts>view.scripts).call_function(view, args, True, reply)
+
+
 HANDLERS = {
+    "fcall": native(cmd_fcall),
+    "fcall_ro": native(cmd_fcall_ro),
     "eval": native(cmd_eval),
     "evalsha": native(cmd_evalsha),
     "eval_ro": native(cmd_eval_ro),

@@ -72,14 +72,17 @@ cdef enum:
     SCRIPT_KEY_BYTES = 21       # kind, SHA1
 
 
-cdef class Script:
-    cdef readonly bytes sha             # 40 hexadecimal digits
-    cdef readonly bytes text
-    cdef readonly Py_ssize_t body       # where the text begins that Lua compiles
+cdef class Runnable:
+    cdef readonly bytes name            # in errors: of a script its SHA1, 40 hexadecimal digits
     cdef readonly uint32_t flags
     cdef public bint is_long            # its last run was past the budget: the next begins beside
     cdef int refs[2]                    # of its function in the registry of each engine
     cdef uint64_t epochs[2]             # of the engine when it was compiled; 0: never
+
+
+cdef class Script(Runnable):
+    cdef readonly bytes text
+    cdef readonly Py_ssize_t body       # where the text begins that Lua compiles
     cdef char key[SCRIPT_KEY_BYTES]     # of its record
     cdef uint64_t hash                  # of the key
     cdef Script older, newer            # by use

@@ -43,12 +43,16 @@ def read_shebang(bytes text not None):
     return flags, len(line)
 
 
-cdef class Script:
+cdef class Runnable:
+    """What an engine runs: a script, or a function of a library."""
+
+
+cdef class Script(Runnable):
     """A text that scripts are run from. Raises CommandError if its first line is wrong."""
 
     def __init__(self, bytes sha not None, bytes text not None):
         cdef bytes digest = bytes.fromhex(sha.decode())
-        self.sha = sha
+        self.name = sha
         self.text = text
         self.flags, self.body = read_shebang(text)
         self.key[0] = K_SCRIPT
@@ -116,7 +120,7 @@ cdef class ScriptCache:
         """Cache a script in the open batch, and drop others for it."""
         cdef View view = self.view
         cdef Script victim
-        if self.table.find(PyBytes_AS_STRING(script.sha)) == NULL:
+        if self.table.find(PyBytes_AS_STRING(script.name)) == NULL:
             self.remember(script)
         elif script.newer is not None:
             self.use(script)
@@ -133,7 +137,7 @@ cdef class ScriptCache:
 
     cdef int remember(self, Script script) except -1:
         script.hash = self.view.tip.hash_key(script.key, SCRIPT_KEY_BYTES)
-        self.table.put(PyBytes_AS_STRING(script.sha), <void*>script)
+        self.table.put(PyBytes_AS_STRING(script.name), <void*>script)
         script.older = self.newest
         if self.newest is not None:
             self.newest.newer = script
@@ -145,7 +149,7 @@ cdef class ScriptCache:
         return 0
 
     cdef int forget(self, Script script) except -1:
-        self.table.remove(PyBytes_AS_STRING(script.sha))
+        self.table.remove(PyBytes_AS_STRING(script.name))
         self.bytes -= PyBytes_GET_SIZE(script.text) + SCRIPT_OVERHEAD_BYTES
         self.count -= 1
         if script.older is not None:

@@ -18,7 +18,7 @@ from kvnode._core.dispatch cimport Command, Dispatch
 from kvnode._core.lua_libraries cimport LuaControl, State, lua_CFunction, lua_State
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply
-from kvnode._core.script_cache cimport Script
+from kvnode._core.script_cache cimport Runnable, Script
 from kvnode._core.view cimport View
 from kvnode._core.workspace cimport Workspace
 
@@ -28,7 +28,7 @@ cdef extern from "Python.h":
     PyThreadState* PyEval_SaveThread() nogil
     void PyEval_RestoreThread(PyThreadState*) nogil
 
-cdef extern from "lua_redis.hpp" namespace "kvnode" nogil:
+cdef extern from "lua_redis_functions.hpp" namespace "kvnode" nogil:
     enum: kLuaInterrupted
 
     ctypedef struct LuaSlice:
@@ -43,7 +43,7 @@ cdef extern from "lua_redis.hpp" namespace "kvnode" nogil:
         void clear(int proto)
         void shrink(size_t most)
 
-cdef extern from "lua_redis.hpp" namespace "kvnode":
+cdef extern from "lua_redis_functions.hpp" namespace "kvnode":
     cppclass LuaHost:
         void* engine
         int (*execute)(void*, const LuaSlice*, int) noexcept
@@ -56,7 +56,7 @@ cdef extern from "lua_redis.hpp" namespace "kvnode":
         int resp
         LuaOutput out
 
-cdef extern from "lua_redis.hpp" namespace "kvnode" nogil:
+cdef extern from "lua_redis_functions.hpp" namespace "kvnode" nogil:
     int redis_run_function(lua_State*, LuaHost*, int ref, const LuaSlice* keys, int keys_count,
                            const LuaSlice* argv, int argv_count, bint as_arguments, int64_t steps,
                            size_t memory_cap, int* stopped) noexcept
@@ -66,8 +66,22 @@ cdef extern from "lua_redis.hpp" namespace "kvnode" nogil:
     int redis_keep(lua_State*) noexcept
     void redis_drop(lua_State*, int ref) noexcept
 
+    cppclass LuaFunctionList:
+        size_t size()
+        const char* name(size_t i)
+        size_t name_bytes(size_t i)
+        const char* description(size_t i)   # NULL: none
+        size_t description_bytes(size_t i)
+        unsigned int flags(size_t i)
+        int ref(size_t i)
+
+    const char* redis_error_text(lua_State*, size_t* n) noexcept
+    int redis_load_library(lua_State*, LuaHost*, LuaFunctionList*, int64_t steps, size_t memory_cap,
+                           int* stopped) noexcept
+
 
 cdef enum:
+    LOAD_MICROS = 50000             # of the top level of a library
     GRANT_STEPS = 10000             # between two looks at the clock: about 100 us
     COMPILED_MAX = 1024             # functions of one engine
     SCRIPT_MEMORY_BYTES = 256 << 20     # of one state
@@ -99,6 +113,8 @@ cdef class Engine:
     cdef Budget budget
     cdef vector[int] compiled       # references of functions
     cdef uint64_t epoch             # grows when these are dropped
+    cdef uint64_t states            # made so far: functions of libraries live as long as their state
+    cdef vector[int] doomed         # references that the next run drops, on its thread
     cdef View view
     cdef Workspace work             # in which it runs, or None
     cdef Dispatch dispatch
@@ -116,11 +132,13 @@ cdef class Engine:
     cdef int open(self) except -1
     cdef int close(self) except -1
     cdef int compile(self, Script script, Reply reply) except -1
-    cdef int run(self, View view, Script script, const Slice* keys, int keys_count,
+    cdef int run(self, View view, Runnable script, bint is_function, const Slice* keys, int keys_count,
                  const Slice* argv, int argv_count, bint is_readonly, Reply reply) except -1
-    cdef int finish(self, Script script, int status, int stopped, Reply reply) except -1
+    cdef int finish(self, Runnable script, int status, int stopped, Reply reply) except -1
     cdef int refuse(self, bytes line) except -1
     cdef int run_command(self, Args* args) except -1
     cdef int call(self, Command command, Args* args) except -1
     cdef int call_beside(self, Command command, Args* args) except -1
+    cdef list load_library(self, bytes code, Py_ssize_t body)
+    cdef int doom(self, int ref) except -1
     cdef Command command_of(self, Args* args)

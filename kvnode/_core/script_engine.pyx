@@ -2,7 +2,7 @@
 """Runs scripts: a state, its budget, and the way from redis.call to the handlers of commands."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport strlen
+from libc.string cimport memcpy
 from libc.time cimport time_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kvnode._core.blocking cimport Waiters
@@ -14,7 +14,10 @@ from kvnode._core.lua_libraries cimport (
 from kvnode._core.reply cimport Reply, reply_error, reply_raw
 from kvnode._core.script_cache cimport S_BLIND_APPENDS, S_NO_WRITES
 from kvnode._core.session cimport Session
+from kvnode._core.tip cimport DATABASES_MAX, Table
 from kvnode._core.view cimport Savepoint
+
+from kvnode.base.errors import CommandError
 
 UNKNOWN = b"ERR Unknown Redis command called from script"
 ARITY = b"ERR Wrong number of args calling Redis command from script"
@@ -112,6 +115,7 @@ cdef class Engine:
             return 0
         self.state = self.make_state()
         self.L = self.state.L
+        self.states += 1
         self.state.check(redis_install(self.L, &self.host))
         self.state.seal()
         self.state.control.more_steps = more_steps
@@ -123,6 +127,7 @@ cdef class Engine:
         self.state = None
         self.L = NULL
         self.compiled.clear()
+        self.doomed.clear()
         self.epoch += 1
         return 0
 
@@ -176,8 +181,58 @@ cdef class Engine:
         self.compiled.push_back(script.refs[self.number])
         return 1
 
-    cdef int run(self, View view, Script script, const Slice* keys, int keys_count,
-                 const Slice* argv, int argv_count, bint is_readonly, Reply reply) except -1:
+    cdef list load_library(self, bytes code, Py_ssize_t body):
+        """Run the top level of a library; return [(name, description, flags, reference)].
+
+        Raises CommandError.
+        """
+        cdef LuaFunctionList functions
+        cdef const char* text
+        cdef size_t n
+        cdef size_t i
+        cdef int stopped = 0
+        cdef int status
+        cdef bytes line
+        self.open()
+        redis_settle(self.L)
+        if lua_compile(self.L, PyBytes_AS_STRING(code) + body, PyBytes_GET_SIZE(code) - body,
+                       b"@user_function") != 0:
+            text = lua_tolstring(self.L, -1, &n)
+            line = b"ERR Error compiling function: " + text[:n]
+            redis_settle(self.L)
+            raise CommandError(line)
+        self.budget.end = E_NOT_STOPPED
+        self.budget.started = 0
+        self.budget.micros_max = LOAD_MICROS
+        status = redis_load_library(self.L, &self.host, &functions, self.budget.grant,
+                                    self.memory_max, &stopped)
+        line = b""
+        if stopped != 0:
+            line = b"ERR FUNCTION LOAD timeout" if stopped == kLuaOutOfSteps else b"ERR out of memory"
+        elif status != 0:
+            text = redis_error_text(self.L, &n)
+            line = text[:n]
+        if line:
+            for i in range(functions.size()):
+                redis_drop(self.L, functions.ref(i))
+            redis_settle(self.L)
+            if stopped == kLuaOutOfMemory:
+                self.close()
+            raise CommandError(b"ERR Error registering functions: " + line)
+        redis_settle(self.L)
+        return [(functions.name(i)[:functions.name_bytes(i)],
+                 None if functions.description(i) == NULL
+                 else functions.description(i)[:functions.description_bytes(i)],
+                 functions.flags(i), functions.ref(i)) for i in range(functions.size())]
+
+    cdef int doom(self, int ref) except -1:
+        """A function of a library is needed no more."""
+        self.doomed.push_back(ref)
+        return 0
+
+    cdef int run(self, View view, Runnable script, bint is_function, const Slice* keys,
+                 int keys_count, const Slice* argv, int argv_count, bint is_readonly,
+                 Reply reply) except -1:
         """Run a compiled script under a savepoint; return an Outcome, see the head of the .pxd."""
         cdef Session session = view.session
         cdef Savepoint mark
@@ -190,6 +245,10 @@ cdef class Engine:
         cdef uint64_t random = self.state.control.random
         cdef uint64_t started = 0
         cdef size_t events = 0
+        cdef Table* databases[DATABASES_MAX]
+        while not self.doomed.empty():
+            redis_drop(self.L, self.doomed.back())
+            self.doomed.pop_back()
         mark = view.savepoint()
         self.view = view
         self.dispatch = view.dispatch
@@ -204,6 +263,7 @@ cdef class Engine:
         session.in_exec = True      # no command of it waits, or is cut into steps
         self.host.out.clear(reply.proto)
         if self.work is not None:
+            memcpy(databases, view.tip.databases, sizeof(databases))
             started = monotonic_micros()
             outer = self.work.reply
             self.work.reply = self.reply
@@ -211,7 +271,7 @@ cdef class Engine:
             self.host.thread = PyEval_SaveThread()
         status = redis_run_function(
             self.L, &self.host, script.refs[self.number], <const LuaSlice*>keys, keys_count,
-            <const LuaSlice*>argv, argv_count, False, self.budget.grant, self.memory_max, &stopped)
+            <const LuaSlice*>argv, argv_count, is_function, self.budget.grant, self.memory_max, &stopped)
         if self.host.thread != NULL:
             PyEval_RestoreThread(self.host.thread)
             self.host.thread = NULL
@@ -228,7 +288,8 @@ cdef class Engine:
             view.end_savepoint(&mark)
         else:
             view.rollback(&mark)
-            if self.work is not None:
+            if self.work is not None:       # where databases have no records to go back to
+                memcpy(view.tip.databases, databases, sizeof(databases))
                 del self.work.events[events:]
             view.table = view.tip.databases[db]
             self.state.control.random = random
@@ -236,7 +297,7 @@ cdef class Engine:
         self.work = None
         return self.finish(script, status, stopped, reply)
 
-    cdef int finish(self, Script script, int status, int stopped, Reply reply) except -1:
+    cdef int finish(self, Runnable script, int status, int stopped, Reply reply) except -1:
         """Write the reply of a run, or say why there is none: its Outcome."""
         cdef bytes line
         cdef size_t at = reply.out.len
@@ -257,7 +318,7 @@ cdef class Engine:
             line = KILLED if self.budget.end == E_KILLED else TOO_LONG
         else:
             if status != 0:
-                redis_describe(self.L, &self.host, PyBytes_AS_STRING(script.sha))
+                redis_describe(self.L, &self.host, PyBytes_AS_STRING(script.name))
             reply_raw(reply, self.host.out.data, self.host.out.len)
             if self.host.out.errors != 0:
                 reply.errors += self.host.out.errors
@@ -266,7 +327,7 @@ cdef class Engine:
             redis_settle(self.L)
             return DONE
         self.was_stopped = True
-        line += script.sha
+        line += script.name
         reply_error(reply, line, len(line))
         return DONE
 

@@ -84,3 +84,4 @@ def connect(view: View) -> None:
     """Let the commands of a sequencer's view run scripts."""
     view.scripts = script.Scripts(view, new_state)
     view.scripts.cache.restore()
+    view.scripts.functions.load_records()

@@ -22,6 +22,8 @@ class Script(Command):
         self, words: list[bytes], scripts: Any, worker: Executor, reader: Executor
     ) -> None:
         super().__init__(words)
+        self.words = words
+        self.began_ms = scripts.now_ms
         self._scripts = scripts
         self._worker = worker
         self._reader = reader
