@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import redis
 
+from bench import scripts
+from bench.scripts import GET, INCR, JOB, LIMIT, by_name
 from bench.servers import Server
 
 CLIENTS = 50
@@ -71,6 +73,10 @@ ROWS = (
     Row("LRANGE-100", ("LRANGE", PAGES, "0", "99"), False, {1: 0.8, 16: 0.8}),
     Row("LRANGE-300", ("LRANGE", PAGES, "0", "299"), False, {1: 0.8, 16: 0.8}),
     Row("LRANGE-600", ("LRANGE", PAGES, "0", "599"), False, {1: 0.8, 16: 0.8}),
+    Row("EVALSHA-GET", by_name(GET, f"key:{RANDOM}"), False, {1: 1.0, 16: 1.0}),
+    Row("EVALSHA-INCR", by_name(INCR, f"counter:{RANDOM}"), True, {1: 1.0, 16: 1.0}),
+    Row("EVALSHA-LIMIT", by_name(LIMIT, "limit", arguments=("60", "9")), True, {1: 1.0, 16: 1.0}),
+    Row("EVALSHA-JOB", by_name(JOB, "job", arguments=("mail",)), True, {1: 1.0, 16: 1.0}),
     Row("SET-ALONE", ("-t", "set"), True, {1: 0.9}, clients=1),
 )
 
@@ -90,6 +96,8 @@ def preload(server: Server) -> None:
     for name in (ADDED, SCORES):
         fill(server.client, name, KEYS)
     fill_list(server.client, PAGES, PAGE_ELEMENTS)
+    for text in scripts.ALL:
+        server.client.script_load(text)
     held = int(server.client.dbsize())
     if held != 2 * KEYS + BIG_KEYS + 5:
         raise WorkloadError(f"{server.name} holds {held} keys after loading")
