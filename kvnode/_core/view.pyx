@@ -263,7 +263,8 @@ cdef class View:
         entry.newest = v
         self.tip.adopt(entry, v)
         self.tip.mark_dirty(entry)
-        self.tip.prune(entry)
+        if old == NULL or old.commit_ts != self.commit_ts:  # else it was pruned in this batch already
+            self.tip.prune(entry)
         return 0
 
     cdef int write_bytes(self, Head* head, const char* data, size_t n, uint64_t expire_at) except -1:
