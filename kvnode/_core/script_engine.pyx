@@ -245,6 +245,7 @@ cdef class Engine:
         cdef uint64_t random = self.state.control.random
         cdef uint64_t started = 0
         cdef size_t events = 0
+        cdef object appends = None
         cdef Table* databases[DATABASES_MAX]
         while not self.doomed.empty():
             redis_drop(self.L, self.doomed.back())
@@ -268,6 +269,7 @@ cdef class Engine:
             outer = self.work.reply
             self.work.reply = self.reply
             events = len(self.work.events)
+            appends = self.work.blind_appends()
             self.host.thread = PyEval_SaveThread()
         status = redis_run_function(
             self.L, &self.host, script.refs[self.number], <const LuaSlice*>keys, keys_count,
@@ -291,6 +293,7 @@ cdef class Engine:
             if self.work is not None:       # where databases have no records to go back to
                 memcpy(view.tip.databases, databases, sizeof(databases))
                 del self.work.events[events:]
+                self.work.undo_appends(appends)
             view.table = view.tip.databases[db]
             self.state.control.random = random
         self.view = None

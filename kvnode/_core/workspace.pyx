@@ -157,17 +157,35 @@ cdef class Workspace:
         cdef Table* table = self.tip.generation(get_be64(PyBytes_AS_STRING(head) + 1))
         cdef int db = self.session.db
         cdef Command command
+        cdef Reply outer = self.reply       # may have those of an EXEC's commands so far
         cdef int other
         for other in range(DATABASES_MAX):
             if self.tip.databases[other] == table:
                 self.session.db = other
+        self.reply = Reply()
         self.view.enter(self.session)
         for at_tail, elements in self.appends.pop(head):
             command = self.dispatch.lookup(b"rpush" if at_tail else b"lpush")
             if self.call(command, [command.name, split_head(head)[2], *elements]) != DONE:
                 raise InvariantError("an append lacks what it is about to be bound to")
         self.session.db = db
+        self.reply = outer
         return 0
+
+    def blind_appends(self):
+        """The appends that are blind now: for undo_appends(), should a script be undone."""
+        return {head: list(appends) for head, appends in self.appends.items()}, self.append_bytes
+
+    def undo_appends(self, kept):
+        """Only `kept` was appended blindly. After the rollback, which undid what was bound since."""
+        cdef uint64_t generation
+        cdef uint64_t hash
+        cdef bytes key
+        self.appends, self.append_bytes = kept
+        for head in list(self.appends):
+            generation, hash, key = split_head(head)
+            if self.tip.find(self.tip.generation(generation), hash, key, len(key)) != NULL:
+                self.bind(head)
 
     cdef int call(self, Command command, list words) except -1:
         cdef Args args
