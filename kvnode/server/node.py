@@ -55,6 +55,7 @@ log = structlog.get_logger()
 # Of parameters for OBJECT ENCODING.
 LISTPACK_LIMITS = tuple(product(("hash", "set", "zset"), ("entries", "value")))
 UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may not have been done"
+NOT_DONE = b"UNAVAILABLE the log could not be written: nothing of this command is done"
 
 
 class Node:
@@ -283,6 +284,7 @@ class Node:
         self.exit_code = 1
         self.stop_with_checkpoint = False
         self.sequencer.fail_held(UNCERTAIN)
+        self.sequencer.fail_waiting(self.jobs.sessions, NOT_DONE)
         self.reactor.flush_all()
 
     def close(self) -> None:

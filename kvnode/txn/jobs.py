@@ -164,6 +164,11 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._jobs) or bool(self.transactions)
 
+    @property
+    def sessions(self) -> list[Session]:
+        """Whose commands these are."""
+        return [job.session for job in self._jobs] + self.transactions.sessions
+
     def start(self, session: Session, args: list[bytes]) -> None:
         """Take over a command that the sequencer gave up."""
         if isinstance(session.waiting, LcsJob):

@@ -297,6 +297,11 @@ class Transactions:
     def __bool__(self) -> bool:
         return bool(self._running)
 
+    @property
+    def sessions(self) -> list[Session]:
+        """Whose transactions these are."""
+        return [transaction.session for transaction in self._running]
+
     def begin(self, session: Session, program: Program) -> Transaction:
         """Begin a transaction; the session has to be waiting. Its reply comes by itself.
 

@@ -7,6 +7,7 @@ never guessed around. All that was acknowledged is there once the disk is well a
 
 import signal
 import struct
+import time
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.support.resp import ErrorReply, encode
 from tests.support.servers import KvnodeServer, ServerDied
 
 EXIT_SECONDS_MAX = 20.0
+IDLE_SECONDS = 0.3  # by then an idle log has said up to where it is synced, and syncs no more
+FENCE_TRIES = 5
 RESTART_SECONDS_MAX = 5.0
 SEGMENT_HEADER = struct.Struct(">8sI28s")  # magic, version, the rest; then its CRC-32C
 
@@ -121,6 +124,32 @@ def test_log_that_fails_ends_the_node(disk, server, rule, words):
     connection = start(server)
     check(connection, 0, 20)
     fill(connection, 20, 30)
+
+
+@pytest.mark.parametrize("kind", ["EVAL", "EXEC"])
+def test_a_fence_that_fails_is_the_answer_of_a_long_script(disk, server, kind):
+    """Unless the log failed before the script began: then the connection ends, and it is tried
+    again."""
+    connection = start(server)
+    for _ in range(FENCE_TRIES):
+        script = encode("EVAL", "for i = 1, 2e7 do end redis.call('set', 'left', '1')", "0")
+        if kind == "EXEC":
+            connection.send(encode("MULTI") + script)
+            last_replies(connection, 2)
+            script = encode("EXEC")
+        time.sleep(IDLE_SECONDS)
+        disk.set_rules("sync *.seg eio count=1")
+        connection.send(script)
+        replies = last_replies(connection, 1)
+        assert server.wait_exit(EXIT_SECONDS_MAX) == 1
+        disk.set_rules()
+        connection = start(server)
+        assert connection.call("EXISTS", "left") == 0
+        if replies:
+            break
+    (reply,) = replies
+    assert isinstance(reply, ErrorReply)
+    assert reply.code in ("UNAVAILABLE", "UNCERTAIN")
 
 
 @pytest.mark.parametrize(
