@@ -68,6 +68,7 @@ class Result:
     worst_ns_by_second: list[int] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
     buckets: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    buckets_by_second: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     elapsed_ns: int = 0
     sent: int = 0
     replies: int = 0
@@ -88,6 +89,14 @@ class Result:
                 histogram.record_value(value, count)
         return histogram
 
+    def histogram_of(self, seconds: Iterable[int]) -> HdrHistogram:
+        """Return the latencies in ns of what was due in some seconds; needs `by_second`."""
+        histogram = HdrHistogram(1, LATENCY_NS_MAX, LATENCY_DIGITS)
+        for second in seconds:
+            for value, count in self.buckets_by_second.get(second, []):
+                histogram.record_value(value, count)
+        return histogram
+
     def take(self, line: str) -> None:
         """Add one line of the program's output; see bench/native/loadgen.c."""
         kind, *words = line.split()
@@ -95,7 +104,9 @@ class Result:
             self.buckets.setdefault(words[0], []).append((int(words[1]), int(words[2])))
             return
         numbers = [int(word) for word in words]
-        if kind == "second":
+        if kind == "due":
+            self.buckets_by_second.setdefault(numbers[0], []).append((numbers[1], numbers[2]))
+        elif kind == "second":
             self.replies_by_second.append(numbers[1])
             self.worst_ns_by_second.append(numbers[2])
         elif kind == "pause":

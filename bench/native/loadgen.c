@@ -3,7 +3,8 @@
  * Open loop: request i is due at a time that was fixed before anything was sent, and its latency
  * counts from then, so a server that stalls cannot slow its own measurement down (no coordinated
  * omission). Closed loop: each connection keeps a window of requests outstanding; latency counts
- * from the moment a request is handed to the socket's buffer.
+ * from the moment a request is handed to the socket's buffer. With --group N a request is a MULTI,
+ * N times the write and an EXEC.
  *
  * --write and --read are commands as words, in which stand for the request's number k of --keys:
  *   {id}      twelve digits          {n}  the number itself    {end}  k + 99, the last of 100
@@ -14,6 +15,7 @@
  *   second N REPLIES WORST_LATENCY             once a second
  *   pause FROM TO WORST_FROM WORST_TO          requests slower than --slow-ms, overlapping ones merged
  *   hist read|write LATENCY COUNT              buckets of a log-linear histogram (1/128 wide)
+ *   due SECOND LATENCY COUNT                   the same by the second of the schedule: --by-second
  *   total ELAPSED SENT REPLIES ERRORS NULLS UNANSWERED
  */
 #define _GNU_SOURCE
@@ -42,6 +44,7 @@ enum {
     WORDS = 16,             /* of a command */
     RANGE = 100,            /* from {n} to {end} */
     DRAIN_SECONDS = 20,
+    BY_SECOND = 128,        /* seconds whose histograms are kept */
 };
 #define SECOND 1000000000ull
 
@@ -72,13 +75,13 @@ typedef struct {
     Request *ring;          /* outstanding requests in order of sending: tail <= i < head */
     uint64_t head, tail;
     char line[32];          /* the reply's first line, as far as it has arrived */
-    int line_len;
+    int line_len, grouped;  /* grouped: replies of the group so far */
     uint64_t skip;          /* bytes left of a bulk reply's body */
     uint64_t elements;      /* left of an array, nested ones included */
 } Conn;
 
 static int port = 6379, conns_n = 50, window = 1, value_bytes = 64, write_percent = 50;
-static int sequential, uniform;
+static int sequential, uniform, group, by_second;
 static uint64_t keys = 100000, first_key, requests, slow_ns = 50000000, seed = 1;
 static double rate, seconds;    /* rate 0: closed loop */
 
@@ -87,6 +90,8 @@ static int epoll_fd;
 static char noise[NOISE_BYTES + (1 << 20)];
 static const char *write_words = "SET key:{id} {value}", *read_words = "GET key:{id}";
 static Command commands[2];     /* read, write */
+static uint64_t started;
+static uint32_t due_hist[BY_SECOND][BUCKETS];
 static uint64_t hist[2][BUCKETS], sent, replies, errors, nulls, next_key, second_worst;
 static uint64_t pause_from, pause_to, worst_from, worst_to;
 
@@ -116,6 +121,8 @@ static void close_pause(void) {
 static void record(const Request *r, uint64_t done) {
     uint64_t latency = done > r->due ? done - r->due : 0;
     hist[r->is_write][bucket_of(latency)]++;
+    if (by_second && r->due >= started && (r->due - started) / SECOND < BY_SECOND)
+        due_hist[(r->due - started) / SECOND][bucket_of(latency)]++;
     if (latency > second_worst) second_worst = latency;
     if (latency <= slow_ns) return;
     if (pause_to && r->due > pause_to) close_pause();
@@ -164,12 +171,18 @@ static void append_word(Conn *c, const Word *word, uint64_t k) {
     append(c, "\r\n", 2);
 }
 
-static void request(Conn *c, uint64_t due) {
-    int is_write = (int)(random_u64() % 100) < write_percent;
+static void append_command(Conn *c, int is_write) {
     const Command *command = &commands[is_write];
     uint64_t k = first_key + (sequential ? next_key++ % keys : random_u64() % keys);
     append(c, command->head, strlen(command->head));
     for (int i = 0; i < command->count; i++) append_word(c, &command->words[i], k);
+}
+
+static void request(Conn *c, uint64_t due) {
+    int is_write = group || (int)(random_u64() % 100) < write_percent;
+    if (group) append(c, "*1\r\n$5\r\nMULTI\r\n", 15);
+    for (int i = 0; i < (group ? group : 1); i++) append_command(c, is_write);
+    if (group) append(c, "*1\r\n$4\r\nEXEC\r\n", 14);
     if (c->head - c->tail == RING) errno = 0, die("too many requests outstanding: overload");
     c->ring[c->head++ % RING] = (Request){due, is_write};
     sent++;
@@ -214,9 +227,12 @@ static void reply_done(Conn *c, uint64_t now) {
     replies++;
 }
 
-/* An element of a reply has ended, or the reply itself. */
+/* An element of a reply has ended, or the reply itself; a group has one for each of its commands. */
 static void element_done(Conn *c, uint64_t now) {
-    if (!c->elements || !--c->elements) reply_done(c, now);
+    if (c->elements && --c->elements) return;
+    if (group && ++c->grouped < group + 2) return;
+    c->grouped = 0;
+    reply_done(c, now);
 }
 
 /* Counts replies in whatever pieces they arrive, arrays too. */
@@ -291,7 +307,7 @@ static uint64_t interval(void) {  /* ns to the next request of the schedule */
     return (uint64_t)(-log(u) * SECOND / rate);
 }
 
-static void report_second(uint64_t started, uint64_t *next) {
+static void report_second(uint64_t *next) {
     static uint64_t second, seen;
     if (now_ns() < *next) return;
     printf("second %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", second++, replies - seen, second_worst);
@@ -300,7 +316,8 @@ static void report_second(uint64_t started, uint64_t *next) {
 }
 
 static void run(void) {
-    uint64_t started = now_ns(), next_report = started + SECOND, due = started + SECOND / 100;
+    started = now_ns();
+    uint64_t next_report = started + SECOND, due = started + SECOND / 100;
     uint64_t end = seconds > 0 ? started + (uint64_t)(seconds * SECOND) : UINT64_MAX;
     if (!rate)
         for (int i = 0; i < conns_n; i++) {
@@ -318,12 +335,12 @@ static void run(void) {
             wait_events(due < next_report ? due : next_report, 0);
         } else
             wait_events(next_report, 1);
-        report_second(started, &next_report);
+        report_second(&next_report);
     }
     uint64_t deadline = now_ns() + DRAIN_SECONDS * SECOND;
     while (replies < sent && now_ns() < deadline) {
         wait_events(next_report < deadline ? next_report : deadline, 0);
-        report_second(started, &next_report);
+        report_second(&next_report);
     }
     uint64_t stopped = now_ns(), unanswered = sent - replies;
     for (int i = 0; i < conns_n; i++)   /* they count with the time they have waited so far */
@@ -334,6 +351,10 @@ static void run(void) {
             if (hist[w][b])
                 printf("hist %s %" PRIu64 " %" PRIu64 "\n", w ? "write" : "read", bucket_top(b),
                        hist[w][b]);
+    for (int s = 0; s < BY_SECOND; s++)
+        for (int b = 0; b < BUCKETS; b++)
+            if (due_hist[s][b])
+                printf("due %d %" PRIu64 " %" PRIu32 "\n", s, bucket_top(b), due_hist[s][b]);
     printf("total %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
            stopped - started, sent, replies, errors, nulls, unanswered);
 }
@@ -344,7 +365,7 @@ int main(int argc, char **argv) {
         {"value-bytes", 1, 0, 'd'}, {"writes", 1, 0, 'W'}, {"keys", 1, 0, 'k'},
         {"first-key", 1, 0, 'f'}, {"requests", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
         {"seconds", 1, 0, 't'}, {"slow-ms", 1, 0, 's'}, {"seed", 1, 0, 'S'},
-        {"write", 1, 0, 'x'}, {"read", 1, 0, 'y'},
+        {"write", 1, 0, 'x'}, {"read", 1, 0, 'y'}, {"group", 1, 0, 'g'}, {"by-second", 0, 0, 'b'},
         {"sequential", 0, 0, 'q'}, {"uniform", 0, 0, 'u'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", names, NULL)) != -1;) switch (o) {
         case 'p': port = atoi(optarg); break;
@@ -363,6 +384,8 @@ int main(int argc, char **argv) {
         case 'y': read_words = optarg; break;
         case 'q': sequential = 1; break;
         case 'u': uniform = 1; break;
+        case 'g': group = atoi(optarg); break;
+        case 'b': by_second = 1; break;
         default: return 2;
     }
     errno = 0;
