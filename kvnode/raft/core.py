@@ -55,7 +55,7 @@ from kvnode.raft.messages import (
 from kvnode.raft.own_log import OwnLog
 from kvnode.raft.quorum import VoteResult, joint_result
 from kvnode.raft.reads import Tickets
-from kvnode.raft.ready import Outbox, Ready, Role
+from kvnode.raft.ready import Outbox, Ready, Role, State
 
 
 class RaftCore:
@@ -105,9 +105,9 @@ class RaftCore:
         self._now_ms = now_ms
         self._lease_ms = lease_ms
         self._fit = fit
-        self._durable = hard_state
+        self._durable = (hard_state.term, hard_state.vote)
         self._votes: dict[int, bool] = {}
-        self._reported: Ready | None = None
+        self._reported: State | None = None
         self._ticks = 0
         self._timeout = 0
         # A restarted node may have promised the leader's lease before: it votes for nobody until
@@ -265,13 +265,28 @@ class RaftCore:
     def has_ready(self) -> bool:
         if self.leadership is not None:
             self.leadership.flush()
-        return bool(self._outbox) or self._state() != self._reported
+        return (
+            bool(self._outbox)
+            or self._state() != self._reported
+            or self._durable != (self.term, self.vote)
+        )
 
     def ready(self) -> Ready:
         """Return what is to be done; `advance` confirms it."""
         if self.leadership is not None:
             self.leadership.flush()
-        return self._outbox.fill(self._state())
+        role, term, leader, committed, fence_index, membership, is_paused = self._state()
+        return Ready(
+            role,
+            term,
+            leader,
+            None if self._durable == (term, self.vote) else HardState(term, self.vote),
+            fence_index,
+            membership,
+            committed,
+            is_paused,
+            *self._outbox.contents(),
+        )
 
     def advance(self, done: Ready) -> None:
         """All of `done` was done; its hard state is durable."""
@@ -282,13 +297,11 @@ class RaftCore:
                 self.leadership.is_fence_wanted = False
         if self.leadership is not None and done.membership is not None:
             assert self.leadership.wanted is not done.membership, "the membership was not appended"
-        self._reported = done.without_work()
+        self._reported = done.state_after()
         if done.hard_state is not None:
-            self._durable = done.hard_state
+            self._durable = (done.hard_state.term, done.hard_state.vote)
             # Only now does the own vote count: before, a crash could have taken it back.
-            if self.role is Role.CANDIDATE and done.hard_state == HardState(
-                self.term, self.node_id
-            ):
+            if self.role is Role.CANDIDATE and self._durable == (self.term, self.node_id):
                 self._record_vote(self.node_id, True)
 
     # -- roles ----------------------------------------------------------------------------------
@@ -490,19 +503,17 @@ class RaftCore:
         self._ticks = 0
         self._timeout = self._election_ticks + self._random_ticks(self._election_ticks)
 
-    def _state(self) -> Ready:
+    def _state(self) -> State:
         """Return what `ready` would say, without what is in the outbox."""
-        hard_state = HardState(self.term, self.vote)
         fence_index, membership, is_paused = 0, None, False
         if self.leadership is not None:
             fence_index, membership, is_paused = self.leadership.wishes
-        return Ready(
+        return (
             self.role,
             self.term,
             self.leader,
-            None if hard_state == self._durable else hard_state,
+            self._own.committed,
             fence_index,
             membership,
-            self.committed,
             is_paused,
         )

@@ -250,9 +250,13 @@ class Leadership:
 
     def _change_membership(self) -> None:
         """Take the next step of a change, once the last one is committed (thesis 4.3)."""
+        membership = self.membership
+        if not (
+            membership.is_joint or membership.promotable or self.node_id not in membership.voters
+        ):
+            return  # nothing to do, as a rule
         if not self.is_serving or self._is_changing or self.transfer is not None:
             return
-        membership = self.membership
         if membership.is_joint:
             self.wanted = membership.leave_joint()
         elif not membership.is_voter(self.node_id):

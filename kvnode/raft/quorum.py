@@ -34,6 +34,8 @@ def vote_result(voters: Collection[int], votes: Mapping[int, bool]) -> VoteResul
 
 def joint_index(quorums: Sequence[Collection[int]], match: Mapping[int, int]) -> int:
     """Return the highest index that a majority of each set of voters has (thesis 4.3)."""
+    if len(quorums) == 1:
+        return committed_index(quorums[0], match)
     return min(committed_index(voters, match) for voters in quorums)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from kvnode.raft.membership import Membership
 from kvnode.raft.messages import Append, HardState, Message, Snapshot
@@ -41,8 +42,10 @@ class Install:
 Store = Write | Receive | Install
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+State = tuple[Role, int, int, int, int, Membership | None, bool]
+
+
+class Ready(NamedTuple):
     """What the driver has to do now, in the order of the fields."""
 
     role: Role
@@ -59,11 +62,9 @@ class Ready:
     snapshots: tuple[int, ...] = ()
     reads: tuple[ReadsDone, ...] = ()
 
-    def without_work(self) -> "Ready":
-        """Return what remains true when all of it was done."""
-        return Ready(
-            self.role, self.term, self.leader, None, 0, None, self.committed, self.is_paused
-        )
+    def state_after(self) -> State:
+        """Return what has been told when all of it was done; the core compares it with its own."""
+        return (self.role, self.term, self.leader, self.committed, 0, None, self.is_paused)
 
 
 @dataclass(slots=True)
@@ -76,19 +77,16 @@ class Outbox:
     snapshots: list[int] = field(default_factory=list)  # peers that need an image
     reads: list[ReadsDone] = field(default_factory=list)
 
-    def fill(self, state: Ready) -> Ready:
-        """Return `state` with all that is here."""
-        if not self:
-            return state
-        return Ready(
-            state.role,
-            state.term,
-            state.leader,
-            state.hard_state,
-            state.fence_index,
-            state.membership,
-            state.committed,
-            state.is_paused,
+    def contents(
+        self,
+    ) -> tuple[
+        tuple[Store, ...],
+        tuple[Message, ...],
+        tuple[Append, ...],
+        tuple[int, ...],
+        tuple[ReadsDone, ...],
+    ]:
+        return (
             tuple(self.stores),
             tuple(self.messages),
             tuple(self.bulk),

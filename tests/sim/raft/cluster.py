@@ -49,7 +49,7 @@ class Cluster:
         self.nodes: dict[int, Node] = {}  # those that run
         self.paused: dict[int, float] = {}
         self.wiped: set[int] = set()
-        self.blocked: set[tuple[int, int]] = set()
+        self.blocked: dict[tuple[int, int], float] = {}  # (source, target): until when
         self.has_faults = True
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -59,7 +59,11 @@ class Cluster:
         self._rates = {node: self.rng.uniform(1 - half, 1 + half) for node in NODES}
         self.drop = self.rng.choice((0.0, 0.02, 0.1))
         self.slow_disk = self.rng.choice((2, 10, 60))
-        self.fault_gap = self.rng.choice((50, 200, 400))
+        self.fault_gap = self.rng.choice((60, 300, 600))
+        # Each seed has some kinds of faults only: too many at once keep everything from happening.
+        kinds = ("isolate", "split", "pause", "crash")
+        self.faults = self.rng.sample(kinds, self.rng.randint(1, len(kinds)))
+        self.has_changes = self.rng.random() < 0.6
         self.spread = self.rng.choice((2, 5, 10))  # of election timeouts, in ticks
         founders = NODES[: self.rng.choice((1, 2, 3, 3, 3, 5))]
         members = [Member(node, self._new_identity()) for node in founders]
@@ -155,13 +159,16 @@ class Cluster:
 
     def _deliver(self, message: Message, identity: bytes) -> None:
         node = self.nodes.get(message.target)
-        if node is None or (message.source, message.target) in self.blocked:
+        if node is None or self._is_blocked(message.source, message.target):
             return
         received = decode(encode(message))
         if isinstance(message, Append):
             assert isinstance(received, Append)
             received = received.with_payload(message.payload)
         self._on(node, lambda: node.step(received, identity))
+
+    def _is_blocked(self, source: int, target: int) -> bool:
+        return self.blocked.get((source, target), 0) > self.now
 
     def _send_image(self, node: Node, image: Image) -> None:
         delay = self.rng.uniform(5, 80)
@@ -171,7 +178,7 @@ class Cluster:
 
     def _deliver_image(self, image: Image) -> None:
         node = self.nodes.get(image.target)
-        if node is not None and (image.source, image.target) not in self.blocked:
+        if node is not None and not self._is_blocked(image.source, image.target):
             self._on(node, lambda: node.image_arrived(image))
 
     def _image_ended(self, node: Node, image: Image) -> None:
@@ -258,7 +265,7 @@ class Cluster:
 
     def _work(self) -> None:
         """Clients and administrators."""
-        self.after(self.rng.uniform(1, 25 if self.has_faults else 60), self._work)
+        self.after(self.rng.uniform(1, 16 if self.has_faults else 60), self._work)
         node = self.nodes.get(self.rng.choice(NODES))
         leaders = [n for n in self.nodes.values() if n.core.leadership is not None]
         if leaders and self.rng.random() < 0.8:
@@ -275,9 +282,9 @@ class Cluster:
             self._on(node, node.compact)
         elif dice < 0.93 and self.has_faults:
             self._on(node, lambda: self._transfer(node))
-        elif self.has_faults:
+        elif self.has_faults and self.has_changes:
             self._on(node, lambda: self._change(node))
-        else:
+        elif not self.has_faults:
             self._on(node, lambda: self._replace_strangers(node))
 
     def _transfer(self, node: Node) -> None:
@@ -334,22 +341,29 @@ class Cluster:
         leaders = [n.node_id for n in self.nodes.values() if n.core.leadership is not None]
         if leaders and self.rng.random() < 0.5:
             victim = self.rng.choice(leaders)
-        dice = self.rng.random()
-        if dice < 0.2:
-            self.blocked.clear()
-        elif dice < 0.5:
-            side = {node for node in NODES if self.rng.random() < 0.5} | {victim}
-            pairs = {(a, b) for a in side for b in NODES if b not in side}
-            self.blocked |= pairs
-            if self.rng.random() < 0.5:
-                self.blocked |= {(b, a) for a, b in pairs}
-        elif dice < 0.65:
+        kind = self.rng.choice(self.faults)
+        if kind in ("isolate", "split"):
+            side = {victim}
+            if kind == "split":
+                side |= {node for node in NODES if self.rng.random() < 0.5}
+            self._cut_off(side)
+        elif kind == "pause":
             self.paused[victim] = self.now + self.rng.choice((20, 90, 150, 500))
         elif victim in self.nodes:
             if self.rng.random() < 0.5:
                 self.crash(victim)
             else:
                 self.nodes[victim].dies_at = self.rng.randint(1, 30)
+
+    def _cut_off(self, side: set[int]) -> None:
+        direction = self.rng.choice(("out", "in", "both", "both"))
+        until = self.now + self.rng.choice((30, 150, 300, 600))
+        for inside in side:
+            for outside in set(NODES) - side:
+                if direction != "in":
+                    self.blocked[inside, outside] = until
+                if direction != "out":
+                    self.blocked[outside, inside] = until
 
     # -- the end --------------------------------------------------------------------------------
 

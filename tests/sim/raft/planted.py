@@ -18,7 +18,6 @@ from kvnode.raft.own_log import OwnLog
 from kvnode.raft.quorum import committed_index, joint_index
 from kvnode.raft.rounds import Rounds
 from tests.sim.raft import node
-from tests.sim.raft.node import Node
 
 Patch = pytest.MonkeyPatch
 
@@ -164,13 +163,12 @@ def reads_before_the_fence(patch: Patch) -> None:
 
 def answers_to_a_former_life(patch: Patch) -> None:
     """A restarted node takes answers to what it asked before."""
-    start = Node.__init__
+    start = RaftCore.__init__
 
     def begin(self, *args, **options):
-        start(self, *args, **options)
-        self.core._tickets.instance = 0
+        start(self, *args, **(options | {"instance": 0}))
 
-    patch.setattr(Node, "__init__", begin)
+    patch.setattr(RaftCore, "__init__", begin)
 
 
 def lease_is_too_long(patch: Patch) -> None:
