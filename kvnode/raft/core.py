@@ -27,7 +27,7 @@ What only a leader knows is in leadership.py, what a follower does in following.
 own_log.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from kvnode.raft.following import Following
 from kvnode.raft.leadership import Leadership
@@ -220,7 +220,7 @@ class RaftCore:
             self._ask_reads()
         return ticket
 
-    def propose_change(self, changes: Iterable[Change]) -> None:
+    def propose_change(self, changes: Sequence[Change]) -> None:
         """Change the membership. Raises ChangeRefused; then nothing was done."""
         self._require_leadership().propose(changes)
 

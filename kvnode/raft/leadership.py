@@ -9,7 +9,7 @@ Invariants
      and whoever votes then does not protect this leader (hard case 14).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from kvnode.raft.membership import Change, ChangeRefused, Membership, change, promote
 from kvnode.raft.messages import (
@@ -220,7 +220,7 @@ class Leadership:
     def _is_changing(self) -> bool:
         return self.wanted is not None or self._own.memberships.index > self._own.committed
 
-    def propose(self, changes: Iterable[Change]) -> None:
+    def propose(self, changes: Sequence[Change]) -> None:
         """Change the membership. Raises ChangeRefused."""
         if not self.is_serving:
             raise ChangeRefused("the leader does not know yet what is committed")

@@ -130,8 +130,13 @@ class Remove:
 Change = AddLearner | Promote | Demote | Remove
 
 
+def subject(step: Change) -> int:
+    """Return the node that a change is about."""
+    return step.member.node_id if isinstance(step, AddLearner) else step.node_id
+
+
 def change(
-    old: Membership, changes: Iterable[Change], caught_up: Collection[int] = ()
+    old: Membership, changes: Sequence[Change], caught_up: Collection[int] = ()
 ) -> Membership:
     """Return what `changes` make of a membership that is not joint; joint, if voters change.
 
@@ -143,6 +148,8 @@ def change(
     voters, learners, promotable = set(old.voters), set(old.learners), set(old.promotable)
     demoted: set[int] = set()
     promised: set[int] = set()  # asked for here, and not possible yet
+    if len({subject(step) for step in changes}) < len(changes):
+        raise ChangeRefused("a change names each node once")
     for step in changes:
         match step:
             case AddLearner(member, promote):
@@ -169,9 +176,9 @@ def change(
                 voters.remove(node_id)
                 demoted.add(node_id)
             case Remove(node_id):
-                if node_id not in voters | learners | demoted:
+                if node_id not in voters | learners:
                     raise ChangeRefused(f"node {node_id} is not a member")
-                for part in (voters, learners, promotable, demoted):
+                for part in (voters, learners, promotable):
                     part.discard(node_id)
     if promised & promotable and old.voters - voters:
         raise ChangeRefused("learners have to catch up before voters leave for them")

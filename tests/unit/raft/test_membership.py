@@ -1,5 +1,8 @@
 """Memberships as values, and by position in the log."""
 
+from contextlib import suppress
+from itertools import combinations
+
 import pytest
 
 from kvnode.base.limits import MEMBERS_MAX
@@ -64,14 +67,37 @@ def test_promotion_waits_until_a_learner_has_caught_up():
         ([Demote(4)], "node 4 is not a voter"),
         ([Remove(4)], "node 4 is not a member"),
         ([Remove(1), Remove(2), Demote(3)], "at least one voter"),
-        ([Remove(3), learner(3)], "node 3 is a member already"),  # never two directories at once
-        ([learner(4), Promote(4), Remove(1)], "have to catch up before voters leave"),
+        ([Remove(3), learner(3)], "names each node once"),  # never two directories at once
+        ([Promote(2), Demote(2)], "names each node once"),
         ([learner(n) for n in range(4, MEMBERS_MAX + 2)], f"at most {MEMBERS_MAX} members"),
     ],
 )
 def test_refused(changes, text):
     with pytest.raises(ChangeRefused, match=text):
         change(THREE, changes)
+
+
+def test_voters_do_not_leave_for_a_learner_that_is_behind():
+    old = change(THREE, [learner(4), learner(5)])
+    with pytest.raises(ChangeRefused, match="have to catch up before voters leave"):
+        change(old, [Promote(4), Promote(5), Remove(1)], caught_up=[4])
+    assert change(old, [Promote(4), Promote(5)], caught_up=[4]).promotable == {5}
+
+
+def test_changes_of_any_kind_keep_the_invariants():
+    """All pairs and triples of changes to a mixed group: a membership, or a refusal."""
+    old = change(THREE, [learner(4, promote=True), learner(5)])
+    steps = [kind(n) for n in range(1, 6) for kind in (Promote, Demote, Remove)]
+    steps += [learner(n) for n in range(5, 8)]
+    made = 0
+    for count in (1, 2, 3):
+        for changes in combinations(steps, count):
+            for caught_up in ((), (4,), (4, 5)):
+                with suppress(ChangeRefused):
+                    new = change(old, changes, caught_up)
+                    assert not new.is_joint or new.leave_joint().voters == new.voters
+                    made += 1
+    assert made > 500
 
 
 def test_identities():
