@@ -29,9 +29,13 @@ class Following:
         self._stated = own.committed  # what leaders said is committed, whether it is here or not
 
     def on_heartbeat(self, message: Heartbeat) -> None:
-        self._own.commit(min(message.committed, self._own.synced_index))
+        """What the leader knows this node to have may be of its life before it lost its directory:
+        it is no more than stated, as everything."""
+        self.commit_stated(message.committed)
         self._outbox.messages.append(
-            HeartbeatReply(self._node_id, message.source, message.term, message.round)
+            HeartbeatReply(
+                self._node_id, message.source, message.term, message.round, self._own.match
+            )
         )
 
     def on_append(self, message: Append) -> None:

@@ -96,9 +96,13 @@ class Heartbeat(LeaderMessage):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply(Reply):
-    """I follow you; or, with a higher term, you are deposed. round: of the heartbeat."""
+    """I follow you; or, with a higher term, you are deposed.
+
+    round: of the heartbeat. match: as in AppendReply; less than the leader knows after a restart.
+    """
 
     round: int = 0
+    match: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """`source` sends an image: take its chunks, report by snapshot_received."""
+    """`source` sends an image: take its chunks, report by snapshot_received. It may come twice."""
 
     source: int
     snapshot: Snapshot

@@ -48,10 +48,14 @@ class Replication:
         shared = self._own.terms.last_at_most(reject.hint_term, reject.hint_index)
         self.progress[reject.source].rejected(reject.previous_index, shared + 1)
 
-    def answered_heartbeat(self, peer: int) -> None:
-        """Check what is on its way: an empty message behind it finds out whether it arrived."""
+    def answered_heartbeat(self, peer: int, match: int) -> None:
+        """Check what is on its way: an empty message behind it finds out whether it arrived.
+
+        A peer that restarted has to be told up to where its log is this one.
+        """
         progress = self.progress[peer]
-        if progress.answered_heartbeat():
+        is_stuck = progress.answered_heartbeat()
+        if is_stuck or (match < progress.match and progress.state is ProgressState.REPLICATE):
             previous = progress.next - 1
             term = self._own.terms.term(previous)
             if term is None:

@@ -53,7 +53,7 @@ _FIXED: dict[int, tuple[type[Message], struct.Struct, tuple[str, ...]]] = {
     3: (Vote, struct.Struct(">QQB"), ("last_index", "last_term", "is_transfer")),
     4: (VoteReply, struct.Struct(">B"), ("granted",)),
     5: (Heartbeat, struct.Struct(">QQ"), ("committed", "round")),
-    6: (HeartbeatReply, struct.Struct(">Q"), ("round",)),
+    6: (HeartbeatReply, struct.Struct(">QQ"), ("round", "match")),
     8: (AppendReply, struct.Struct(">Q"), ("match",)),
     9: (AppendReject, struct.Struct(">QQQ"), ("previous_index", "hint_index", "hint_term")),
     11: (ReadRequest, struct.Struct(">QQ"), ("ticket", "instance")),

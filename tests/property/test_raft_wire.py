@@ -58,7 +58,7 @@ MESSAGES = st.one_of(
     st.builds(m.Vote, *ENVELOPE, U64, U64, st.booleans()),
     st.builds(m.VoteReply, *ENVELOPE, st.booleans()),
     st.builds(m.Heartbeat, *ENVELOPE, U64, U64),
-    st.builds(m.HeartbeatReply, *ENVELOPE, U64),
+    st.builds(m.HeartbeatReply, *ENVELOPE, U64, U64),
     appends(),
     st.builds(m.AppendReply, *ENVELOPE, U64),
     st.builds(m.AppendReject, *ENVELOPE, U64, U64, U64),
@@ -69,16 +69,19 @@ MESSAGES = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(MESSAGES)
 def test_a_message_comes_back(message):
     assert decode(encode(message)) == message
 
 
+@settings(max_examples=60, deadline=None)
 @given(memberships())
 def test_a_membership_comes_back(membership):
     assert decode_membership(encode_membership(membership)) == membership
 
 
+@settings(max_examples=60, deadline=None)
 @given(MESSAGES, st.data())
 def test_a_part_of_a_message_is_none(message, data):
     whole = encode(message)
@@ -89,7 +92,7 @@ def test_a_part_of_a_message_is_none(message, data):
         decode(whole + b"x")
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(MESSAGES, st.data())
 def test_changed_bytes_give_a_message_or_the_error(message, data):
     """And a message that is taken is encoded as it came: there is one way to write each."""
@@ -103,6 +106,7 @@ def test_changed_bytes_give_a_message_or_the_error(message, data):
     assert encode(received) == bytes(changed)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=80))
 def test_garbage_gives_the_error(data):
     with pytest.raises(RemoteProtocolError):

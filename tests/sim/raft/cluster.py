@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable
 
 from kvnode.base.limits import CLOCK_RATE_ERROR_MAX
-from kvnode.raft.core import RaftCore
 from kvnode.raft.membership import (
     AddLearner,
     Change,
@@ -38,11 +37,8 @@ LIVENESS_MS = 15_000  # at most; as a rule it takes about 1,500
 class Cluster:
     """One run of one seed."""
 
-    def __init__(self, seed: int, core_class: type[RaftCore] = RaftCore, **planted: bool) -> None:
-        """planted: bugs of the driver, see test_storm.py."""
+    def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.core_class = core_class
-        self.planted = planted
         self.now = 0.0
         self.checks = Checks()
         self.disks: dict[int, Disk] = {}
@@ -200,7 +196,6 @@ class Cluster:
             self.disks,
             now_ms=lambda: int((self.now - born) * rate),
             random_ticks=lambda n: self.rng.randrange(min(n, self.spread)),
-            core_class=self.core_class,
         )
         self.nodes[node_id] = node
         self._schedule_tick(node)

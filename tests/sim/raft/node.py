@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvnode.raft.core import RaftCore
-from kvnode.raft.membership import Membership
 from kvnode.raft.messages import Append, Message, Snapshot
 from kvnode.raft.reads import lease_ms
 from kvnode.raft.ready import Install, Receive, Role, Store, Write
@@ -43,7 +42,6 @@ class Node:
         *,
         now_ms: Callable[[], int],
         random_ticks: Callable[[int], int],
-        core_class: type[RaftCore] = RaftCore,
     ) -> None:
         self.node_id = node_id
         self.disk = disk
@@ -55,9 +53,10 @@ class Node:
         self.sent: list[Message] = []
         self.images: list[Image] = []
         self.receiving: Snapshot | None = None
+        self.arriving: Image | None = None
         self.high_water = disk.image.high_water  # of the image that this process began with
         self.asked: list[tuple[int, int]] = []  # (ticket, committed when it was issued)
-        self.core = core_class(
+        self.core = RaftCore(
             node_id,
             disk.memberships(),
             disk.hard_state,
@@ -189,6 +188,7 @@ class Node:
             case Receive(_, snapshot):
                 self.receiving = snapshot
             case Install(snapshot):
+                assert self.arriving is not None
                 self.checks.installed(snapshot.index, self.arriving.digest)
                 self.disk.install(snapshot, self.arriving.digest)
                 self._told = self.disk.last_index
@@ -233,6 +233,3 @@ class Node:
         self.asked = [asked for asked in self.asked if asked[0] > ticket]
         for _, committed in served if index is not None else ():
             self.checks.read(self.node_id, committed, index, self.high_water)
-
-    def members(self) -> Membership:
-        return self.core.membership

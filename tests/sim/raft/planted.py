@@ -118,6 +118,17 @@ def commits_unverified(patch: Patch) -> None:
     patch.setattr(Following, "commit_stated", commit_stated)
 
 
+def trusts_heartbeats(patch: Patch) -> None:
+    """What the leader states in a heartbeat is committed, if there is anything here."""
+    on_heartbeat = Following.on_heartbeat
+
+    def believe(self, message):
+        self._own.commit(min(message.committed, self._own.synced_index))
+        on_heartbeat(self, message)
+
+    patch.setattr(Following, "on_heartbeat", believe)
+
+
 def commit_goes_back(patch: Patch) -> None:
     def commit(self, index):
         self.committed = index

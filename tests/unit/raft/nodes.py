@@ -369,7 +369,7 @@ def describe(message: Message) -> str:
         case Heartbeat():
             return f"{text} committed={message.committed} round={message.round}"
         case HeartbeatReply():
-            return f"{text} round={message.round}"
+            return f"{text} round={message.round} match={message.match}"
         case Append():
             entries = "none"
             if message.last_index > message.previous_index:
