@@ -155,8 +155,12 @@ class RaftCore:
             self._ask_reads()  # again: the request or its answer may be lost
 
     def campaign(self) -> None:
-        """Ask for leadership: first whether it could be had, without touching the term."""
-        if self.role is Role.LEADER or not self._can_campaign:
+        """Ask for leadership: first whether it could be had, without touching the term.
+
+        Not while it may have promised a leader's lease: its own vote would break that, too.
+        """
+        is_bound = self._is_loyal() and self.membership.voters != {self.node_id}
+        if self.role is Role.LEADER or is_bound or not self._can_campaign:
             return
         self._become_pre_candidate()
         self._record_vote(self.node_id, True)
@@ -275,18 +279,11 @@ class RaftCore:
         """Return what is to be done; `advance` confirms it."""
         if self.leadership is not None:
             self.leadership.flush()
-        role, term, leader, committed, fence_index, membership, is_paused = self._state()
-        return Ready(
-            role,
-            term,
-            leader,
-            None if self._durable == (term, self.vote) else HardState(term, self.vote),
-            fence_index,
-            membership,
-            committed,
-            is_paused,
-            *self._outbox.contents(),
-        )
+        role, term, leader, committed, fence, membership, is_paused = self._state()
+        is_durable = self._durable == (term, self.vote)
+        hard_state = None if is_durable else HardState(term, self.vote)
+        work = self._outbox.contents()
+        return Ready(role, term, leader, hard_state, committed, fence, membership, is_paused, *work)
 
     def advance(self, done: Ready) -> None:
         """All of `done` was done; its hard state is durable."""

@@ -46,15 +46,15 @@ State = tuple[Role, int, int, int, int, Membership | None, bool]
 
 
 class Ready(NamedTuple):
-    """What the driver has to do now, in the order of the fields."""
+    """What the driver has to do now; core.py says in which order."""
 
     role: Role
     term: int
     leader: int  # NO_NODE when unknown
     hard_state: HardState | None  # to be made durable before anything below; None: unchanged
+    committed: int
     fence_index: int  # a new leader's empty entry stands here; 0 = none to append
     membership: Membership | None  # to be appended as an entry, wherever it comes to stand
-    committed: int
     is_paused: bool  # leadership is being handed over: no new entries
     stores: tuple[Store, ...] = ()
     messages: tuple[Message, ...] = ()
