@@ -22,6 +22,7 @@ SCENARIOS = Path(__file__).parents[1] / "data" / "raft"
 SEEN_BY_STORM = [
     (planted.votes_for_all, "election safety", 2),
     (planted.ignores_logs_in_votes, "leader completeness", 6),
+    (planted.takes_any_append, "log matching", 32),
     (planted.acknowledges_unsynced, "durability", 0),
     (planted.leader_counts_unsynced, "durability", 0),
     (planted.new_voters_decide_alone, "durability", 0),

@@ -18,22 +18,23 @@ def main() -> int:
         Cluster(options.seed).run()
         return 0
     failed, entries, terms = 0, 0, 0
-    began = time.monotonic()
-    for seed in range(options.first, options.first + options.seeds):
+    for count in range(1, options.seeds + 1):
+        seed = options.first + count - 1
         cluster = Cluster(seed)
         try:
             cluster.run()
         except Exception:
             failed += 1
             traceback.print_exc(limit=-3)
-            print(f"repeat: python -m tests.sim.raft --seed {seed}", flush=True)
+            print(f"repeat: python -m tests.sim.raft --seed {seed}")
         entries += cluster.checks.committed_index
         terms += len(cluster.checks.leaders)
-    seconds = time.monotonic() - began
-    print(
-        f"{options.seeds} seeds, {failed} failed, {entries} entries committed by {terms} leaders, "
-        f"{seconds:.1f} s"
-    )
+        if count % 100 == 0 or count == options.seeds:
+            print(
+                f"{count} seeds, {failed} failed, {entries} entries committed by {terms} leaders, "
+                f"{time.process_time():.0f} s of CPU",
+                flush=True,
+            )
     return failed > 0
 
 
