@@ -4,7 +4,7 @@ Names as in Ongaro's thesis and etcd-raft. Messages are plain values: how they t
 elsewhere. `term` is the sender's, except in PreVote, where it is the one it would campaign in.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kvnode.raft.membership import Membership
 
@@ -122,7 +122,18 @@ class Append(LeaderMessage):
     payload: object = field(default=None, compare=False, repr=False)
 
     def with_payload(self, payload: object) -> "Append":
-        return replace(self, payload=payload)
+        return Append(
+            self.source,
+            self.target,
+            self.term,
+            self.previous_index,
+            self.previous_term,
+            self.entry_term,
+            self.last_index,
+            self.committed,
+            self.memberships,
+            payload,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ SEEN_BY_STORM = [
     (planted.commit_goes_back, "commit went back", 0),
     (planted.reads_without_round, "stale read", 19),
     (planted.reads_join_a_round, "stale read", 0),
-    (planted.reads_before_the_fence, "stale lease", 0),
+    (planted.reads_before_the_fence, "stale", 0),
     (planted.lease_is_too_long, "leases of", 1),
     (planted.learners_count, "liveness", 0),
 ]

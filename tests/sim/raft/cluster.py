@@ -98,8 +98,13 @@ class Cluster:
         while self._events and self._events[0][0] <= end:
             self.now, _, action = heapq.heappop(self._events)
             action()
-            awake = [n.core for i, n in self.nodes.items() if self.paused.get(i, 0) <= self.now]
-            self.checks.leases(awake)
+            leaders = [
+                node.core
+                for node_id, node in self.nodes.items()
+                if node.core.leadership is not None and self.paused.get(node_id, 0) <= self.now
+            ]
+            if leaders:
+                self.checks.leases(leaders)
         self.now = end
 
     def _on(self, node: Node, action: Callable[[], None]) -> None:

@@ -159,8 +159,8 @@ class Node:
             for done in ready.reads:
                 self._serve(done.ticket, done.index)
             core.advance(ready)
-            self._check()
         self._check()
+        self.checks.step(core)
 
     def _maybe_die(self) -> None:
         if self.dies_at:
@@ -175,7 +175,6 @@ class Node:
             self.checks.leads(core)
         self.checks.commits(core, self.disk, self._applied, self.disks)
         self._applied = core.committed
-        self.checks.step(core)
 
     def _store(self, store: Store) -> None:
         match store:
