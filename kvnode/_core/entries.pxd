@@ -123,7 +123,7 @@ cdef struct Collection:
     ClaimWindow* window     # over the claims, as of window_version; NULL: never asked for
     uint64_t claims_version # grows with each change of the claims
     uint64_t window_version
-    size_t index_bytes      # memory of `order` and `window`, as counted by the tip
+    size_t index_bytes      # memory of `order`, `window` and the filter, as counted by the tip
     OrderTree[Entry]* order     # of a sorted set: all members that are in memory
     ScoreWindows* windows   # where these are complete, if not everywhere; NULL: nowhere
     Collection* next        # ring of the eviction clock

@@ -5,9 +5,11 @@
 //
 // Invariants (check() verifies them)
 //   1. Windows are not empty, and ascend: each begins above the end of the one before.
-//   2. There are at most kMax.
+//   2. There are at most kMax: as many commands find what was read for them, each somewhere else.
+//      Their names take at most kNamesBytes, unless there are no more than kMin.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -51,7 +53,8 @@ struct ScoreWindow {
 
 class ScoreWindows {
   public:
-    static constexpr size_t kMax = 16;
+    static constexpr size_t kMin = 16, kMax = 128;
+    static constexpr size_t kNamesBytes = 64 << 10;
 
     size_t size() const { return windows_.size(); }
     const ScoreWindow &at(size_t i) const { return windows_[i]; }
@@ -61,16 +64,14 @@ class ScoreWindows {
 
     // The window with low <= bound < high, -1: none.
     int holding(const OrderBound &bound) const {
-        for (size_t i = 0; i < windows_.size(); i++)
-            if (windows_[i].low <= bound && bound < windows_[i].high) return static_cast<int>(i);
-        return -1;
+        size_t i = above([&](const ScoreWindow &window) { return window.low <= bound; });
+        return i > 0 && bound < windows_[i - 1].high ? static_cast<int>(i - 1) : -1;
     }
 
     // The window with low < bound <= high: it has what lies just below the bound. -1: none.
     int ending(const OrderBound &bound) const {
-        for (size_t i = 0; i < windows_.size(); i++)
-            if (windows_[i].low < bound && bound <= windows_[i].high) return static_cast<int>(i);
-        return -1;
+        size_t i = above([&](const ScoreWindow &window) { return window.low < bound; });
+        return i > 0 && bound <= windows_[i - 1].high ? static_cast<int>(i - 1) : -1;
     }
 
     void touch(size_t i) { windows_[i].used = ++clock_; }
@@ -79,8 +80,7 @@ class ScoreWindows {
     void add(const OrderBound &low, const OrderBound &high) {
         if (!(low < high)) return;
         ScoreWindow added{low, high, ++clock_};
-        size_t first = 0;
-        while (first < windows_.size() && windows_[first].high < low) first++;
+        size_t first = above([&](const ScoreWindow &window) { return window.high < low; });
         size_t end = first;
         for (; end < windows_.size() && windows_[end].low <= high; end++) {
             if (windows_[end].low < added.low) added.low = windows_[end].low;
@@ -108,7 +108,7 @@ class ScoreWindows {
 
     // nullptr, or which invariant is broken.
     const char *check() const {
-        if (windows_.size() > kMax) return "2: too many windows";
+        if (is_full()) return "2: too many windows";
         for (size_t i = 0; i < windows_.size(); i++) {
             if (!(windows_[i].low < windows_[i].high)) return "1: a window is empty";
             if (i > 0 && !(windows_[i - 1].high < windows_[i].low)) return "1: windows do not ascend";
@@ -117,13 +117,27 @@ class ScoreWindows {
     }
 
   private:
+    // The first window for which `below` is false, as for all that follow.
+    template <class Below>
+    size_t above(Below below) const {
+        return std::partition_point(windows_.begin(), windows_.end(), below) - windows_.begin();
+    }
+
     // Of equally old ones, halves of one window, the middle goes before what touches an end.
     void drop_oldest() {
-        if (windows_.size() <= kMax) return;
-        size_t oldest = 0;
-        for (size_t i = 1; i < windows_.size(); i++)
-            if (rank(windows_[i]) < rank(windows_[oldest])) oldest = i;
-        windows_.erase(windows_.begin() + oldest);
+        while (is_full()) {
+            size_t oldest = 0;
+            for (size_t i = 1; i < windows_.size(); i++)
+                if (rank(windows_[i]) < rank(windows_[oldest])) oldest = i;
+            windows_.erase(windows_.begin() + oldest);
+        }
+    }
+    bool is_full() const {
+        if (windows_.size() <= kMin) return false;
+        size_t bytes = 0;
+        for (const ScoreWindow &window : windows_)
+            bytes += window.low.name.size() + window.high.name.size();
+        return windows_.size() > kMax || bytes > kNamesBytes;
     }
     static uint64_t rank(const ScoreWindow &window) {
         return 2 * window.used + (window.low.is_bottom() || window.high.is_top());

@@ -6,7 +6,8 @@ import pytest
 
 from kvnode._core.score_windows import BOTTOM, TOP, Windows
 
-WINDOWS_MAX = 16
+WINDOWS_MIN, WINDOWS_MAX = 16, 128
+NAMES_BYTES = 64 << 10
 NAMES = (b"", b"\0", b"a", b"a\0", b"b", b"\xff")
 SCORES = range(1, 9)
 
@@ -84,7 +85,7 @@ def test_of_too_many_windows_the_one_used_longest_ago_goes() -> None:
     for score in range(WINDOWS_MAX):
         windows.add(place(2 * score), place(2 * score + 1))
     windows.touch(0)
-    windows.add(place(100), place(101))
+    windows.add(place(4 * WINDOWS_MAX), place(4 * WINDOWS_MAX + 1))
     lows = [low for low, _ in windows]
     assert place(0) in lows
     assert place(2) not in lows
@@ -94,12 +95,25 @@ def test_of_too_many_windows_the_one_used_longest_ago_goes() -> None:
 def test_halves_at_an_end_stay_longer() -> None:
     windows = Windows()
     windows.add(BOTTOM, TOP)
-    for score in range(1, 40):
+    cuts = WINDOWS_MAX + 24
+    for score in range(1, cuts):
         windows.cut(place(score))
     listed = list(windows)
     assert len(listed) == WINDOWS_MAX
     assert listed[0] == (BOTTOM, place(1))
-    assert listed[-1] == (place(39, b"\0"), TOP)
+    assert listed[-1] == (place(cuts - 1, b"\0"), TOP)
+
+
+def test_long_names_leave_room_for_fewer() -> None:
+    windows = Windows()
+    for score in range(WINDOWS_MAX):
+        name = b"n" * (NAMES_BYTES // 40)
+        windows.add(place(2 * score, name), place(2 * score + 1, name))
+    assert len(list(windows)) == 20
+    for score in range(WINDOWS_MAX):
+        name = b"n" * NAMES_BYTES
+        windows.add(place(2 * score, name), place(2 * score + 1, name))
+    assert len(list(windows)) == WINDOWS_MIN
 
 
 def test_a_bound_has_eight_bytes_and_a_name() -> None:
