@@ -425,13 +425,16 @@ cdef class Workspace:
         return self.tip.begin_load(id)
 
     def end_load(self, uint64_t id, page):
-        """Take a page of elements."""
+        """Take a page of elements; on any thread, as run()."""
         cdef Table* table
         cdef Slice rest
         cdef uint64_t hash
         cdef list items = [key for key, _ in page.rows if key[0] == K_ITEM
                            and self.tip.locate(key, len(key), &table, &rest, &hash) == NULL]
-        self.tip.end_load(id, page.rows, page.first, page.end - 1 if page.is_last else page.end,
+        for key, envelope in page.rows:
+            self.tip.install(key, envelope)
+            self.view.breathe(1)
+        self.tip.end_load(id, [], page.first, page.end - 1 if page.is_last else page.end,
                           page.is_last)
         self.set_unread(items)
 

@@ -1,5 +1,6 @@
 """What the machine gives this process: memory."""
 
+import ctypes
 from pathlib import Path
 
 from kvnode.base.errors import ConfigError
@@ -9,6 +10,7 @@ CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+M_MXFAST = 1  # of mallopt()
 SELF_CGROUP = Path("/proc/self/cgroup")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -22,6 +24,15 @@ def total_memory_bytes() -> int:
     except (OSError, ValueError, IndexError):
         pass
     raise ConfigError(f"cannot tell the machine's memory from {MEMINFO}: give --maxmemory")
+
+
+def order_memory_at_once() -> None:
+    """Have free() put neighbouring pieces together, instead of a later malloc() with millions.
+
+    glibc keeps small pieces that were freed in lists, and goes through all of them when somebody
+    asks for a large one: 40 ms in one pass after a set of 1,000,000 members was freed.
+    """
+    ctypes.CDLL(None).mallopt(M_MXFAST, 0)
 
 
 def available_memory_bytes() -> int:

@@ -48,6 +48,7 @@ from kvnode.server.failpoints import Failpoints
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.local import native_handlers
+from kvnode.server.machine import order_memory_at_once
 from kvnode.txn.jobs import Jobs
 
 log = structlog.get_logger()
@@ -217,6 +218,7 @@ class Node:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        order_memory_at_once()
 
     async def _drive(self) -> None:
         """Host the reactor: one wake of Trio for everything that is ready."""

@@ -152,7 +152,11 @@ class _Reads:
             self._executor.submit(pending.read or (lambda: None), completed)
 
     def _load(self, id_: int) -> None:
-        """Read a collection page by page until it is whole."""
+        """Read a collection page by page until it is whole.
+
+        Pages are put into the workspace where they are read: it is not running, and what a thread
+        of its own allocates and frees costs the sequencer nothing.
+        """
         workspace = self._attempt.workspace
         place = workspace.begin_load(id_)
         if place is None:
@@ -160,11 +164,10 @@ class _Reads:
             return
         page = self._page(place[0], id_, place[1], LOAD_ROWS_PER_PAGE)
 
-        def take(result: Any) -> None:
-            workspace.end_load(id_, page.finish(result))
-            self._load(id_)
+        def read() -> None:
+            workspace.end_load(id_, page.finish(None if page.read is None else page.read()))
 
-        self._run(page.read, take)
+        self._run(read, lambda _: self._load(id_))
 
     def _items(self, span: ItemSpan, first: int) -> None:
         """Read the items of a span, from a position on."""
