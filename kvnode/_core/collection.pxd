@@ -38,6 +38,13 @@ cdef enum Absent:           # what answers a command that finds nothing
     AS_EMPTY = 3            # an array
 
 
+cdef enum Removal:          # how many elements at once are removed
+    REMOVE_EACH = 0
+    REMOVE_ALL = 1          # the head goes
+    KEEP_OTHERS = 2         # the key gets a new collection of what is left
+    REMOVE_LATER = 3        # as a transaction: PARK
+
+
 cdef struct Element:
     Entry* entry            # NULL: nothing of it is in memory (and it is absent)
     Version* version        # NULL: absent
@@ -70,6 +77,9 @@ cdef int remove_element(View view, Collection* c, Element* element) except -1
 cdef int remove_named(View view, Args* args, uint8_t type, int event_class, bytes name,
                       Reply reply) except -1
 
+cdef int plan_large_removal(View view, Collection* c, int64_t n, bint may_leave) except -1
+cdef int keep_only_these(View view, Head* head, Collection* c, vector[Entry*]* kept) except -1
+
 cdef bint need_all(View view, Collection* c) except -1
 cdef bint need_walk(View view, Collection* c) except -1
 cdef bint need_beside(View view, Collection* c, int64_t lookups) except -1
@@ -87,6 +97,13 @@ cdef int find_item(View view, Collection* c, int64_t position, Element* element)
 cdef bint old_item_missing(View view, Collection* c, int64_t position) except -1
 cdef int put_item(View view, Collection* c, int64_t position, const char* data, size_t n) except -1
 cdef int remove_item(View view, Collection* c, Element* element) except -1
+
+
+cdef inline int plan_removal(View view, Collection* c, int64_t n, bint may_leave) except -1:
+    """The Removal of `n` elements. may_leave: the command can run as a transaction."""
+    if n >= c.meta.length:
+        return REMOVE_ALL
+    return REMOVE_EACH if n <= view.remove_each_max else plan_large_removal(view, c, n, may_leave)
 
 
 cdef inline int outcome_of(int found) noexcept nogil:
@@ -111,6 +128,15 @@ cdef inline bint is_past_budget(View view, int64_t elements) noexcept nogil:
         return False
     view.is_long = True
     return True
+
+
+cdef inline int plan_pop(View view, Collection* c, int64_t n, bint may_leave) except -1:
+    """plan_removal() of elements that the command answers, which counts as looking at them."""
+    cdef int how = plan_removal(view, c, n, may_leave)
+    if (how == REMOVE_ALL or how == KEEP_OTHERS) and may_leave \
+            and is_past_budget(view, min(n, c.meta.length)):
+        return REMOVE_LATER
+    return how
 
 
 cdef inline int reply_length(View view, Args* args, uint8_t type, Reply reply) except -1:

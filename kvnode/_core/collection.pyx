@@ -18,6 +18,11 @@ from kvnode._core.view cimport ABSENT, FOUND, MISS, N_HASH, N_NEW, STEPS_PER_WRI
 cdef enum:
     WHOLE_SHARE = 16            # of the elements: who looks for more has all of them read
 
+cdef enum:
+    KEEP_COST = 2           # removals that take as long as it takes to keep an element
+    KEEP_AT_ONCE = 16384    # elements kept in one step
+    KEEP_SHARE = 8          # times what is removed: past it a transaction keeps no more
+
 
 # -- the collection of a key --------------------------------------------------------------------
 
@@ -174,6 +179,36 @@ cdef int remove_named(View view, Args* args, uint8_t type, int event_class, byte
     return reply_integer(reply, removed)
 
 
+cdef int plan_large_removal(View view, Collection* c, int64_t n, bint may_leave) except -1:
+    """plan_removal() of more than View.remove_each_max elements, not all.
+
+    Past the step budget it does so as a transaction, which writes what is left under a fresh id, in
+    bounded steps, and publishes that: unless this is far more than what goes.
+    """
+    cdef int64_t kept = c.meta.length - n
+    cdef bint is_cheap = kept * KEEP_COST <= n
+    if not c.elements.resident or kept // KEEP_SHARE > n:
+        return REMOVE_EACH
+    if is_cheap and kept <= KEEP_AT_ONCE:
+        return KEEP_OTHERS
+    if view.is_private and n > view.steps_max:
+        return KEEP_OTHERS
+    if may_leave and n > view.steps_max and is_past_budget(view, n):
+        return REMOVE_LATER
+    return KEEP_OTHERS if is_cheap else REMOVE_EACH
+
+
+cdef int keep_only_these(View view, Head* head, Collection* c, vector[Entry*]* kept) except -1:
+    """Give the key a new set or sorted set of these elements of its old one, which dies."""
+    cdef Collection* copy = begin_copy(view, c.type, head, head.version.expire_at, head.version.flags)
+    cdef Entry* e
+    for e in kept[0]:
+        put_copy(view, copy, e)
+        if view.is_private:
+            view.breathe()
+    return 0
+
+
 cdef Element element_of(Entry* e) noexcept:
     """An element that is there, by its entry."""
     cdef Element element
@@ -302,7 +337,6 @@ cdef int copy_collection(View view, Head* source, Head* target) except -1:
     """
     cdef Collection* c = view.tip.collection(head_data(source.version).id)
     cdef Collection* copy
-    cdef Element element
     cdef Walk walk
     cdef Entry* e
     cdef uint64_t expire_at = source.version.expire_at
@@ -321,12 +355,18 @@ cdef int copy_collection(View view, Head* source, Head* target) except -1:
         e = next_of(view, &walk)
         if e == NULL:
             return FOUND
-        element.entry = NULL
-        element.version = NULL
-        element.hash = e.hash
-        element.key.data = e.key
-        element.key.len = e.key_len
-        put_element(view, copy, &element, e.newest.data, e.newest.length, e.newest.expire_at)
+        put_copy(view, copy, e)
+
+
+cdef Version* put_copy(View view, Collection* copy, Entry* e) except NULL:
+    """Put an element of one collection into another that lacks it."""
+    cdef Element element
+    element.entry = NULL
+    element.version = NULL
+    element.hash = e.hash
+    element.key.data = e.key
+    element.key.len = e.key_len
+    return put_element(view, copy, &element, e.newest.data, e.newest.length, e.newest.expire_at)
 
 
 cdef Collection* begin_copy(View view, uint8_t type, Head* target, uint64_t expire_at,

@@ -8,9 +8,10 @@ from kvnode._core.arguments cimport (
     N_GENERIC, SYNTAX, event, is_word, refuse, require_i64)
 from kvnode._core.bytes cimport parse_i64
 from kvnode._core.collection cimport (
-    AS_NULL, WRONG, Element, Walk, answer_absent, close_collection, drop_expired, element_of,
-    need_all, next_of, open_collection, outcome_of, remove_element, walk_all)
-from kvnode._core.dispatch cimport DONE, native
+    AS_NULL, KEEP_OTHERS, REMOVE_ALL, REMOVE_LATER, WRONG, Element, Walk, answer_absent,
+    close_collection, drop_expired, element_of, keep_only_these, need_all, next_of, open_collection,
+    outcome_of, plan_pop, remove_element, walk_all)
+from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.drawing cimport random_element
 from kvnode._core.element_pages cimport draw_page, is_paged
 from kvnode._core.parser cimport Args
@@ -31,16 +32,18 @@ cdef enum:
 
 # -- drawing ------------------------------------------------------------------------------------
 
-cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen) except -1:
+cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen,
+                vector[Entry*]* others) except -1:
     """Draw `count` different elements, or all if there are not so many.
 
-    chosen: empty, or the pool that open_drawn() made. REQUIRES: open_drawn() found it.
+    chosen: empty, or the pool that open_drawn() made. others: takes all that are not drawn; or NULL.
+    REQUIRES: open_drawn() found it.
     """
     cdef NameSet drawn
     cdef Walk walk
     cdef Entry* e
     if chosen.empty():
-        if count <= c.meta.length // FEW:
+        if others == NULL and count <= c.meta.length // FEW:
             while <int64_t>chosen.size() < count:
                 e = random_element(view, c)
                 if drawn.add(e.hash, e.key, e.key_len):
@@ -53,10 +56,10 @@ cdef int choose(View view, Collection* c, int64_t count, vector[Entry*]* chosen)
             e = next_of(view, &walk)
         if count >= c.meta.length:
             return 0
-    return deal(view, <size_t>count, chosen)
+    return deal(view, <size_t>count, chosen, others)
 
 
-cdef int deal(View view, size_t count, vector[Entry*]* chosen) except -1:
+cdef int deal(View view, size_t count, vector[Entry*]* chosen, vector[Entry*]* others) except -1:
     """Leave `count` of the chosen, by chance."""
     cdef Entry* e
     cdef size_t i
@@ -66,6 +69,8 @@ cdef int deal(View view, size_t count, vector[Entry*]* chosen) except -1:
         e = chosen[0][i]
         chosen[0][i] = chosen[0][j]
         chosen[0][j] = e
+    if others != NULL:
+        others.assign(chosen.begin() + count, chosen.end())
     chosen.resize(count)
     return 0
 
@@ -138,7 +143,7 @@ cdef int draw_many(View view, Args* args, uint8_t type, int64_t count, bint valu
         return refuse(reply, b"ERR value is out of range")
     if count > 0:
         chosen.swap(pool)
-        choose(view, c, count, &chosen)
+        choose(view, c, count, &chosen, NULL)
     while count < 0:
         chosen.push_back(any_element(view, c, &pool))
         count += 1
@@ -197,8 +202,10 @@ cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
     cdef Head head
     cdef Collection* c
     cdef vector[Entry*] chosen
+    cdef vector[Entry*] others
     cdef Element element
     cdef Entry* e
+    cdef int how
     cdef int64_t count = 1
     cdef bint one = args.n == 2
     cdef int found
@@ -211,17 +218,22 @@ cdef int cmd_spop(View view, Args* args, Reply reply) except -1:
         return outcome_of(found)
     if found == ABSENT or count == 0:
         return reply_null(reply) if one else reply_set(reply, 0)
+    how = plan_pop(view, c, count, True)
+    if how == REMOVE_LATER:
+        return PARK
     if one:
         chosen.assign(1, any_element(view, c, &chosen))
     else:
-        choose(view, c, count, &chosen)
+        choose(view, c, count, &chosen, &others if how == KEEP_OTHERS else NULL)
         reply_set(reply, <int64_t>chosen.size())
     for e in chosen:
         reply_bulk(reply, e.key, e.key_len)
     event(view, N_SET, b"spop", &args.v[1])
-    if <int64_t>chosen.size() == c.meta.length:
+    if how == REMOVE_ALL:
         view.remove(&head)      # whatever its size
         return event(view, N_GENERIC, b"del", &args.v[1])
+    if how == KEEP_OTHERS:
+        return keep_only_these(view, &head, c, &others)
     for e in chosen:
         element = element_of(e)
         remove_element(view, c, &element)

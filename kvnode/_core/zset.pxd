@@ -4,8 +4,8 @@ A member's data is its score as a sortable number, 8 bytes big-endian. `c.order`
 are in memory by score and name; zset_reach sees to it that those are which a command needs. Its
 iterators end with the next write to the same set, so what is to be removed is collected first.
 
-A command on many members does them all in one step, however many there are; only what a command
-empties goes as a whole, in O(1).
+What a command empties goes as a whole, in O(1); of removals that leave little only that is written:
+see plan_removal().
 """
 
 from libc.stdint cimport int64_t
@@ -26,6 +26,8 @@ cdef int open_zset(View view, const Slice* key, int flags, Head* head, Collectio
 cdef int put_score(View view, Head* head, Collection* c, Element* element, double score) except -1
 cdef int remove_members(View view, Head* head, Collection* c, vector[Entry*]* members, bytes name,
                         const Slice* key) except -1
+cdef int drop_span(View view, Head* head, Collection* c, int how, size_t start, size_t count,
+                   bytes name, const Slice* key) except -1
 cdef int store_result(View view, const Slice* key, Position at, size_t count, bytes name,
                       Reply reply) except -1
 

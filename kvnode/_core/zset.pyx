@@ -4,8 +4,8 @@
 from kvnode._core.arguments cimport N_GENERIC, event
 from kvnode._core.bytes cimport put_be64
 from kvnode._core.collection cimport (
-    close_collection, create, element_of, open_collection, put_element, remove_element)
-from kvnode._core.dispatch cimport DONE
+    KEEP_OTHERS, REMOVE_ALL, create, element_of, keep_only_these, open_collection, put_element,
+    remove_element)
 from kvnode._core.encoding cimport note_size
 from kvnode._core.reply cimport reply_integer
 from kvnode._core.sortable cimport SORTABLE_BYTES, order_of_double
@@ -29,19 +29,39 @@ cdef int put_score(View view, Head* head, Collection* c, Element* element, doubl
 
 cdef int remove_members(View view, Head* head, Collection* c, vector[Entry*]* members, bytes name,
                         const Slice* key) except -1:
-    """Remove members that are there, and state the event `name`; none: nothing happens."""
+    """Remove members that are there, not all, and state the event `name`; none: nothing happens."""
     cdef Element element
     cdef Entry* e
     if members.empty():
         return 0
     event(view, N_ZSET, name, key)
-    if <int64_t>members.size() == c.meta.length:
-        view.remove(head)           # whatever its size
-        return event(view, N_GENERIC, b"del", key)
     for e in members[0]:
         element = element_of(e)
         remove_element(view, c, &element)
     return 0
+
+
+cdef int drop_span(View view, Head* head, Collection* c, int how, size_t start, size_t count,
+                   bytes name, const Slice* key) except -1:
+    """Remove `count` members from a rank on by what it takes to keep the others: REMOVE_ALL, KEEP_OTHERS.
+
+    The set is resident, or all of it goes.
+    """
+    cdef vector[Entry*] others
+    cdef Position at
+    event(view, N_ZSET, name, key)
+    if how == REMOVE_ALL:
+        view.remove(head)
+        return event(view, N_GENERIC, b"del", key)
+    at = c.order.first()
+    while others.size() < start:
+        others.push_back(at.entry())
+        at.next()
+    at = c.order.at(start + count)
+    while at.valid():
+        others.push_back(at.entry())
+        at.next()
+    return keep_only_these(view, head, c, &others)
 
 
 cdef int store_result(View view, const Slice* key, Position at, size_t count, bytes name,

@@ -15,7 +15,8 @@ from kvnode._core.bounds cimport (
     parse_score_bound)
 from kvnode._core.bytes cimport Slice
 from kvnode._core.collection cimport (
-    AS_EMPTY, AS_ZERO, WRONG, Element, answer_absent, find_element, is_past_budget, outcome_of)
+    AS_EMPTY, AS_ZERO, REMOVE_EACH, REMOVE_LATER, WRONG, Element, answer_absent, find_element,
+    is_past_budget, outcome_of, plan_removal)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.parser cimport Args
@@ -26,7 +27,8 @@ from kvnode._core.sortable cimport double_of_order, order_of_double
 from kvnode._core.tip cimport E_USED, Collection, Entry, score_order
 from kvnode._core.view cimport ABSENT, FOUND, L_READ, MISS, Head, View
 from kvnode._core.zset cimport (
-    Position, open_zset, remove_members, reply_member, reply_members_head, score_of, store_result)
+    Position, drop_span, open_zset, remove_members, reply_member, reply_members_head, score_of,
+    store_result)
 from kvnode._core.zset_reach cimport (
     find_rank, rank_is_known, reach, reach_end, reach_ranks)
 
@@ -462,6 +464,7 @@ cdef int remove_range(View view, Args* args, Kind kind, bytes name, Reply reply)
     cdef Position at
     cdef Span span
     cdef int found
+    cdef int how
     if not read_ends(&r, &args.v[2], &args.v[3], reply):
         return DONE
     found = open_zset(view, &args.v[1], 0, &head, &c, reply)
@@ -469,6 +472,12 @@ cdef int remove_range(View view, Args* args, Kind kind, bytes name, Reply reply)
         found = find_span(view, &r, c, &span)
     if found != FOUND:
         return answer_absent(found, AS_ZERO, reply)
+    how = plan_removal(view, c, <int64_t>span.count, True)
+    if how == REMOVE_LATER:
+        return PARK
+    if how != REMOVE_EACH:
+        drop_span(view, &head, c, how, span.start, span.count, name, &args.v[1])
+        return reply_integer(reply, <int64_t>span.count)
     at = c.order.at(span.start)
     members.reserve(span.count)
     while members.size() < span.count:

@@ -104,6 +104,8 @@ class World:
         self.node: SimNode = new_node(seed, steps_max=self.rng.choice([None, 3]))
         if seed % 4 == 1:  # LINSERT and LREM write lists anew
             self.node.view.list_shift_max = self.node.view.list_runs_max = 0
+        if seed % 3 == 1:
+            self.node.view.list_fetch_max = self.node.view.remove_each_max = 0
         self.moment = 0
         self.operations: list[Operation] = []
         self.open: dict[Session, list[tuple[Operation, Running | None]]] = {}
