@@ -50,9 +50,7 @@ class FieldSweeper(ExpirySweeper):
 
         def read() -> Records:
             owners = self._engine.get_many([part_bounds(OWNER, id_)[0] for id_ in places])
-            heads = {
-                owner or place for owner, place in zip(owners, places.values(), strict=True)
-            }
+            heads = {owner or place for owner, place in zip(owners, places.values(), strict=True)}
             keys = sorted(heads - {b""}) + sorted(self._asked)
             return read_records(self._engine, keys, has_deltas)
 
