@@ -45,15 +45,16 @@ class Difference(AssertionError):
 class Pair:
     """Two servers under the same script. `expected` is the reference.
 
-    act: does what a script asks of the test itself.   is_listed: whether the end is compared by
-    KEYS and DBSIZE too; not where keys may be past their deadline, or a listing needs a worker.
+    act: does what a script asks of the test itself; True: the connections are gone.
+    is_listed: whether the end is compared by KEYS and DBSIZE too; not where keys may be past their
+    deadline, or a listing needs a worker.
     """
 
     def __init__(
         self,
         expected: Server,
         actual: Server,
-        act: Callable[[Command], None] | None = None,
+        act: Callable[[Command], bool | None] | None = None,
         *,
         is_listed: bool = True,
     ) -> None:
@@ -71,7 +72,9 @@ class Pair:
             for burst in script.bursts:
                 if burst.connection == TEST:
                     assert self._act is not None, "nobody does what the test should do"
-                    self._act(burst.commands[0])
+                    if self._act(burst.commands[0]):
+                        for name, protocol in zip(CONNECTIONS, script.protocols, strict=True):
+                            self._connect(name, protocol)
                 else:
                     self._run_burst(burst, script)
             self._compare_contents(script)
@@ -82,11 +85,17 @@ class Pair:
             self._streams.clear()
 
     def _open(self, name: str, protocol: int) -> None:
+        self._connect(name, protocol)
+        if name == CONNECTIONS[0]:
+            for stream in self._streams[name]:
+                stream.call("FLUSHALL")
+
+    def _connect(self, name: str, protocol: int) -> None:
+        for stream in self._streams.get(name, ()):
+            stream.close()
         streams = tuple(server.connect(REPLY_SECONDS_MAX) for server in self._servers)
         for stream in streams:
             stream.call("HELLO", protocol)
-            if name == CONNECTIONS[0]:
-                stream.call("FLUSHALL")
         self._streams[name] = streams
         self._queues[name] = []
 

@@ -316,11 +316,15 @@ def _flat(stretches: list[list[tuple[Burst, ...]]]) -> tuple[Burst, ...]:
 
 
 def scripts(
-    command: st.SearchStrategy[Command], test: st.SearchStrategy[Command] | None = None
+    command: st.SearchStrategy[Command],
+    test: st.SearchStrategy[Command] | None = None,
+    *,
+    least: int = 1,
 ) -> st.SearchStrategy[Script]:
     """Return scripts for two connections: mostly single commands, some pipelines.
 
-    test: what the test may do in between, say moving a clock.
+    test: what the test may do in between, say moving a clock.   least: stretches of at least so
+    many episodes, and at least so many of them.
     """
     single = st.tuples(command)
     pipeline = st.lists(command, min_size=2, max_size=10).map(tuple)
@@ -330,8 +334,8 @@ def scripts(
         between = st.builds(Burst, st.just(TEST), st.tuples(test)).map(lambda burst: (burst,))
         episode = st.one_of(episode, episode, episode, between)
     # Lists of lists: longer scripts than one list would give, and still easily shrunk.
-    stretch = st.lists(episode, min_size=1, max_size=STRETCHES_MAX)
-    episodes = st.lists(stretch, min_size=1, max_size=STRETCHES_MAX)
+    stretch = st.lists(episode, min_size=least, max_size=STRETCHES_MAX)
+    episodes = st.lists(stretch, min_size=least, max_size=STRETCHES_MAX)
     protocols = st.tuples(*(st.sampled_from((2, 3)) for _ in CONNECTIONS))
     return st.builds(Script, protocols, episodes.map(_flat))
 

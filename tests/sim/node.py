@@ -89,6 +89,7 @@ class SimNode:
         commands: list[Command] | None = None,
         steps_max: int | None = None,
     ) -> None:
+        self.steps_max = steps_max
         self._view_options = {} if steps_max is None else {"steps_max": steps_max}
         self.entries = entries if entries is not None else {}
         self.commands = commands
@@ -336,6 +337,7 @@ class SimNode:
             is_relaxed=self.is_relaxed,
             entries=self.entries,
             commands=self.commands,
+            steps_max=self.steps_max,
         )
 
 
