@@ -1,5 +1,7 @@
 """Expired heads, trash and history, one sequence of events at a time."""
 
+import pytest
+
 from kvnode._core.keys import kind_bounds
 from kvnode._core.pinned import NEWEST, UNKNOWN, record_at
 from kvnode._core.upkeep import TRASH_COLLECTION
@@ -39,7 +41,29 @@ def run_trash(rig, steps=60):
 
 
 def test_expired_heads_leave_the_disk_untouched_by_anybody():
+    check_expiry(Rig())
+
+
+def test_a_store_that_loses_expiry_rows_is_noticed():
     rig = Rig()
+    write = rig.engine.write
+
+    def lossy(rows, *, sync=False):
+        write([row for row in rows if row[0][:1] != b"X" or row[1] is None], sync=sync)
+
+    rig.engine.write = lossy
+    with pytest.raises(AssertionError):
+        check_expiry(rig)
+
+
+def test_a_sweeper_that_looks_at_memory_only_is_noticed():
+    rig = Rig()
+    rig.expiry.rewind = lambda: None
+    with pytest.raises(AssertionError):
+        check_expiry(rig)
+
+
+def check_expiry(rig):
     count = 2 * limits.EXPIRY_ROWS_PER_READ + 1
     rig.write({b"k%d" % i: string_value(b"1", rig.now_ms + 1000 + i) for i in range(count)})
     rig.write({b"stays": string_value(b"1")})
