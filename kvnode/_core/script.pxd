@@ -21,7 +21,7 @@ cdef class Scripts:
     cdef readonly ScriptCache cache
     cdef readonly Engine here           # on the sequencer
     cdef readonly Engine beside
-    cdef public int64_t budget_micros   # of a run on the sequencer
+    cdef public int64_t budget_micros   # of a run on the sequencer; 0: none
     cdef public int64_t limit_micros    # of one beside it; 0: none
     cdef public set programs            # that run beside the sequencer, or wait to
     cdef public uint64_t moved          # that were past the budget, ever

@@ -138,7 +138,7 @@ cdef class Scripts:
             self.moved += 1
             script.is_long = True
         elif view.is_private and outcome == DONE:
-            script.is_long = engine.micros >= <uint64_t>self.budget_micros
+            script.is_long = 0 < self.budget_micros <= <int64_t>engine.micros
         return outcome
 
     # -- for SCRIPT, the node, and the programs of transactions --------------------------------------
