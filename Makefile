@@ -9,7 +9,7 @@ SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi k
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
 .PHONY: bench-big-collections bench-micro bench-twins bench-holdup bench-contention bench-quick
-.PHONY: perf-gate lint record clean check-tools
+.PHONY: bench-longscript perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -71,6 +71,9 @@ bench-holdup: build
 bench-contention: build
 	@$(BIN)/python -m bench.contention
 
+bench-longscript: build
+	@$(BIN)/python -m bench.longscript
+
 bench-quick: build
 	@$(BIN)/python -m bench.ratio --quick
 	@$(BIN)/python -m bench.openloop --quick
@@ -80,6 +83,7 @@ bench-quick: build
 	@$(BIN)/python -m bench.idle --connections 500
 	@$(BIN)/python -m bench.contention --pipelines 20 --rounds 2
 	@$(BIN)/python -m bench.holdup --scale 0.03 --seconds 1
+	@$(BIN)/python -m bench.longscript --quick --picture bench/out/long-script.svg
 
 perf-gate: build
 	@$(BIN)/python -m ci.perf_gate
