@@ -90,6 +90,15 @@ RELOAD_STEPS_MAX = 1 << 26  # buckets that DEBUG RELOAD looks at
 JOB_PAGE_KEYS = 1000  # keys read at once by a job
 JOB_PAGES_PER_STEP = 4  # pages from memory in one pass
 
+# -- collections read from LevelDB beside the sequencer -----------------------------------------
+READING_ELEMENTS_PER_STEP = 1024  # of memory, looked at in one pass: about 0.3 ms
+READING_PAGE_ROWS = 4096  # rows of LevelDB that one call reads
+READING_PAGE_BYTES = 256 * KIB  # after so many bytes, less
+READINGS_MEMORY_SHARE = 0.125  # of the cache; with more for large replies, the next one waits
+LONG_REPLIES_OPEN_MAX = 8  # large replies on their way; others wait
+LONG_REPLY_UNSENT_BYTES = 512 * KIB  # with less of one unsent, more of it is written
+LONG_REPLY_STALLED_MS = 60_000  # a client that takes nothing of one is closed after this
+
 # -- optimistic transactions --------------------------------------------------------------------
 OPTIMISTIC_TRIES_MAX = 4  # tries after which a transaction reserves its keys
 RESERVED_TRIES_MAX = 4  # further ones; then it ends with an error

@@ -70,6 +70,14 @@ class Reader(Protocol):
     def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the last `limit` rows with lo <= key < hi, the highest key first."""
 
+    def scan_part(
+        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+    ) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """scan() or scan_back() that ends, too, with the row that makes it `bytes_max` bytes.
+
+        Returns the rows, and whether there are no more.
+        """
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         """Like scan, keys only; leaves the block cache as it is."""
 

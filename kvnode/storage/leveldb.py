@@ -69,6 +69,24 @@ class LevelDBReader:
         ):
             return list(islice(rows, limit))
 
+    def scan_part(
+        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+    ) -> tuple[list[tuple[bytes, bytes]], bool]:
+        part: list[tuple[bytes, bytes]] = []
+        size = 0
+        with (
+            _reported(self._path),
+            self._source.iterator(
+                start=lo, stop=hi, reverse=is_backward, verify_checksums=True, fill_cache=False
+            ) as rows,
+        ):
+            for row in islice(rows, limit):
+                part.append(row)
+                size += len(row[0]) + len(row[1])
+                if size >= bytes_max:
+                    return part, False
+        return part, len(part) < limit
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         with (
             _reported(self._path),

@@ -58,6 +58,17 @@ class MemoryReader:
         keys = list(self._table.between(lo, hi))[: -limit - 1 : -1]
         return [(key, self._table.rows[key]) for key in keys]
 
+    def scan_part(
+        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+    ) -> tuple[list[tuple[bytes, bytes]], bool]:
+        rows = (self.scan_back if is_backward else self.scan)(lo, hi, limit)
+        size = 0
+        for count, (key, value) in enumerate(rows, 1):
+            size += len(key) + len(value)
+            if size >= bytes_max:
+                return rows[:count], False
+        return rows, len(rows) < limit
+
     def scan_keys(self, lo: bytes, hi: bytes | None, limit: int) -> list[bytes]:
         return list(islice(self._table.between(lo, hi), limit))
 
