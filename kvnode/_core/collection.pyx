@@ -205,7 +205,7 @@ cdef int keep_only_these(View view, Head* head, Collection* c, vector[Entry*]* k
     for e in kept[0]:
         put_copy(view, copy, e)
         if view.is_private:
-            view.breathe()
+            view.breathe(1)
     return 0
 
 

@@ -175,7 +175,7 @@ cdef int check_collection(View view, Workspace work, Collection* c) except -1:
     cdef Collection* main = view.tip.collection(c.id)
     cdef Meta base = work.bases[c.id]
     cdef bint is_emptied = c.died and c.meta.length == 0
-    cdef bint is_whole = c.elements.resident or c.loaded > 0
+    cdef bint is_whole = c.elements.resident or c.loaded > 0 or c.windows != NULL
     cdef bint missing = False
     cdef int64_t lowest = work.lowest[c.id]
     if main == NULL or not main.ready or main.died:

@@ -11,6 +11,7 @@ from kvnode._core.collection cimport (
     walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport note_size
+from kvnode._core.large_replies cimport is_shown_beside
 from kvnode._core.numbers cimport (
     LONG_DOUBLE_BYTES_MAX, format_long_double, parse_long_double)
 from kvnode._core.parser cimport Args
@@ -257,7 +258,9 @@ cdef int show(View view, Args* args, int contents, Reply reply) except -1:
     cdef Version* v
     cdef int64_t length = 0
     cdef int found = open_collection(view, &args.v[1], T_HASH, L_READ, &head, &c, reply)
-    if found == MISS or (found == FOUND and need_walk(view, c)):
+    if found == MISS:
+        return PARK
+    if found == FOUND and (is_shown_beside(view, c, c.meta.length) or need_walk(view, c)):
         return PARK
     if found == WRONG:
         return DONE

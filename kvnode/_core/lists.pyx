@@ -10,6 +10,7 @@ from kvnode._core.collection cimport (
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.items cimport (
     Place, drop_ends, find_ends, item_at, items_missing, keep_only, open_list, place_of, push, room_missing)
+from kvnode._core.large_replies cimport is_shown_beside
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     reply_array, reply_bulk, reply_integer, reply_null, reply_null_array, reply_ok)
@@ -157,7 +158,7 @@ cdef int cmd_lrange(View view, Args* args, Reply reply) except -1:
         return outcome_of(found)
     if found == ABSENT or not clamp(&start, &stop, c.meta.length):
         return reply_array(reply, 0)
-    if is_past_budget(view, stop - start + 1):
+    if is_shown_beside(view, c, stop - start + 1) or is_past_budget(view, stop - start + 1):
         return PARK
     place = place_of(view, c, start)
     if items_missing(view, c, &place, stop - start + 1, False, &found_items):

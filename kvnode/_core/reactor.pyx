@@ -390,6 +390,8 @@ cdef class Reactor:
             self.bytes_out += done
             if session.state == S_STREAMING:
                 self.sequencer.streams.refill(session, self.sequencer.ready)
+            elif session.state == S_WAITING:
+                self.wants_after = True     # its job may have more to say by now
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
                 if self.output_bytes_max \

@@ -551,15 +551,17 @@ cdef class Sequencer:
             else:
                 self.ready.append(session)
 
-    def answer(self, Session session not None, write):
-        """Finish a waiting command: `write(reply)` writes its reply. In a pass."""
+    def answer(self, Session session not None, write, bint is_last=True):
+        """Finish a waiting command: `write(reply)` writes its reply, or a part of it. In a pass."""
         cdef size_t before = session.reply.out.len
-        if session.state != S_WAITING:
+        if session.state != S_WAITING or not (is_last or session.reply_mode == REPLY_ON):
             return
         self.join_pass(session)
         write(session.reply)
         if self.view.observed > session.observed:
             session.observed = self.view.observed
+        if not is_last:
+            return
         if session.reply_mode != REPLY_ON:
             self.apply_reply_mode(session, before)
         session.state = S_READY

@@ -10,6 +10,7 @@ from kvnode._core.collection cimport (
     walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.encoding cimport begin_set, note_member
+from kvnode._core.large_replies cimport is_shown_beside
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_integer, reply_set
 from kvnode._core.tip cimport T_SET, Collection, Entry
@@ -133,7 +134,7 @@ cdef int cmd_smembers(View view, Args* args, Reply reply) except -1:
         return reply_set(reply, 0)
     if found != FOUND:
         return outcome_of(found)
-    if need_walk(view, c):
+    if is_shown_beside(view, c, c.meta.length) or need_walk(view, c):
         return PARK
     reply_set(reply, c.meta.length)
     walk_all(view, c, &walk)

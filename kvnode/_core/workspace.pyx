@@ -17,7 +17,7 @@ from kvnode._core.tables cimport version_at
 
 from kvnode._core.keys import split_head
 from kvnode._core.list_reads import FIRST_OF_SEVERAL
-from kvnode._core.tip import install_items
+from kvnode._core.tip import install_items, install_scores
 from kvnode._core.upkeep import generation_at, stored_value
 from kvnode.base.errors import InvariantError, WorkspaceFullError
 
@@ -65,6 +65,7 @@ cdef class Workspace:
         put_be64(hash_key + 8, main.k1)
         self.start_ts = start_ts
         self.tip = Tip(hash_key[:16], False)
+        self.tip.page_members = main.page_members
         for i in range(DATABASES_MAX):
             self.generations[i] = generation_at(main, i, start_ts)
             table = self.tip.new_generation(self.generations[i], False)
@@ -349,9 +350,10 @@ cdef class Workspace:
     # -- what it lacks ---------------------------------------------------------------------------
 
     def take_missing(self):
-        """Return what the last command lacks: ([record key], [range], [collection id], [ItemSpan]).
+        """Return what the last command lacks: ([record key], [range], [collection id], [span]).
 
         A range is (generation, from_hash, count), see scan; of a collection all elements are wanted.
+        A span is an ItemSpan, or one of the wishes of zset_reach.
         """
         cdef list ranges = [r for r in self.view.missing_ranges if r not in self.view.ranges]
         cdef list loads = list(self.view.missing_loads)
@@ -441,6 +443,18 @@ cdef class Workspace:
     def install_items(self, span, uint64_t first, page):
         """Take what there is of a span, from a position on, up to the end of a page."""
         install_items(self.tip, span.id, page.rows, first, min(span.end, page.end))
+
+    def length_of(self, uint64_t id):
+        """The length of a collection in the snapshot, whose head was read."""
+        return self.bases[id].length
+
+    def install_scores(self, uint64_t id, list rows not None, bytes low not None, bytes high not None):
+        """Take all members of a sorted set between two bounds, by their score rows."""
+        install_scores(self.tip, id, rows, low, high)
+
+    def install_counted(self, wanted, found):
+        """Take what was asked for of ranks: a RankOf or MemberAt, and the answer."""
+        self.view.ranges[wanted] = found
 
     def count_names(self, list names not None):
         """Names were read for install_names(): they take memory from here on."""

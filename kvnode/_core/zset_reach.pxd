@@ -7,10 +7,11 @@ for, or all members; the handler answers PARK, and asks again when it runs again
 Each page makes a window of the order complete (score_windows.pxd), so every retry has more than the
 one before, unless it was evicted meanwhile. Past PAGES_MAX pages for one command, or for members too far
 inside to be counted from an end, all members are read if the cache has room for them; else the command
-goes on as a transaction beside the sequencer, on a private copy of the set.
+goes on as a transaction beside the sequencer. There, ranks are counted in LevelDB at its pin, and pages
+read there as well, as many as it takes.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from kvnode._core.score_windows cimport OrderBound
 from kvnode._core.tip cimport Collection
 from kvnode._core.view cimport View
@@ -29,6 +30,5 @@ cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_
                bint backward) except -1
 cdef int reach_end(View view, Collection* c, int64_t need, bint highest) except -1
 cdef int reach_ranks(View view, Collection* c, size_t* start, size_t count) except -1
-cdef int find_rank(View view, Collection* c, uint64_t order, const char* name, size_t n,
-                   size_t* rank) except -1
+cdef int find_rank(View view, Collection* c, const OrderBound& bound, size_t* rank) except -1
 cdef bint rank_is_known(Collection* c, const OrderBound& bound, size_t* rank) except -1

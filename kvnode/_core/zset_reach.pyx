@@ -3,11 +3,13 @@
 
 from typing import NamedTuple
 
+from libc.stdint cimport uint64_t
 from kvnode._core.collection cimport need_all
-from kvnode._core.score_windows cimport ScoreWindows, bound_bytes, order_bottom, order_top
+from kvnode._core.score_windows cimport (
+    ScoreWindows, bound_bytes, bound_of, order_bottom, order_top)
 from kvnode._core.session cimport Session
-from kvnode._core.tip cimport windows_of
-from kvnode._core.view cimport FOUND, MISS
+from kvnode._core.tip cimport T_NONE, Entry, Version, score_order, windows_of
+from kvnode._core.view cimport FOUND, MISS, Write
 
 
 class ScoreSpan(NamedTuple):
@@ -21,6 +23,20 @@ class ScoreSpan(NamedTuple):
     high: bytes
     count: int
     is_backward: bool
+
+
+class RankOf(NamedTuple):
+    """How many members of a set stand below a bound: wanted by a transaction."""
+
+    id: int
+    bound: bytes
+
+
+class MemberAt(NamedTuple):
+    """The bound at which the member of a rank stands, above all members if there is none: the same."""
+
+    id: int
+    rank: int
 
 
 cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_t need,
@@ -46,9 +62,10 @@ cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_
         have = count_between(c, edge, high) if backward else count_between(c, low, edge)
         if have >= need:
             return FOUND
-    need = min(need, reach_max(view))
-    if have >= need:
-        return want_all(view, c)        # more than one command brings in
+    if not view.is_private:
+        need = min(need, reach_max(view))
+        if have >= need:
+            return want_all(view, c)    # more than one command brings in
     need = max(need - have, view.tip.page_members // (1 if from_end else INNER_SHARE))
     if backward:
         return ask(view, c, low, edge, need, True)
@@ -73,6 +90,8 @@ cdef int reach_ranks(View view, Collection* c, size_t* start, size_t count) exce
     cdef int found
     if c.elements.resident or count == 0:
         return FOUND
+    if view.is_private and not is_read_whole(view, c):
+        return reach_counted(view, c, start, <int64_t>count)
     if (above if from_end else below) + <int64_t>count > reach_max(view):
         return want_all(view, c)
     found = reach_end(view, c, (above if from_end else below) + <int64_t>count, from_end)
@@ -81,15 +100,23 @@ cdef int reach_ranks(View view, Collection* c, size_t* start, size_t count) exce
     return found
 
 
-cdef int find_rank(View view, Collection* c, uint64_t order, const char* name, size_t n,
-                   size_t* rank) except -1:
-    """Find how many members there are below a member that is there: FOUND or MISS."""
+cdef int find_rank(View view, Collection* c, const OrderBound& bound, size_t* rank) except -1:
+    """Find how many members there are below a bound: FOUND or MISS."""
     if c.elements.resident:
-        rank[0] = c.order.lower_bound(order, name, n)
+        rank[0] = c.order.lower_bound(bound.order, bound.name.data(), bound.name.size())
         return FOUND
-    if rank_is_known(c, OrderBound(order, name, n), rank):
+    if rank_is_known(c, bound, rank):
         return FOUND
-    return want_all(view, c)
+    if not view.is_private or is_read_whole(view, c):
+        return want_all(view, c)
+    windows_of(c)                       # the set must not change: see commit
+    wanted = RankOf(c.id, bound_bytes(bound))
+    counted = view.ranges.get(wanted)
+    if counted is None:
+        view.missing_spans.add(wanted)
+        return MISS
+    rank[0] = <size_t>(<int64_t>counted + own_below(view, c, bound))
+    return FOUND
 
 
 cdef bint rank_is_known(Collection* c, const OrderBound& bound, size_t* rank) except -1:
@@ -118,6 +145,64 @@ cdef bint rank_is_known(Collection* c, const OrderBound& bound, size_t* rank) ex
     return False
 
 
+# -- ranks in a transaction ---------------------------------------------------------------------
+
+cdef int reach_counted(View view, Collection* c, size_t* start, int64_t count) except -1:
+    """reach_ranks() where the snapshot's ranks are counted, and the transaction may have changed the set.
+
+    Each member that it has changed moves a rank by one at most.
+    """
+    cdef int64_t first = max(<int64_t>0, <int64_t>start[0] - own_changes(view, c))
+    cdef OrderBound low
+    cdef int64_t skipped
+    windows_of(c)                       # the set must not change: see commit
+    wanted = MemberAt(c.id, first)
+    found = view.ranges.get(wanted)
+    if found is None:
+        view.missing_spans.add(wanted)
+        return MISS
+    low = bound_of(found) if first else order_bottom()
+    skipped = <int64_t>start[0] - first - own_below(view, c, low)
+    if reach(view, c, low, order_top(), skipped + count, False) == MISS:
+        return MISS
+    start[0] = c.order.lower_bound(low.order, low.name.data(), low.name.size()) + <size_t>skipped
+    return FOUND
+
+
+cdef int64_t own_changes(View view, Collection* c) noexcept:
+    """How many members the transaction has written."""
+    cdef Write w
+    cdef size_t i
+    cdef int64_t changes = 0
+    for i in range(view.writes.size()):
+        w = view.writes[i]
+        changes += w.entry.table == c.elements and w.entry.newest == w.version
+    return changes
+
+
+cdef int64_t own_below(View view, Collection* c, const OrderBound& bound) noexcept:
+    """By how much it has changed the number of members below a bound."""
+    cdef Write w
+    cdef Version* v
+    cdef int64_t change = 0
+    cdef size_t i
+    for i in range(view.writes.size()):
+        w = view.writes[i]
+        if w.entry.table != c.elements or w.entry.newest != w.version:
+            continue
+        change += is_below(w.entry, w.version, bound)
+        v = w.version
+        while v.older != NULL:
+            v = v.older
+        if v.commit_ts < view.commit_ts:    # what the snapshot has
+            change -= is_below(w.entry, v, bound)
+    return change
+
+
+cdef bint is_below(const Entry* e, const Version* v, const OrderBound& bound) noexcept:
+    return v.type != T_NONE and OrderBound(score_order(v), e.key, e.key_len).compare(bound) < 0
+
+
 # -- what is missing ----------------------------------------------------------------------------
 
 cdef int64_t count_between(Collection* c, const OrderBound& low, const OrderBound& high) noexcept:
@@ -135,14 +220,15 @@ cdef int64_t reach_max(View view) noexcept:
 
 
 cdef bint is_read_whole(View view, Collection* c) noexcept:
-    """Whether reading all members costs no more than a few pages. A workspace has no pages."""
-    return view.is_private or c.meta.length <= 2 * view.tip.page_members
+    """Whether reading all members costs no more than a few pages."""
+    return c.meta.length <= 2 * view.tip.page_members
 
 
 cdef int want_all(View view, Collection* c) except -1:
     """All members are needed. MISS: they are asked for, or the command goes on as a transaction."""
     cdef Session session = view.session
-    cdef bint may_leave = session is not None and not session.in_exec and session.waiter == NULL
+    cdef bint may_leave = session is not None and session.waiter == NULL \
+        and not view.is_private and not view.is_undivided
     if may_leave and not is_read_whole(view, c) and view.tip.cache_bytes \
             and <uint64_t>c.meta.length * MEMBER_BYTES > view.tip.cache_bytes // HELD_SHARE:
         view.is_long = True
@@ -155,7 +241,7 @@ cdef int ask(View view, Collection* c, const OrderBound& low, const OrderBound& 
              bint backward) except -1:
     """Ask for a page of score rows. Past PAGES_MAX the cache loses them as fast as they come."""
     cdef Session session = view.session
-    if session is not None:
+    if session is not None and not view.is_private:
         if session.paged_command != session.commands:
             session.paged_command = session.commands
             session.pages = 0

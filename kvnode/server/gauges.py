@@ -118,7 +118,7 @@ class Gauges:
             cpu_system_seconds=usage.ru_stime,
             cpu_user_main_seconds=thread.ru_utime,
             cpu_system_main_seconds=thread.ru_stime,
-            transactions=node.jobs.transactions.statistics(),
+            transactions=node.jobs.transactions.statistics() | node.jobs.replies.statistics(),
             databases=node.tip.database_counts(),
         )
 

@@ -97,7 +97,7 @@ class Node:
         self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0], self.worker)
         self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
         self.reactor = self._make_reactor()
-        self.jobs.transactions.on_memory = self._bound_cache
+        self.jobs.on_memory = self._bound_cache
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
         self.gauges = gauges.Gauges(self)
@@ -142,7 +142,7 @@ class Node:
         """Bring the running node in line with the configuration."""
         config, reactor, clients = self.config, self.reactor, self.clients
         self.replica.cache_bytes = config["maxmemory"]
-        self._bound_cache(self.jobs.transactions.memory_bytes)
+        self._bound_cache(self.jobs.memory_bytes)
         reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
         reactor.pace.soft_bytes = self.replica.dirty_bytes_soft()
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
@@ -248,6 +248,8 @@ class Node:
             for session in list(self.clients.idle(self.config["timeout"])):
                 self.clients.counters.timed_out += 1
                 self.reactor.kill(session, "timeout")
+            for session in self.jobs.replies.stalled(now):
+                self.reactor.kill(session, "takes nothing of its reply")
             more = True
             while more:
                 more = self.reactor.run_pass(lambda: self.replica.background(self.view.now_ms))
@@ -320,7 +322,7 @@ class Node:
             self._is_stepping = False
 
     def _bound_cache(self, taken: int) -> None:
-        """The workspaces of transactions take memory: the cache may take so much less."""
+        """Transactions and large replies take memory: the cache may take so much less."""
         cache_bytes = self.config["maxmemory"]
         least = int(cache_bytes * (1 - TRANSACTIONS_MEMORY_SHARE))
         self.reactor.cache_bytes = max(cache_bytes - taken, least)
@@ -333,6 +335,8 @@ class Node:
         self.view.watches.remove(session)
         if session in self.held:
             self.held.remove(session)
+        if self.jobs:
+            self.reactor.wants_after = True  # one of them may be its own
 
     def _on_slow(self, session: Session, args: list[bytes], micros: int) -> None:
         now = self.reactor.now()

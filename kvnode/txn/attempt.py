@@ -1,21 +1,28 @@
 """One try of an optimistic transaction: a pinned snapshot, and the workspace filled from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from kvnode._core.items import ItemSpan
-from kvnode._core.keys import CLAIM, HEAD, ITEM
+from kvnode._core.keys import CLAIM, HEAD, ITEM, MEMBER, bound_of_score, score_bound
 from kvnode._core.scan import ALL_NAMES
 from kvnode._core.tip import Tip
 from kvnode._core.view import View
 from kvnode._core.workspace import Workspace
+from kvnode._core.zset_reach import MemberAt, RankOf, ScoreSpan
 from kvnode.base.errors import InvariantError, WorkspaceFullError
 from kvnode.base.limits import JOB_PAGE_KEYS, LOAD_RECORDS_PER_STEP, LOAD_ROWS_PER_PAGE
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
+from kvnode.storage.ranks import Ranks
+from kvnode.storage.reading import Reading, open_reading
 from kvnode.storage.snapshot import PendingPage, SnapshotReader
 
 DONE, PARK = range(2)  # Outcome of dispatch.pxd
+ABOVE_ALL = b"\xff" * 8  # a bound, as in score_windows.hpp
+
+OrderSpan = ScoreSpan | RankOf | MemberAt
+Span = ItemSpan | OrderSpan
 
 
 class Attempt:
@@ -30,12 +37,20 @@ class Attempt:
         self._pin = self._tip.pin()
         self._is_open = True
         self._snapshot = SnapshotReader(self._tip, engine, self._pin, self._pin >> 16)
+        self._engine = engine
+        self._orders: dict[int, tuple[Reading, Ranks]] = {}  # of sorted sets, by id
+        self._reader: Executor | None = None
         self.workspace = Workspace(self._tip, view, self._pin, db, proto)
 
     @property
     def start_ts(self) -> int:
         """The commit_ts of the snapshot: the time that its commands see, too."""
         return self._pin
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the workspace takes, and what is kept for reading sorted sets in order, about."""
+        return self.workspace.bytes + sum(reading.bytes for reading, _ in self._orders.values())
 
     def run(self, words: list[bytes]) -> bytes | None:
         """Run one command, which must be in order; return its reply.
@@ -57,6 +72,7 @@ class Attempt:
         self, executor: Executor, then: Callable[[BaseException | None], None]
     ) -> None:
         """Read what the last command lacked; then(error) is called when the workspace has it."""
+        self._reader = executor
         _Reads(self, executor, then).start(*self.workspace.take_missing())
 
     def run_queue(self, queue: bytes, at: int) -> int:
@@ -71,6 +87,9 @@ class Attempt:
         if self._is_open:
             self._is_open = False
             self._tip.unpin(self._pin)
+            for reading, _ in self._orders.values():
+                assert self._reader is not None
+                reading.close(self._reader)
             holder = [self.workspace]
             del self.workspace
             worker.submit(holder.clear, lambda result, error: None)
@@ -89,11 +108,11 @@ class _Reads:
         self._steps: list[Callable[[], None]] = []
 
     def start(
-        self, keys: list[bytes], ranges: list[Any], loads: list[int], spans: list[ItemSpan]
+        self, keys: list[bytes], ranges: list[Any], loads: list[int], spans: list[Span]
     ) -> None:
-        """Read records, ranges of heads, whole collections and spans of lists."""
+        """Read records, ranges of heads, whole collections, and elements in their order."""
         self._steps = [lambda id_=id_: self._load(id_) for id_ in loads]
-        self._steps += [lambda span=span: self._items(span, span.first) for span in spans]
+        self._steps += [lambda span=span: self._span(span) for span in spans]
         for wanted in ranges:
             if wanted[2] == ALL_NAMES:
                 self._steps.append(lambda wanted=wanted: self._names(wanted, 0, []))
@@ -182,6 +201,79 @@ class _Reads:
                 self._next()
 
         self._run(page.read, take)
+
+    def _span(self, wanted: Span) -> None:
+        """Read items of a list, or members of a sorted set by score, or count these."""
+        attempt = self._attempt
+        if not attempt._is_open:
+            self._next()
+            return
+        if isinstance(wanted, ItemSpan):
+            self._items(wanted, wanted.first)
+            return
+        if wanted.id not in attempt._orders:
+            self._open_order(wanted)
+            return
+        reading, ranks = attempt._orders[wanted.id]
+        if isinstance(wanted, ScoreSpan):
+            self._members(wanted, reading)
+        elif isinstance(wanted, RankOf):
+            bound = score_bound(wanted.id, wanted.bound)
+            self._search(wanted, ranks.below(bound), lambda found: found)
+        else:
+            above = reading.bounds[1]
+            self._search(
+                wanted,
+                ranks.key_at(wanted.rank),
+                lambda key: ABOVE_ALL if key == above else bound_of_score(key),
+            )
+
+    def _open_order(self, wanted: OrderSpan) -> None:
+        attempt, id_ = self._attempt, wanted.id
+        reading = Reading(MEMBER, id_, attempt._pin, is_by_score=True)
+        attempt._orders[id_] = reading, Ranks(reading, attempt.workspace.length_of(id_))
+
+        def opened(error: BaseException | None) -> None:
+            if error is not None:
+                self._then(error)
+            else:
+                self._span(wanted)
+
+        open_reading(reading, attempt._tip, attempt._engine, self._executor, opened)
+
+    def _members(self, span: ScoreSpan, reading: Reading) -> None:
+        lo, hi = score_bound(span.id, span.low), score_bound(span.id, span.high)
+
+        def take(result: Any) -> None:
+            rows, edge = result
+            end = bound_of_score(edge)
+            low, high = (end, span.high) if span.is_backward else (span.low, end)
+            self._attempt.workspace.install_scores(span.id, rows, low, high)
+            self._next()
+
+        self._run(lambda: reading.page(lo, hi, span.count, is_backward=span.is_backward), take)
+
+    def _search(
+        self,
+        wanted: OrderSpan,
+        search: Generator[None, None, Any],
+        answer_of: Callable[[Any], int | bytes],
+    ) -> None:
+        def read() -> tuple[Any] | None:
+            try:
+                next(search)
+            except StopIteration as end:
+                return (end.value,)
+            return None
+
+        def take(result: tuple[Any] | None) -> None:
+            if result is None:
+                self._search(wanted, search, answer_of)
+            else:
+                self._attempt.workspace.install_counted(wanted, answer_of(result[0]))
+                self._next()
+
+        self._run(read, take)
 
     def _claims(self, id_: int, first: int, rows: list[Any]) -> None:
         """Read the claims of a list."""

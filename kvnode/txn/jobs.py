@@ -1,7 +1,8 @@
 """Commands past the step budget: they go on beside the sequencer.
 
-Most run as an optimistic transaction of one command, an EXEC as one of its queue. KEYS reads a
-snapshot, behind a fence as theirs. LCS computes on what it has read already.
+Most run as an optimistic transaction of one command, an EXEC as one of its queue. KEYS, and what
+shows many elements, read a snapshot, behind a fence as theirs. LCS computes on what it has read
+already.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import Page, PendingPage, SnapshotReader, StoredPart
+from kvnode.txn.element_replies import COMMANDS
+from kvnode.txn.long_reply import LongReplies, LongReply
 from kvnode.txn.optimistic import Transactions
 from kvnode.txn.program import Command
 from kvnode.txn.queue import Queue
@@ -150,6 +153,7 @@ class Jobs:
     """Jobs under way on a node.
 
     executor: reads LevelDB, and computes. worker: runs transactions; by default the same.
+    on_memory: is told how much memory all of them take, in bytes, as this changes.
     """
 
     def __init__(
@@ -158,8 +162,11 @@ class Jobs:
         self._replica = replica
         self._engine = engine
         self._executor = executor
-        self._jobs: list[KeysJob | ComputeJob] = []
+        self._jobs: list[KeysJob | ComputeJob | LongReply] = []
         self.transactions = Transactions(replica, engine, worker or executor, executor)
+        self.replies = LongReplies(replica, executor)
+        self.on_memory: Callable[[int], None] = lambda taken: None
+        self.transactions.on_memory = self.replies.on_memory = self._note_memory
 
     def __bool__(self) -> bool:
         return bool(self._jobs) or bool(self.transactions)
@@ -169,6 +176,14 @@ class Jobs:
         """Whose commands these are."""
         return [job.session for job in self._jobs] + self.transactions.sessions
 
+    @property
+    def memory_bytes(self) -> int:
+        """What all of them take."""
+        return self.transactions.memory_bytes + self.replies.bytes
+
+    def _note_memory(self, taken: int) -> None:
+        self.on_memory(self.memory_bytes)
+
     def start(self, session: Session, args: list[bytes]) -> None:
         """Take over a command that the sequencer gave up."""
         if isinstance(session.waiting, LcsJob):
@@ -176,6 +191,8 @@ class Jobs:
         elif args[0].upper() == b"KEYS":
             fence_index = self._replica.sequencer.propose_empty()
             self._jobs.append(KeysJob(session, args[1], fence_index))
+        elif args[0].lower() in COMMANDS:
+            self._jobs.append(self.replies.begin(session, args))
         elif args[0].upper() == b"EXEC":
             self.transactions.begin(session, Queue(self._replica.sequencer, session))
         elif args[0].upper() in SCRIPTS:

@@ -339,8 +339,8 @@ class Transactions:
 
     @property
     def memory_bytes(self) -> int:
-        """What all workspaces take."""
-        return sum(open_.workspace.bytes for open_ in self._attempts())
+        """What all workspaces take, and what is kept beside them."""
+        return sum(open_.memory_bytes for open_ in self._attempts())
 
     def room_of(self, transaction: Transaction) -> tuple[int, bool]:
         """How many bytes the workspace of a transaction may take: what the others leave it.

@@ -109,6 +109,7 @@ class World:
         self.moment = 0
         self.operations: list[Operation] = []
         self.open: dict[Session, list[tuple[Operation, Running | None]]] = {}
+        self.begun: dict[Session, bytes] = {}  # of replies that are not all there
         self.scripts = self.commands = 0
         self.state: dict = {}
         for words in SETUP:
@@ -183,7 +184,13 @@ class World:
         """Note which clients have their replies by now."""
         self.moment += 1
         for session in list(self.open):
-            for reply in decode_all(session.take()):
+            received = self.begun.pop(session, b"") + session.take()
+            try:
+                replies = decode_all(received)
+            except ValueError:
+                self.begun[session] = received
+                continue
+            for reply in replies:
                 operation, running = self.open[session][0]
                 is_multi = running is None and len(operation.commands) > 1
                 if is_multi and reply in (b"OK", b"QUEUED"):
