@@ -826,6 +826,7 @@ cdef class Tip:
         cdef size_t written = n
         cdef Version* old
         cdef uint64_t until = v.commit_ts
+        cdef Collection* c
         cdef bytes row
         if n != <size_t>PyBytes_GET_SIZE(key):
             key = PyBytes_FromStringAndSize(PyBytes_AS_STRING(key), n)
@@ -860,8 +861,10 @@ cdef class Tip:
             rows.append((row, expiry_value(e)))
             written += len(row)
         if v.type == T_HASH and v.flags & V_WIDER_ENCODING:
-            rows.append(owner_row(e, head_data(v).id))
-            self.collection(head_data(v).id).stored = True
+            c = self.collection(head_data(v).id)
+            if c != NULL:           # else its death is durable
+                c.stored = True     # what dies leaves trash, by which the sweeper finds this row
+                rows.append(owner_row(e, c.id))
         row = envelope_of(e, v)
         rows.append((key, row))
         return written + len(row)

@@ -149,3 +149,20 @@ def test_what_says_where_a_hash_is_goes_with_it() -> None:
     settle(node)
     assert rows(node, b"O") == 0
     assert rows(node, b"F") == 1
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("end", [("FLUSHDB",), ("DEL", "h"), ("SET", "h", "v")])
+def test_no_row_stays_of_a_hash_that_died(end, is_stored: bool) -> None:
+    node = node_with_fields()
+    if not is_stored:
+        ask(node, *end)
+        for i in range(FIELDS):
+            ask(node, "HSETEX", "g", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
+        ask(node, "RENAME", "g", "h")
+    ask(node, *end)
+    for _ in range(4):
+        settle(node)
+    assert rows(node, b"O") == 0
+    assert rows(node, b"F") == 0
+    assert rows(node, b"T") == 0
