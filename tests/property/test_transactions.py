@@ -67,6 +67,19 @@ def draw(rng: random.Random, *, in_script: bool, with_lists: bool) -> tuple[byte
     return rng.choice(rng.choices(commands, [5, 4, 4, 3, 3, 2, 2, 1])[0])
 
 
+def draw_of_ranked(rng: random.Random) -> tuple[bytes, ...]:
+    """The same of a sorted set of which much is removed at once."""
+    members = [word for name in rng.sample(b"uvwxyz", 4) for word in (b"0", b"%c" % name)]
+    commands = [
+        (b"ZADD", b"z", *members),
+        (b"ZADD", b"z", *members[:2]),
+        (b"ZREMRANGEBYRANK", b"z", b"0", b"%d" % rng.randrange(6)),
+        (b"ZPOPMIN", b"z", b"%d" % rng.randint(1, 6)),
+        (b"ZRANGE", b"z", b"0", b"-1"),
+    ]
+    return rng.choice(commands)
+
+
 def draw_of_lists(rng: random.Random, *, in_script: bool) -> tuple[bytes, ...]:
     """The same of lists. In a script some appends are blind."""
     key, value = rng.choice(LISTS), b"%d" % rng.randrange(100)
@@ -104,6 +117,7 @@ class World:
         self.node: SimNode = new_node(seed, steps_max=self.rng.choice([None, 3]))
         if seed % 4 == 1:  # LINSERT and LREM write lists anew
             self.node.view.list_shift_max = self.node.view.list_runs_max = 0
+        self.with_removals = seed % 6 == 4
         if seed % 3 == 1:
             self.node.view.list_fetch_max = self.node.view.remove_each_max = 0
         self.moment = 0
@@ -157,6 +171,8 @@ class World:
             self.plain(self.draw(in_script=False))
 
     def draw(self, *, in_script: bool) -> tuple[bytes, ...]:
+        if self.with_removals and self.rng.random() < 0.7:
+            return draw_of_ranked(self.rng)
         return draw(self.rng, in_script=in_script, with_lists=self.with_lists)
 
     def begin_multi(self) -> None:
@@ -265,7 +281,12 @@ def run(seed: int) -> World:
     for key in LISTS:
         world.plain((b"LRANGE", key, b"0", b"-1"))
         world.finish()
-    for words in ((b"HGET", b"h", b"f"), (b"HLEN", b"h"), (b"DBSIZE",)):
+    for words in (
+        (b"ZRANGE", b"z", b"0", b"-1"),
+        (b"HGET", b"h", b"f"),
+        (b"HLEN", b"h"),
+        (b"DBSIZE",),
+    ):
         world.plain(words)
         world.finish()
     invariants.check(world.node.tip)

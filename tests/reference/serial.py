@@ -69,6 +69,8 @@ def execute(state: State, words: tuple[bytes, ...], last: object) -> object:
         if value is not None and not isinstance(value, tuple):
             return WRONGTYPE
         return _list(state, place, value, name, args)
+    if name[:1] == b"Z":
+        return _ranked(state, place, value, name, args)
     if isinstance(value, tuple):
         return WRONGTYPE
     if name in (b"GET", b"APPEND"):
@@ -110,6 +112,23 @@ def _set(state, place, value, name, args) -> object:
     if name == b"SCARD":
         return len(members)
     return sorted(members)
+
+
+def _ranked(state, place, value, name, args) -> object:
+    """A sorted set whose members all have the score 0, under a key that holds nothing else."""
+    members = value or frozenset()
+    ranked = sorted(members)
+    if name == b"ZADD":
+        given = frozenset(args[2::2])
+        _put(state, place, members | given)
+        return len(given - members)
+    if name == b"ZRANGE":
+        return ranked
+    count = int(args[2]) + 1 if name == b"ZREMRANGEBYRANK" else int(args[1])
+    _put(state, place, frozenset(ranked[count:]))
+    if name == b"ZREMRANGEBYRANK":
+        return min(count, len(ranked))
+    return [word for member in ranked[:count] for word in (member, b"0")]
 
 
 def _hash(state, place, value, name, args) -> object:
