@@ -350,6 +350,8 @@ cdef bint sweep_item(Tip tip, Collection* c, int64_t position, list rows) except
         return False
     if stored and rows is None:
         return False
+    if e != NULL and rows is not None and e.newest.commit_ts > tip.durable:
+        return False        # of the open batch, which has still to be written to the log
     if e != NULL:
         tip.free_entry(e)
     if stored:

@@ -85,6 +85,30 @@ def test_hard_case_01_a_slice_knows_nothing_of_the_pass_in_which_it_is_cut(is_sy
         assert members == ([b"x", b"y", b"z"] if is_synced else [b"x"])
 
 
+@pytest.mark.parametrize("end", ["L", "R"])
+def test_hard_case_01_a_slice_leaves_what_the_open_batch_has_written(end):
+    """An item pushed and popped again in the pass in which a slice is cut is still to be logged."""
+    node = LocalNode()
+    node.client().ask("RPUSH", "l", "a", "b", "c")
+    node.tip.begin_checkpoint()
+    session, others = node.session(), node.session()
+    session.feed(pipeline((f"{end}PUSH", "l", "d"), (f"{end}POP", "l")))
+    others.feed(pipeline(*[("SET", f"k{i}", "v") for i in range(50)]))
+    node.sequencer.begin(node.clock.now_ms)
+    node.sequencer.serve(session)
+    while node.tip.flush_left():
+        node.engine.write(node.tip.flush_slice(1, 1 << 20))
+        node.tip.flushed()
+    node.sequencer.serve(others)  # takes the memory of what was freed
+    node.sequencer.end()
+    node.tip.end_checkpoint()
+    node.check()
+    node.commit()
+    assert decode_all(session.take()) == [4, b"d"]
+    assert [key[:1] for _, key, _ in operations(node.entries[-1][1])].count(b"H") == 50
+    assert contents(replay(node.entries, HASH_KEY)) == node.visible()
+
+
 def test_hard_case_02_a_checkpoint_begins_at_what_is_committed_and_synced():
     """Relaxed: entries count as committed before they are synced; A must not cover them."""
     node = new_node(is_relaxed=True)
