@@ -29,8 +29,9 @@ class Following:
         self._stated = own.committed  # what leaders said is committed, whether it is here or not
 
     def on_heartbeat(self, message: Heartbeat) -> None:
-        """What the leader knows this node to have may be of its life before it lost its directory:
-        it is no more than stated, as everything."""
+        """The leader lives. What it calls committed is not believed further than it is verified:
+        what it knows this node to have may be of a life before the directory was lost.
+        """
         self.commit_stated(message.committed)
         self._outbox.messages.append(
             HeartbeatReply(
