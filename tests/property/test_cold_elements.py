@@ -15,7 +15,6 @@ import pytest
 from kvnode.storage import fetch
 from kvnode.storage.fetch import HASH_END, ElementRange
 from tests.sim.node import SimNode, new_node
-from tests.support.resp import decode_all, encode
 
 SEEDS = int(os.environ.get("KVNODE_COLD_SEEDS", "4"))
 STEPS = 40
@@ -43,7 +42,7 @@ class Storm:
 
     def ask(self, *words: bytes | str | int) -> object:
         """Run one command; then memory is bounded, as the reactor does it."""
-        (reply,) = decode_all(self.node.settle(self.node.session(), encode(*words)))
+        reply = self.node.ask(*words)
         assert not isinstance(reply, Exception), words
         self.node.tip.evict(CACHE_BYTES, 1 << 20)
         return reply
@@ -153,10 +152,7 @@ class Storm:
         elif kind == 2:
             self.node = rng.choice([node.crash, node.kill])()
         elif kind == 3:
-            for _ in range(rng.randrange(10)):  # a part of a checkpoint, of a sweep
-                node.sync()
-                node.background()
-                node.step_threads(rng.randrange(3))
+            node.upkeep(rng.randrange(10), calls=rng.randrange(3))  # a part of a checkpoint
         elif kind == 4:
             node.replica.request_checkpoint(lambda _: None)
         else:

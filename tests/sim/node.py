@@ -36,6 +36,7 @@ from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import Replica
 from tests.sim.disk import SimDisk
 from tests.sim.log import SimLog
+from tests.support.resp import Reply, decode, encode
 
 DIRECTORY = "/node"
 LOG_DIRECTORY = "/node/log"
@@ -239,6 +240,10 @@ class SimNode:
                 return replies
         raise AssertionError("the commands never end")
 
+    def ask(self, *words: bytes | str | int) -> Reply:
+        """Run one command on a new session and return its reply; an error is a value."""
+        return decode(self.settle(self.session(), encode(*words)))
+
     # -- steps ----------------------------------------------------------------------------------
 
     def serve(self, *sessions: Session) -> None:
@@ -272,6 +277,19 @@ class SimNode:
     def background(self) -> None:
         """What the node does between passes: checkpoints and sweepers, a step of each."""
         self.run_pass(lambda: self.replica.background(self.now_ms))
+
+    def upkeep(self, rounds: int, *, ms: int = 0, calls: int = 100) -> None:
+        """So many rounds of background work and of what it takes, each `ms` later.
+
+        calls: that each thread ends in a round.
+        """
+        for _ in range(rounds):
+            self.now_ms += ms
+            self.sync()
+            self.background()
+            self.step_threads(calls)
+            self.serve()
+            self.sync()
 
     def write(self, n: int | None = None) -> None:
         """The log thread writes the oldest `n` entries, into the page cache only."""

@@ -3,15 +3,10 @@
 from kvnode.base.limits import COMPACT_EVERY_MS
 from tests.sim.node import SimNode, new_node
 from tests.support.contents import contents
-from tests.support.resp import decode, encode
 
 SETS = 300
 MEMBERS = 3
 LATE = 9  # a number as well: a set of numbers that gets another member has its head written
-
-
-def ask(node: SimNode, *words: bytes | str | int) -> object:
-    return decode(node.settle(node.session(), encode(*words)))
 
 
 def deltas(node: SimNode) -> int:
@@ -22,10 +17,10 @@ def node_with_deltas(sets: int = SETS) -> SimNode:
     """A node whose sets have members in LevelDB's bases, and one more each as a delta there."""
     node = new_node(1)
     for i in range(sets):
-        ask(node, "SADD", f"s{i}", *range(MEMBERS))
+        node.ask("SADD", f"s{i}", *range(MEMBERS))
     node.checkpoint()
     for i in range(sets):
-        ask(node, "SADD", f"s{i}", LATE)
+        node.ask("SADD", f"s{i}", LATE)
     node = node.kill()  # the heads are not in memory any more
     node.housekeeping.deltas.step = lambda now_ms: None
     node.checkpoint()
@@ -35,32 +30,27 @@ def node_with_deltas(sets: int = SETS) -> SimNode:
 
 def settle(node: SimNode) -> None:
     """Let all background work come to its end."""
-    for _ in range(40):
-        node.now_ms += COMPACT_EVERY_MS
-        node.background()
-        node.step_threads()
-        node.serve()
-        node.sync()
-        node.check()
+    node.upkeep(40, ms=COMPACT_EVERY_MS)
+    node.check()
 
 
 def test_after_a_restart_deltas_reach_the_disk_and_are_summed_on_a_miss():
     node = node_with_deltas(3)
     assert deltas(node) >= 2  # one may have been flushed with its head before
-    assert ask(node, "SCARD", "s2") == MEMBERS + 1
-    assert ask(node, "SREM", "s2", LATE, "0") == 2
-    assert ask(node, "SCARD", "s2") == MEMBERS - 1
+    assert node.ask("SCARD", "s2") == MEMBERS + 1
+    assert node.ask("SREM", "s2", LATE, "0") == 2
+    assert node.ask("SCARD", "s2") == MEMBERS - 1
     node = node.kill()
-    assert ask(node, "SCARD", "s2") == MEMBERS - 1
+    assert node.ask("SCARD", "s2") == MEMBERS - 1
 
 
 def test_the_writer_that_meets_deltas_folds_them():
     node = node_with_deltas(1)
-    ask(node, "SCARD", "s0")
+    node.ask("SCARD", "s0")
     node.checkpoint()
     assert deltas(node) == 0
     node = node.kill()
-    assert ask(node, "SCARD", "s0") == MEMBERS + 1
+    assert node.ask("SCARD", "s0") == MEMBERS + 1
 
 
 def test_the_compactor_folds_what_nobody_touches():
@@ -95,7 +85,7 @@ def test_a_crash_while_folding_loses_no_delta():
 def test_deltas_of_a_dead_collection_go_with_it():
     node = node_with_deltas(5)
     for i in range(5):
-        ask(node, "DEL", f"s{i}")
+        node.ask("DEL", f"s{i}")
     settle(node)
     node.checkpoint()
     settle(node)

@@ -4,14 +4,9 @@ import pytest
 
 from tests.sim.node import SimNode, new_node
 from tests.support.contents import contents
-from tests.support.resp import decode, encode
 
 FIELDS = 40
 LIFE_MS = 5_000
-
-
-def ask(node: SimNode, *words: bytes | str | int) -> object:
-    return decode(node.settle(node.session(), encode(*words)))
 
 
 def rows(node: SimNode, kind: bytes) -> int:
@@ -20,13 +15,8 @@ def rows(node: SimNode, kind: bytes) -> int:
 
 def settle(node: SimNode) -> None:
     """Let all background work come to its end, and storage have the last word."""
-    for _ in range(30):
-        node.now_ms += 10
-        node.background()
-        node.step_threads()
-        node.serve()
-        node.sync()
-        node.check()
+    node.upkeep(30, ms=10)
+    node.check()
     node.checkpoint()
 
 
@@ -34,9 +24,9 @@ def node_with_fields(*, kept: int = 1) -> SimNode:
     """A node whose storage has a hash with FIELDS short-lived fields and `kept` others."""
     node = new_node(1)
     for i in range(FIELDS):
-        ask(node, "HSETEX", "h", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
+        node.ask("HSETEX", "h", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
     for i in range(kept):
-        ask(node, "HSET", "h", f"kept{i}", "v")
+        node.ask("HSET", "h", f"kept{i}", "v")
     node.checkpoint()
     return node
 
@@ -56,19 +46,19 @@ def test_untouched_fields_leave_the_disk(is_cold: bool, kept: int) -> None:
     assert rows(node, b"F") == kept
     assert rows(node, b"W") == 0
     assert rows(node, b"H") == kept
-    assert ask(node, "DBSIZE") == kept
-    assert ask(node, "HLEN", "h") == kept
+    assert node.ask("DBSIZE") == kept
+    assert node.ask("HLEN", "h") == kept
 
 
 def test_a_deadline_that_moved_out_has_its_row_filed_anew() -> None:
     node = node_with_fields()
-    ask(node, "HPEXPIRE", "h", 3 * LIFE_MS, "FIELDS", 2, "f0", "f1")
-    ask(node, "HPERSIST", "h", "FIELDS", 1, "f2")
+    node.ask("HPEXPIRE", "h", 3 * LIFE_MS, "FIELDS", 2, "f0", "f1")
+    node.ask("HPERSIST", "h", "FIELDS", 1, "f2")
     node.checkpoint()
     node = node.kill()
     node.now_ms += LIFE_MS
     settle(node)
-    assert ask(node, "HLEN", "h") == 4
+    assert node.ask("HLEN", "h") == 4
     node = node.kill()
     node.now_ms += 3 * LIFE_MS
     settle(node)
@@ -79,28 +69,28 @@ def test_a_deadline_that_moved_out_has_its_row_filed_anew() -> None:
 
 def test_rows_of_a_dead_hash_lead_nowhere() -> None:
     node = node_with_fields()
-    ask(node, "DEL", "h")
-    ask(node, "HSET", "h", "f0", "another")
+    node.ask("DEL", "h")
+    node.ask("HSET", "h", "f0", "another")
     node.checkpoint()
     node = node.kill()
     node.now_ms += LIFE_MS
     settle(node)
     settle(node)
     assert rows(node, b"W") == 0
-    assert ask(node, "HGETALL", "h") == [b"f0", b"another"]
+    assert node.ask("HGETALL", "h") == [b"f0", b"another"]
 
 
 def test_a_renamed_hash_loses_its_fields_when_it_is_met() -> None:
     """The row says where the head was; no more is known of a hash that is not in memory."""
     node = node_with_fields()
-    ask(node, "RENAME", "h", "g")
+    node.ask("RENAME", "h", "g")
     node.checkpoint()
     node = node.kill()
     node.now_ms += LIFE_MS
     settle(node)
     settle(node)
     assert rows(node, b"W") == 0
-    assert ask(node, "HGETALL", "g") == [b"kept0", b"v"]
+    assert node.ask("HGETALL", "g") == [b"kept0", b"v"]
     settle(node)
     assert rows(node, b"F") == 1
 
@@ -113,7 +103,7 @@ def test_a_crash_after_expiry_brings_nothing_back() -> None:
         node.step_threads()
         node.sync()
     node = node.kill()
-    assert ask(node, "HLEN", "h") == 1
+    assert node.ask("HLEN", "h") == 1
     before = contents(node.tip, node.engine)
     settle(node)
     assert contents(node.tip, node.engine) == before

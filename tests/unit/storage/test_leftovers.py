@@ -30,10 +30,7 @@ def sweep(node: SimNode, rounds: int = 40) -> None:
 def settle(node: SimNode) -> None:
     """Let the sweepers do all that they find to do."""
     for _ in range(4):
-        for _ in range(30):
-            node.sync()
-            node.background()
-            node.step_threads()
+        node.upkeep(30)
         node.checkpoint()
 
 
@@ -105,10 +102,7 @@ def test_nothing_stays_whatever_happens(seed: int) -> None:
         elif step == 2:
             node = draw.choice([node.crash, node.kill])()
         elif step == 3:
-            for _ in range(draw.randrange(8)):  # a part of a checkpoint, of a sweep
-                node.sync()
-                node.background()
-                node.step_threads(draw.randrange(4))
+            node.upkeep(draw.randrange(8), calls=draw.randrange(4))  # a part of a checkpoint
         elif step == 4:
             node.replica.request_checkpoint(lambda _: None)
         elif step == 5:
