@@ -32,6 +32,8 @@ cdef class Scripts:
         self.beside = Engine(make_state, 1)
         self.budget_micros = BUDGET_MICROS
         self.limit_micros = LIMIT_MICROS
+        self.misses_max = MISSES_MAX
+        self.misses = {}
         self.functions = Libraries(view, self.here, self.beside)
         self.programs = set()
 
@@ -107,6 +109,25 @@ cdef class Scripts:
             return DONE
         return self.start(view, args, function, True, <int>count, is_readonly, reply)
 
+    cdef bint misses_often(self, View view) except -1:
+        """Count a run that lacked a record; whether the call goes on beside the sequencer.
+
+        There it is not undone by a miss. Here each record costs a run, and those read for the last one
+        may have left memory.
+        """
+        cdef int count = self.misses.get(view.session.id, 0) + 1
+        if count < self.misses_max:
+            if len(self.misses) >= SESSIONS_MAX:
+                self.misses.clear()     # sessions that have gone
+            self.misses[view.session.id] = count
+            return False
+        self.misses.pop(view.session.id, None)
+        view.clear_missing()
+        view.missing_ranges.clear()
+        view.missing_loads.clear()
+        view.missing_spans.clear()
+        return True
+
     cdef int start(self, View view, Args* args, Runnable script, bint is_function, int count,
                    bint is_readonly, Reply reply) except -1:
         """Run what is ready in its engine, with the keys and arguments of a call: an Outcome."""
@@ -131,6 +152,13 @@ cdef class Scripts:
                 return PARK
         outcome = engine.run(view, script, is_function, keys.v, count, keys.v + count,
                              args.n - FIRST_ARGUMENT - count, is_readonly, reply)
+        if view.is_private or view.session.in_exec:
+            pass        # there it is not this call alone that runs again
+        elif outcome == PARK and self.misses_often(view):
+            self.moved += 1
+            return LONG
+        elif outcome != PARK and self.misses:
+            self.misses.pop(view.session.id, None)
         if outcome == LONG:
             if view.is_undivided:
                 reply_error(reply, TOO_LONG, len(TOO_LONG))

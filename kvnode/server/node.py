@@ -39,6 +39,7 @@ from kvnode.commands.context import Statistics
 from kvnode.commands.row import RUN_COMMANDS
 from kvnode.commands.slowlog import Slowlog
 from kvnode.commands.table import build
+from kvnode.scripting import runtime
 from kvnode.server import gauges
 from kvnode.server.clients import Clients
 from kvnode.server.config import Config
@@ -499,4 +500,5 @@ def serve(config: Config) -> int:
 
     Raises ConfigError and StorageError for what stands in the way of a start.
     """
+    runtime.check_library()
     return trio.run(Node(config).run)

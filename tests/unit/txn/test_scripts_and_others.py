@@ -58,6 +58,23 @@ def test_no_write_skew(node, client, long):
     assert client("EXISTS", "a", "b") == 1
 
 
+def test_what_misses_often_runs_beside():
+    """The third run that lacks a record is the last one on the sequencer."""
+    node = new_node()
+    session = node.session()
+    for i in range(6):
+        node.settle(session, encode("SET", f"k{i}", i))
+    node.checkpoint()
+    node.evict()
+    node.tip.set_resident(node.tip.current_generation(0), False)
+    text = "local s = 0 for i = 1, 5 do s = s + redis.call('get', KEYS[1] .. i) end return s"
+    assert node.settle(session, encode("EVAL", text, "1", "k")) == b":15\r\n"
+    assert node.view.scripts.moved == 1
+    assert node.jobs.transactions.committed == 1
+    assert node.settle(session, encode("EVAL", text, "1", "k")) == b":15\r\n"
+    assert node.jobs.transactions.committed == 1 + (node.view.scripts.moved - 1)
+
+
 def test_a_script_waits_for_the_end_of_a_reservation(node, client):
     dispatch = node.view.dispatch
     dispatch.reserve({b"a"})
