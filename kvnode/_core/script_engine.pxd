@@ -113,7 +113,7 @@ cdef class Engine:
     cdef Budget budget
     cdef vector[int] compiled       # references of functions
     cdef uint64_t epoch             # grows when these are dropped
-    cdef uint64_t states            # made so far: functions of libraries live as long as their state
+    cdef uint64_t states            # made and given up so far; functions of libraries last as long
     cdef vector[int] doomed         # references that the next run drops, on its thread
     cdef View view
     cdef Workspace work             # in which it runs, or None

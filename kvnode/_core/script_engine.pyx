@@ -128,6 +128,7 @@ cdef class Engine:
         self.L = NULL
         self.compiled.clear()
         self.doomed.clear()
+        self.states += 1        # no reference of the old one is taken for one of the next
         self.epoch += 1
         return 0
 

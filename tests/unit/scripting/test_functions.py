@@ -95,6 +95,23 @@ def test_upvalues_last_and_are_of_one_library(client):
     assert client.ask("FCALL", "f", "0") == 2
 
 
+def test_functions_survive_a_state_that_ran_out_of_memory(client):
+    """Each is loaded into the new state; what was dropped meanwhile is not taken for one of it."""
+    scripts = client.node.view.scripts
+    scripts.here.memory_max = 8 << 20
+    names = [f"f{n}" for n in range(20)]
+    for name in names:
+        client.ask("FUNCTION", "LOAD", library(name, **{name: f"return '{name}'"}))
+    hungry = "local t = {} for i = 1, 1e4 do t[i] = string.rep('x', 1e5) .. i end"
+    assert "more memory" in str(client.ask("EVAL", hungry, "0"))
+    for name in names[::2]:
+        client.ask("FUNCTION", "DELETE", name)
+    for _ in range(2):
+        assert [client.ask("FCALL", name, "0") for name in names[1::2]] == [
+            name.encode() for name in names[1::2]
+        ]
+
+
 def test_a_library_that_never_ends_is_refused(client):
     reply = client.ask("FUNCTION", "LOAD", "#!lua name=one\nwhile true do end")
     assert str(reply) == "ERR Error registering functions: ERR FUNCTION LOAD timeout"

@@ -120,6 +120,15 @@ def test_many_long_scripts_on_one_counter_all_count(server, client):
     assert client.call("GET", "n") == b"6"
 
 
+def test_a_pause_of_writes_holds_back_scripts_that_may_write(server, client):
+    client.call("CLIENT", "PAUSE", "300", "WRITE")
+    began = time.monotonic()
+    assert client.call("EVAL_RO", "return redis.call('get','a')", "0") is None
+    assert time.monotonic() - began < 0.3
+    assert client.call("EVAL", "return redis.call('incr','a')", "0") == 1
+    assert time.monotonic() - began >= 0.25
+
+
 def test_the_hard_limit_ends_a_script(server, client):
     client.call("CONFIG", "SET", "script-time-limit", "50")
     try:
