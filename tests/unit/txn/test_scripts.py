@@ -288,3 +288,16 @@ def test_pushes_without_reply_on_the_sequencer(client):
 
 def test_the_text_of_a_kill_is_one() -> None:
     assert script_program.KILLED.startswith(b"-ERR Script killed by user with SCRIPT KILL.")
+
+
+def test_in_an_exec_that_stays_in_one_step_a_long_script_is_stopped(node, client):
+    session = node.session()
+    text = "redis.call('set','a','1') " + LONG
+    commands = [("MULTI",), ("SET", "b", "1"), ("EVAL", text, "0"), ("TIME",), ("EXEC",)]
+    reply = decode_all(node.settle(session, pipeline(*commands)))[-1]
+    assert reply[0] == b"OK"
+    assert "inside of this EXEC" in str(reply[1])
+    assert len(reply[2]) == 2
+    assert client("EXISTS", "a") == 0
+    assert client("GET", "b") == b"1"
+    assert node.jobs.transactions.started == 0
