@@ -40,6 +40,14 @@ TEXT_BYTES_MAX = 200_000  # a text that has grown past this is deleted
 PURSES = [b"shared:purse:hash", b"shared:purse:zset"]
 CONSUMERS: dict[str, type[Consumer]] = {"c0": Popper, "c1": Mover, "c2": Mover}
 LARGE_READS = 0.05  # share of the reader's rounds
+SPIN = "for i = 1, 1500000 do end "  # about three times what a script may take on the sequencer
+LONG_SHARE = 0.1
+SCRIPT_TRANSFER = (
+    "redis.call('decrby', KEYS[1], ARGV[1]) redis.call('set', KEYS[2], ARGV[2]) "
+    "redis.call('incrby', KEYS[3], ARGV[1]) return redis.call('get', KEYS[2])"
+)
+SCRIPT_NOTE = "return redis.call('set', KEYS[1], ARGV[1])"
+SHARED_SCRIPT = "redis.call('decrby', KEYS[1], ARGV[1]) redis.call('incrby', KEYS[2], ARGV[1])"
 JOIN_SECONDS = 0.5  # for replies that the server sent before it died
 
 
@@ -138,6 +146,9 @@ class Writer(threading.Thread):
             (self._shared_mset, 6),
             (self._transfer, 10 * self.has_transactions),
             (self._shared_transfer, 6 * self.has_transactions),
+            (self._script_transfer, 10 * self.has_transactions),
+            (self._shared_script, 2 * self.has_transactions),
+            (self._script_in_exec, 4 * self.has_transactions),
             (self._set_aside, 6 * self.has_transactions),
             (self._flush_aside, 1 * self.has_transactions),
             (self.collections.next, 80),
@@ -186,6 +197,38 @@ class Writer(threading.Thread):
         )
         effects = [_plus(source, -amount), _to(note, value), _plus(target, amount)]
         return Operation("EXEC", request, 5, effects)
+
+    def _script_transfer(self) -> Operation:
+        """The same as a script; some are long."""
+        amount, value = self.random.randint(1, 100), self._value()
+        source, target = self._key("counter", COUNTERS), self._key("counter", COUNTERS)
+        note = self._key("string", STRINGS)
+        text = SCRIPT_TRANSFER
+        if self.random.random() < LONG_SHARE:
+            text = SPIN + text
+        request = encode("EVAL", text, 3, source, note, target, amount, value)
+        effects = [_plus(source, -amount), _to(note, value), _plus(target, amount)]
+        return Operation("EVAL", request, 1, effects, expected=value)
+
+    def _script_in_exec(self) -> Operation:
+        """MULTI...EXEC with a script in its midst."""
+        amount, value = self.random.randint(1, 100), self._value()
+        counter, note = self._key("counter", COUNTERS), self._key("string", STRINGS)
+        request = (
+            encode("MULTI")
+            + encode("INCRBY", counter, amount)
+            + encode("EVAL", SCRIPT_NOTE, 1, note, value)
+            + encode("INCRBY", counter, amount)
+            + encode("EXEC")
+        )
+        effects = [_plus(counter, amount), _to(note, value), _plus(counter, amount)]
+        return Operation("EXEC", request, 5, effects)
+
+    def _shared_script(self) -> Operation:
+        """A long script that moves an amount between accounts that others change meanwhile."""
+        source, target = self.random.sample(ACCOUNTS, 2)
+        request = encode("EVAL", SPIN + SHARED_SCRIPT, 2, source, target, self.random.randint(1, 9))
+        return Operation("shared EVAL", request, 1)
 
     def _append(self) -> Operation:
         key, value = self._key("text", TEXTS), self._value()
