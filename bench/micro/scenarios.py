@@ -1,13 +1,17 @@
 """What is counted: RESP bytes that prepare the data, and bytes that are then repeated."""
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from bench import scripts
 
 KEYS = 10_000
 BIG_KEYS = 100
 OPERATIONS = 1_000  # per round
 MSET_KEYS = 10
+GROUP_SETS = 5
 SEED = 20
 
 
@@ -38,6 +42,32 @@ def command(*words: bytes) -> bytes:
 def key(number: int, prefix: bytes = b"key:") -> bytes:
     """Return a key named as redis-benchmark names it."""
     return prefix + b"%012d" % number
+
+
+def script_scenarios(picks: list[bytes], value: bytes) -> list[Scenario]:
+    """Return those of EVALSHA, and of MULTI and EXEC."""
+    loads = b"".join(command(b"SCRIPT", b"LOAD", one.text.encode()) for one in scripts.ALL)
+
+    def call(words: tuple[str, ...]) -> bytes:
+        return command(*(os.fsencode(word) for word in words))
+
+    gets = [call(scripts.READ.command(os.fsdecode(name))) for name in picks]
+    group = [
+        b"".join(command(b"SET", name, value) for name in picks[i : i + GROUP_SETS])
+        for i in range(0, OPERATIONS, GROUP_SETS)
+    ]
+    execs = [command(b"MULTI") + sets + command(b"EXEC") for sets in group]
+    return [
+        Scenario("EVALSHA, GET", loads, b"".join(gets), OPERATIONS),
+        Scenario(
+            "EVALSHA, INCR of one",
+            b"",
+            call(scripts.COUNT.command("script:counter")) * OPERATIONS,
+            OPERATIONS,
+        ),
+        Scenario("EVALSHA, 10 calls", b"", call(scripts.job_command()) * OPERATIONS, OPERATIONS),
+        Scenario("MULTI, 5 SETs, EXEC", b"", b"".join(execs), len(execs)),
+    ]
 
 
 def scenarios() -> list[Scenario]:
@@ -110,4 +140,5 @@ def scenarios() -> list[Scenario]:
         Scenario("RPUSH, LPOP", pushes, queue * (OPERATIONS // 2), OPERATIONS),
         Scenario("LLEN", b"", command(b"LLEN", b"list") * OPERATIONS, OPERATIONS),
         Scenario("LRANGE of 100", b"", lranges, pages),
+        *script_scenarios(picks, value),
     ]
