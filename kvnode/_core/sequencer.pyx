@@ -623,15 +623,6 @@ cdef class Sequencer:
         self.held = 0
         self.flushable += self.streams.fail(self.view)
 
-    def fail_waiting(self, sessions, bytes line not None):
-        """Answer commands that still wait, and so have done nothing, by an error; then close."""
-        cdef Session session
-        for session in sessions:
-            if session.state == S_WAITING:
-                reply_error(session.reply, line, len(line))
-                session.state = S_CLOSING
-                self.flushable.append(session)
-
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""
         return self.synced < self.last_index

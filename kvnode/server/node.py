@@ -289,7 +289,7 @@ class Node:
         self.exit_code = 1
         self.stop_with_checkpoint = False
         self.sequencer.fail_held(UNCERTAIN)
-        self.sequencer.fail_waiting(self.jobs.sessions, NOT_DONE)
+        self.jobs.fail(NOT_DONE)
         self.reactor.flush_all()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from kvnode._core.glob import matches
 from kvnode._core.lcs import LcsJob
 from kvnode._core.session import Session
+from kvnode._core.transactions import fail_waiting
 from kvnode._core.upkeep import generation_at
 from kvnode.base.limits import JOB_PAGE_KEYS, JOB_PAGES_PER_STEP
 from kvnode.storage.engine import Engine
@@ -171,10 +172,10 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._jobs) or bool(self.transactions)
 
-    @property
-    def sessions(self) -> list[Session]:
-        """Whose commands these are."""
-        return [job.session for job in self._jobs] + self.transactions.sessions
+    def fail(self, line: bytes) -> None:
+        """The log cannot be written: tell those who wait, whose commands have done nothing."""
+        sessions = [job.session for job in self._jobs] + self.transactions.sessions
+        fail_waiting(self._replica.sequencer, sessions, line)
 
     @property
     def memory_bytes(self) -> int:
