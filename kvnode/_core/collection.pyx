@@ -6,7 +6,9 @@ from libcpp.vector cimport vector
 from kvnode._core.arguments cimport N_GENERIC, WRONGTYPE, event, refuse
 from kvnode._core.bytes cimport ASSERT
 from kvnode._core.dispatch cimport PARK
-from kvnode._core.keys cimport K_ITEM, POSITION_BYTES, position_hash, put_position
+from kvnode._core.keys cimport (
+    K_FIELD, K_ITEM, K_MEMBER, PLACED_PREFIX_BYTES, POSITION_BYTES, position_hash, put_position)
+from kvnode._core.large_replies cimport is_too_large, may_go_beside
 from kvnode._core.reply cimport reply_array, reply_integer, reply_null, reply_null_array
 from kvnode._core.strvalue cimport set_deadline
 from kvnode._core.tip cimport (
@@ -257,9 +259,15 @@ cdef bint expire_field_of(View view, uint64_t id, bytes field) except -1:
 # -- all elements -------------------------------------------------------------------------------
 
 cdef bint need_all(View view, Collection* c) except -1:
-    """Whether the command must be parked until all elements are in memory: they are asked for."""
+    """Whether the command must be parked until all elements are in memory: they are asked for.
+
+    Where these are too many, the command goes on as a transaction: on a copy outside of the cache.
+    """
     if c.elements.resident:
         return False
+    if may_go_beside(view) and is_too_large(view, c):
+        view.is_long = True
+        return True
     view.missing_loads.add(c.id)
     return True
 

@@ -13,6 +13,7 @@ from kvnode._core.view cimport View
 cdef enum:
     PAGE_ROWS = 64              # of a page from which one element is drawn
     PAGE_DRAWS_MAX = 256        # elements that are drawn from pages; for more all are read
+    LARGE_DRAWS_MAX = 4096      # the same of a collection that the cache cannot hold
 
 
 cdef int elements_in(View view, Collection* c, uint64_t from_hash, int64_t count,

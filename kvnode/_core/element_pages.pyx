@@ -6,6 +6,7 @@ from libcpp.vector cimport vector
 from kvnode._core.collection cimport expire_field, is_live, need_all
 from kvnode._core.dispatch cimport DONE, PARK
 from kvnode._core.keys cimport K_HEAD
+from kvnode._core.large_replies cimport is_too_large
 from kvnode._core.scan cimport CURSOR_SHIFT, need_range
 from kvnode._core.tip cimport T_NONE, Collection, Entry
 from kvnode._core.view cimport View
@@ -14,6 +15,8 @@ cdef enum:
     PAGES_MAX = 8               # of one draw; if these have too few elements, all are read
     POOL_MIN = 16               # elements, at least, among which one is drawn
     ROWS_PER_DRAW = 4           # of a page, for each element that is drawn
+    ROWS_AT_ONCE = 1024         # which a page has at most: ELEMENT_ROWS_MAX
+    POOL_PER_DRAW = 2           # elements, where many are drawn, among which each is
     PAGED_PARTS = 4             # a collection of fewer pages is read as a whole
 
 
@@ -69,8 +72,11 @@ cdef int need_page(View view, Collection* c, tuple wanted) except -1:
 
 cdef bint is_paged(View view, Collection* c, int64_t draws) noexcept:
     """Whether `draws` elements are drawn by draw_page(): cheaper than reading the collection."""
-    return not c.elements.resident and may_page(view) and draws <= PAGE_DRAWS_MAX \
-        and c.meta.length >= PAGED_PARTS * page_rows(draws)
+    if c.elements.resident or not may_page(view) or draws > LARGE_DRAWS_MAX:
+        return False
+    if draws > PAGE_DRAWS_MAX and not is_too_large(view, c):
+        return False
+    return c.meta.length >= PAGED_PARTS * page_rows(draws)
 
 
 cdef inline int64_t page_rows(int64_t draws) noexcept nogil:
@@ -85,7 +91,9 @@ cdef int draw_page(View view, Collection* c, int64_t draws, vector[Entry*]* pool
     share their pages, so what one pass draws lies close together.
     """
     cdef int64_t rows = page_rows(draws)
-    cdef size_t enough = max(draws, <int64_t>POOL_MIN)
+    cdef size_t enough = max(draws if draws <= PAGE_DRAWS_MAX else POOL_PER_DRAW * draws,
+                             <int64_t>POOL_MIN)
+    cdef int pages_max = PAGES_MAX + <int>(POOL_PER_DRAW * enough // ROWS_AT_ONCE)
     cdef uint64_t at
     cdef uint64_t first
     cdef bint has_wrapped = False
@@ -97,7 +105,7 @@ cdef int draw_page(View view, Collection* c, int64_t draws, vector[Entry*]* pool
     else:
         at = (view.draw() >> CURSOR_SHIFT) << CURSOR_SHIFT
     first = at
-    for pages in range(PAGES_MAX):
+    for pages in range(pages_max):
         if elements_in(view, c, at, rows, pool, &at) == PARK:
             view.missing_ranges.extend(held)
             return PARK

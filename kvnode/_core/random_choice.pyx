@@ -13,7 +13,7 @@ from kvnode._core.collection cimport (
     outcome_of, plan_pop, remove_element, walk_all)
 from kvnode._core.dispatch cimport DONE, PARK, native
 from kvnode._core.drawing cimport random_element
-from kvnode._core.element_pages cimport draw_page, is_paged
+from kvnode._core.element_pages cimport LARGE_DRAWS_MAX, draw_page, is_paged
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_bulk, reply_null, reply_set)
@@ -87,11 +87,12 @@ cdef int open_drawn(View view, Args* args, uint8_t type, int64_t count, Head* he
     count: as in SRANDMEMBER. Of a collection that is not in memory the pool gets some elements; all
     draws are from these. Else it stays empty, and all is there, without expired fields.
     """
+    cdef int64_t draws = count if count >= 0 else min(-count, <int64_t>LARGE_DRAWS_MAX)
     cdef int found = open_collection(view, &args.v[1], type, L_READ, head, c, reply)
     if found != FOUND or count == 0:
         return found
-    if is_paged(view, c[0], count if count >= 0 else -count):
-        found = draw_page(view, c[0], count if count >= 0 else -count, pool)
+    if is_paged(view, c[0], draws):
+        found = draw_page(view, c[0], draws, pool)
         return FOUND if found == DONE else MISS
     if need_all(view, c[0]):
         return MISS

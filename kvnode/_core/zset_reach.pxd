@@ -22,7 +22,6 @@ cdef enum:
     INNER_SHARE = 8         # of a page at an end, where more will be asked for, is read elsewhere
     PAGES_MAX = 1024        # that one command asks for
     REACH_SHARE = 16        # of the cache that the members brought in for one command may take
-    HELD_SHARE = 2          # of the cache that a set may take which is read as a whole
     MEMBER_BYTES = 128      # of a member in memory, about
 
 

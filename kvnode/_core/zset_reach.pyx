@@ -226,13 +226,6 @@ cdef bint is_read_whole(View view, Collection* c) noexcept:
 
 cdef int want_all(View view, Collection* c) except -1:
     """All members are needed. MISS: they are asked for, or the command goes on as a transaction."""
-    cdef Session session = view.session
-    cdef bint may_leave = session is not None and session.waiter == NULL \
-        and not view.is_private and not view.is_undivided
-    if may_leave and not is_read_whole(view, c) and view.tip.cache_bytes \
-            and <uint64_t>c.meta.length * MEMBER_BYTES > view.tip.cache_bytes // HELD_SHARE:
-        view.is_long = True
-        return MISS
     need_all(view, c)
     return MISS
 
