@@ -9,7 +9,7 @@ from kvnode._core.collection cimport (
     Element, change_list, find_item, need_all, old_item_missing, open_collection, put_item)
 from kvnode._core.keys cimport (
     K_ITEM, POSITION_BYTES, get_position, position_hash, put_position)
-from kvnode._core.prefetch cimport prefetch_bucket
+from kvnode._core.prefetch cimport W_BUCKET, W_VERSION, prefetch_wait
 from kvnode._core.tip cimport E_USED, PREFETCH_KEYS_MAX, T_LIST, T_NONE, Entry
 from kvnode._core.view cimport ABSENT, FOUND, MISS
 
@@ -23,7 +23,8 @@ cdef enum:
     WHOLE_SHARE = 2                 # who wants 1/2 of a list or more has all of it read
     LIST_READ_AHEAD_ITEMS = 64      # fetched with an item at an end, for the next pops
     WAVE_ITEMS = PREFETCH_KEYS_MAX
-    PUSH_AHEAD = 4                  # pushes between the waits for memory of one of them
+    AHEAD_DEPTH_MIN = 6             # of a table: from some 20,000 items on
+    ITEMS_AHEAD = 4                 # pushes or pops between the waits for memory of one of them
 
 
 class ItemSpan(NamedTuple):
@@ -168,21 +169,24 @@ cdef bint room_missing(View view, Collection* c, int64_t n, bint at_tail) except
     return missing
 
 
-cdef void prefetch_room(Collection* c, bint at_tail) noexcept nogil:
-    """Bring near where the next elements at this end will be put."""
-    cdef int64_t position = c.meta.tail if at_tail else c.meta.head - 1
-    cdef int64_t ahead = PUSH_AHEAD if at_tail else -PUSH_AHEAD
+cdef void prefetch_ahead(Collection* c, int64_t position, bint backward, int last) noexcept nogil:
+    """Bring near what is looked up next if it goes on from a position, up to the wait `last`.
+
+    Each of the waits is begun ITEMS_AHEAD lookups after the one before.
+    """
     cdef char key[8]
-    cdef uint64_t soon
-    put_position(key, position + ahead)
-    soon = position_hash(key)
-    put_position(key, position + 2 * ahead)
-    prefetch_bucket(c.elements, soon, position_hash(key))
+    cdef int wait
+    if c.elements.depth < AHEAD_DEPTH_MIN:
+        return      # it is in the processor's caches
+    for wait in range(last, -1, -1):
+        position += -ITEMS_AHEAD if backward else ITEMS_AHEAD
+        put_position(key, position)
+        prefetch_wait(c.elements, position_hash(key), wait)
 
 
 cdef int push(View view, Collection* c, const char* data, size_t n, bint at_tail) except -1:
     """Add an element at an end. REQUIRES: room_missing() was false."""
-    prefetch_room(c, at_tail)
+    prefetch_ahead(c, c.meta.tail if at_tail else c.meta.head - 1, not at_tail, W_BUCKET)
     if at_tail:
         put_item(view, c, c.meta.tail, data, n)
         return change_list(view, c, 1, 0, 1, 0)
@@ -206,4 +210,6 @@ cdef int keep_only(View view, Collection* c, int64_t start, int64_t length) exce
 
 cdef int drop_ends(View view, Collection* c, bint at_tail, int64_t n) except -1:
     """Remove `n` elements at an end; see keep_only()."""
+    if n == 1:      # the next pop is likely to follow
+        prefetch_ahead(c, c.meta.tail - 1 if at_tail else c.meta.head, at_tail, W_VERSION)
     return keep_only(view, c, 0 if at_tail else n, c.meta.length - n)
