@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,9 @@ from tests.support.resp import ErrorReply
 from tests.support.servers import KvnodeServer, RedisServer, Server, ServerDied
 
 WRITE_SECONDS_MAX = 0.4  # a round is killed within this after the writers start
-PUBLISH_SHARE = 0.3  # of that time, in a round that is to end while large collections are written
+PUBLISH_SHARE = 0.03  # of that time, in a round that is to end while large collections are written
+PUBLISH_SECONDS_MAX = 2.0  # until some of one is written
+POLL_SECONDS = 0.002
 SITE_SECONDS_MAX = 0.6  # a kill site that is not met within this becomes a kill by time
 SYNC_US = [0, 200, 2000, 10_000]  # length of pretended syncs, one choice per round
 SERVERS = {"kvnode": KvnodeServer, "redis": RedisServer}
@@ -51,7 +54,7 @@ class KillSite:
     is_failpoint: bool = False
 
 
-PUBLISHING = KillSite("kill -9 of a publication")  # by time, once such a transaction is sent
+PUBLISHING = KillSite("kill -9 of a publication")  # by time, once some of it is written
 SHIM_SITES = [
     KillSite("write * kill", 300),
     KillSite("write * kill-after", 300),
@@ -165,7 +168,8 @@ class CrashRun:
         self._arm(site)
         self._nudge()
         seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
-        if is_publishing and self.workload.publishing.wait(WRITE_SECONDS_MAX):
+        if is_publishing:
+            self._await_publication()
             seconds *= PUBLISH_SHARE
         self._expect_killed(seconds)
         if is_stopped:
@@ -179,6 +183,15 @@ class CrashRun:
             self._fail(wrong)
         self._maybe_lose_power()
         return acknowledged
+
+    def _await_publication(self) -> None:
+        """Return once a part of a large collection is written, and not published as a rule."""
+        deadline = time.monotonic() + PUBLISH_SECONDS_MAX
+        with contextlib.suppress(OSError, ErrorReply), self.server.connect() as connection:
+            while time.monotonic() < deadline:
+                if b"transactions_published_bytes:0\r" not in connection.call("INFO", "kvnode"):
+                    return
+                time.sleep(POLL_SECONDS)
 
     def _die_during_start(self) -> None:
         """Recovery must be as safe as the rest: kill it, by time or at a disk operation."""

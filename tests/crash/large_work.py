@@ -5,7 +5,6 @@ step may write is published. A crash finds some of them half written: nothing of
 """
 
 from random import Random
-from threading import Event
 
 from tests.crash.collection_work import CollectionWork, effects
 from tests.crash.ledger import Operation
@@ -29,12 +28,11 @@ def name_of(writer: bytes, what: bytes) -> bytes:
 class LargeWork:
     """Makes operations. collections: of the same writer; it has the state of all its keys.
 
-    begins: is set when one is about to be sent.   is_due: the next operation should be one.
+    is_due: the next operation should be one.
     """
 
-    def __init__(self, random: Random, collections: CollectionWork, begins: Event) -> None:
+    def __init__(self, random: Random, collections: CollectionWork) -> None:
         self._random = random
-        self._begins = begins
         self.is_due = False
         self._collections = collections
         self._writer = collections.name
@@ -57,7 +55,6 @@ class LargeWork:
             }
             commands = [("SADD", source, *members), ("RPUSH", items, *numbers)]
             return self._operation(commands, [MEMBERS, ITEMS], changes)
-        self._begins.set()
         self.is_due = False
         return self._publish(source, items)
 

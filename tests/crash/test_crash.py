@@ -22,7 +22,7 @@ FINDS = {
     "pop_comes_back": "queue: .* is (back|there)",
     "delta_counts_twice": "lacks an item",
     "half_a_transfer_is_lost": "purses: the sum is",
-    "half_a_publication_is_lost": "lacks an item|large:.*: its length is|saw half of what",
+    "half_a_publication_is_lost": "cannot be read|large:.*: its length is|saw half of what",
     "pending_is_forgotten": "has rows and no key",
 }
 ALWAYS = ["--appendfsync", "always"]

@@ -64,7 +64,6 @@ class Writer(threading.Thread):
         ledger: WriterLedger,
         shared: SharedLedger,
         queue: QueueLedger,
-        publishing: threading.Event,
         *,
         is_redis: bool = False,
     ) -> None:
@@ -75,7 +74,7 @@ class Writer(threading.Thread):
         self.collections = CollectionWork(self.random, ledger)
         self.collections.has_transactions = not is_redis
         self.collections.has_field_deadlines = not is_redis
-        self.large = LargeWork(self.random, self.collections, publishing)
+        self.large = LargeWork(self.random, self.collections)
         self.database = 1 + int(ledger.name[1:])  # one of its own, besides database 0
         self.ledger = ledger
         self.shared = shared
@@ -412,7 +411,6 @@ class Reader(threading.Thread):
 class Workload:
     """All writers and consumers, over many rounds on one data directory.
 
-    publishing: set once a transaction with large collections is about to be sent in this round.
     is_redis: the server is redis-server 7.0. It cuts a torn log inside of a MULTI: the load after
     the next runs the half transaction. This harness found it; as a control Redis goes without. And
     it knows no deadlines of fields.
@@ -424,7 +422,6 @@ class Workload:
         self.ledgers = [WriterLedger(f"w{i}") for i in range(WRITERS)]
         self.shared = SharedLedger(SHARED_COUNTERS, ACCOUNTS, SHARED_PAIR, PURSES)
         self.queue = QueueLedger()
-        self.publishing = threading.Event()
         self.threads: list[Writer | Reader | Consumer] = []
 
     def start(self, server: Server, *, publishes: bool = False) -> None:
@@ -432,10 +429,10 @@ class Workload:
 
         publishes: transactions with large collections come first.
         """
-        self.publishing.clear()
-        shared = self.shared, self.queue, self.publishing
         writers = [
-            Writer(self.random.getrandbits(32), ledger, *shared, is_redis=self.is_redis)
+            Writer(
+                self.random.getrandbits(32), ledger, self.shared, self.queue, is_redis=self.is_redis
+            )
             for ledger in self.ledgers
         ]
         for writer in writers:
