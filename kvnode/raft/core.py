@@ -72,6 +72,7 @@ class RaftCore:
         random_ticks: Callable[[int], int],
         identity: bytes = b"",
         instance: int = 0,
+        high_water: int = 0,
         election_ticks: int = 10,
         heartbeat_ticks: int = 1,
         now_ms: Callable[[], int] = lambda: 0,
@@ -81,7 +82,7 @@ class RaftCore:
         """log, memberships: all in them is durable. committed: known from a checkpoint, or 0.
 
         random_ticks: n -> one of 0..n-1, so that candidates do not collide for ever.
-        identity: of the data directory. instance: as in ReadRequest.
+        identity: of the data directory. instance: as in ReadRequest. high_water: as in Snapshot.
         now_ms: counts suspend, as CLOCK_BOOTTIME; lease_ms: from reads.lease_ms; 0: no leases.
         fit: (first, last) -> the last index up to which entries fit into one message.
         """
@@ -97,8 +98,8 @@ class RaftCore:
         self._identity = identity
         self._outbox = Outbox()
         self._own = OwnLog(log, memberships, committed)
-        self._tickets = Tickets(instance, self._outbox.reads)
-        self._following = Following(node_id, self._own, self._outbox)
+        self._tickets = Tickets(instance, high_water, self._outbox.reads)
+        self._following = Following(node_id, self._own, self._outbox, self._tickets)
         self._random_ticks = random_ticks
         self._election_ticks = election_ticks
         self._heartbeat_ticks = heartbeat_ticks

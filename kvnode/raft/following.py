@@ -16,16 +16,18 @@ from kvnode.raft.messages import (
     SnapshotOffer,
 )
 from kvnode.raft.own_log import OwnLog
+from kvnode.raft.reads import Tickets
 from kvnode.raft.ready import Install, Outbox, Receive, Write
 
 
 class Following:
     """Of one node, whoever leads."""
 
-    def __init__(self, node_id: int, own: OwnLog, outbox: Outbox) -> None:
+    def __init__(self, node_id: int, own: OwnLog, outbox: Outbox, tickets: Tickets) -> None:
         self._node_id = node_id
         self._own = own
         self._outbox = outbox
+        self._tickets = tickets
         self._stated = own.committed  # what leaders said is committed, whether it is here or not
 
     def on_heartbeat(self, message: Heartbeat) -> None:
@@ -73,6 +75,7 @@ class Following:
         """All of an image is here; a leader may have sent entries meanwhile."""
         if self._needs(snapshot):
             self._own.install(snapshot)
+            self._tickets.high_water = max(self._tickets.high_water, snapshot.high_water)
             self._outbox.stores.append(Install(snapshot))
         self._go_on_from(snapshot, leader, term)
 

@@ -24,8 +24,7 @@ class Snapshot:
     """The state up to (index, term), as an image that may already hold parts of later entries.
 
     high_water: the highest entry of which it may hold a part; nobody reads the image until entries
-    up to there have been applied on it (hard case 3). Only committed entries get into an image, so
-    reads by ReadIndex, which wait for all that is committed, are safe from it.
+    up to there have been applied on it (hard case 3).
     """
 
     index: int

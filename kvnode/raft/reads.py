@@ -35,9 +35,11 @@ class ReadsDone:
 class Tickets:
     """A node's own reads, in order, whoever leads."""
 
-    def __init__(self, instance: int, done: list[ReadsDone]) -> None:
-        """instance: as in ReadRequest. done: where results go."""
+    def __init__(self, instance: int, high_water: int, done: list[ReadsDone]) -> None:
+        """instance: as in ReadRequest. high_water: as in Snapshot. done: where results go."""
         self.instance = instance
+        # A read may have been asked for before an image was installed that holds parts of more.
+        self.high_water = high_water
         self.issued = 0
         self._settled = 0
         self._asked = 0  # of the leader, up to here
@@ -66,7 +68,7 @@ class Tickets:
         assert ticket <= self.issued
         if ticket > self._settled:
             self._settled = ticket
-            self._done.append(ReadsDone(ticket, index))
+            self._done.append(ReadsDone(ticket, max(index, self.high_water)))
 
     def fail(self) -> None:
         """The leader is lost, and with it what was asked."""

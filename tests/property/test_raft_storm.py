@@ -50,6 +50,7 @@ SEEN_BY_SCENARIO = [
     (planted.reads_join_a_round, "read_index"),
     (planted.reads_before_the_fence, "read_index"),
     (planted.answers_to_a_former_life, "former_life"),
+    (planted.ignores_high_water, "image_under_read"),
     (planted.lease_from_the_answer, "lease"),
     (planted.lease_survives_transfer, "transfer_aborted"),
     (planted.votes_right_after_start, "lease_and_votes"),

@@ -65,6 +65,7 @@ class Node:
             random_ticks=random_ticks,
             identity=disk.identity,
             instance=rng.getrandbits(48),
+            high_water=disk.image.high_water,
             election_ticks=ELECTION_TICKS,
             heartbeat_ticks=2,
             now_ms=now_ms,

@@ -16,6 +16,7 @@ from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import Append, HardState, ReadRequest
 from kvnode.raft.own_log import OwnLog
 from kvnode.raft.quorum import committed_index, joint_index
+from kvnode.raft.reads import Tickets
 from kvnode.raft.rounds import Rounds
 from tests.sim.raft import node
 
@@ -180,6 +181,12 @@ def answers_to_a_former_life(patch: Patch) -> None:
         start(self, *args, **(options | {"instance": 0}))
 
     patch.setattr(RaftCore, "__init__", begin)
+
+
+def ignores_high_water(patch: Patch) -> None:
+    """An image is read before what it holds in part was applied on it (hard case 3)."""
+    nothing = property(lambda self: 0, lambda self, value: None)
+    patch.setattr(Tickets, "high_water", nothing, raising=False)
 
 
 def lease_is_too_long(patch: Patch) -> None:

@@ -270,6 +270,19 @@ class Nodes:
         self.cores[node].snapshot_received(self.images[node])
         self.show(node)
 
+    def do_image_offer(self, node, case):
+        """`image-offer 3 from=1 term=4 index=8 high=10`"""
+        core, term = self.cores[node], case.number("term")
+        snapshot = Snapshot(case.number("index"), term, case.number("high"), core.membership)
+        core.step(SnapshotOffer(case.number("from"), node, term, snapshot))
+        self.show(node)
+
+    def do_read_reply(self, node, case):
+        """`read-reply 3 from=1 term=4 ticket=1 index=5`"""
+        numbers = (case.number("ticket"), case.number("instance", 0), case.number("index"))
+        self.cores[node].step(ReadReply(case.number("from"), node, case.number("term"), *numbers))
+        self.show(node)
+
     def do_lost(self, node, case):
         self.cores[node].note_lost(case.number("peer"))
 
