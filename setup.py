@@ -42,7 +42,7 @@ setup(
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         extensions,
-        nthreads=0,
+        nthreads=os.cpu_count(),
         compiler_directives={
             "language_level": "3",
             "boundscheck": DEBUG,
