@@ -114,7 +114,7 @@ def test_a_crash_after_expiry_brings_nothing_back() -> None:
 def test_fields_of_a_hash_that_was_moved_while_cold_leave_the_disk(move, is_flushed: bool) -> None:
     node = node_with_fields()
     node = node.kill()
-    assert ask(node, *move) in (1, b"OK")
+    assert node.ask(*move) in (1, b"OK")
     if is_flushed:
         node.checkpoint()
     node = node.kill()
@@ -129,12 +129,12 @@ def test_fields_of_a_hash_that_was_moved_while_cold_leave_the_disk(move, is_flus
 def test_what_says_where_a_hash_is_goes_with_it() -> None:
     node = node_with_fields()
     assert rows(node, b"O") == 1
-    ask(node, "HSET", "plain", "f", "v")
-    ask(node, "RENAME", "h", "g")
+    node.ask("HSET", "plain", "f", "v")
+    node.ask("RENAME", "h", "g")
     node.checkpoint()
     (row,) = node.engine.scan(b"O", b"P", 9)
     assert row[1].endswith(b"g")
-    ask(node, "DEL", "g")
+    node.ask("DEL", "g")
     settle(node)
     settle(node)
     assert rows(node, b"O") == 0
@@ -146,11 +146,11 @@ def test_what_says_where_a_hash_is_goes_with_it() -> None:
 def test_no_row_stays_of_a_hash_that_died(end, is_stored: bool) -> None:
     node = node_with_fields()
     if not is_stored:
-        ask(node, *end)
+        node.ask(*end)
         for i in range(FIELDS):
-            ask(node, "HSETEX", "g", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
-        ask(node, "RENAME", "g", "h")
-    ask(node, *end)
+            node.ask("HSETEX", "g", "PX", LIFE_MS, "FIELDS", 1, f"f{i}", "v")
+        node.ask("RENAME", "g", "h")
+    node.ask(*end)
     for _ in range(4):
         settle(node)
     assert rows(node, b"O") == 0
