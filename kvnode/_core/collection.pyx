@@ -189,7 +189,11 @@ cdef int plan_large_removal(View view, Collection* c, int64_t n, bint may_leave)
     """
     cdef int64_t kept = c.meta.length - n
     cdef bint is_cheap = kept * KEEP_COST <= n
-    if not c.elements.resident or kept // KEEP_SHARE > n:
+    if kept // KEEP_SHARE > n:
+        return REMOVE_EACH
+    if not c.elements.resident:     # a transaction has what goes, and needs the others, too
+        if view.is_private and n > view.steps_max and need_all(view, c):
+            return REMOVE_LATER
         return REMOVE_EACH
     if is_cheap and kept <= KEEP_AT_ONCE:
         return KEEP_OTHERS

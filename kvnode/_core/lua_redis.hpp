@@ -404,8 +404,11 @@ inline int redis_run_function(lua_State* L, LuaHost* h, int ref, const LuaSlice*
     h->resp = 2;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     for (int k = 0; k < 2; k++) {
-        if (!as_arguments)
-            lua_pushvalue(L, k == 0 ? kSlotKeys : kSlotArgv);
+        lua_pushvalue(L, k == 0 ? kSlotKeys : kSlotArgv);
+        if (as_arguments) {                     // nor do they see those of a script before
+            lua_pushnil(L);
+            lua_rawset(L, kSlotGlobals);
+        }
         redis_push_strings(L, k == 0 ? keys : argv, k == 0 ? keys_count : argv_count);
         if (!as_arguments)
             lua_rawset(L, kSlotGlobals);

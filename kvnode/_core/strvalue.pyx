@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False
 """Values of string keys, inline or in chunks."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memset
 from kvnode._core.buffer cimport buffer_append, buffer_reserve
 from kvnode._core.bytes cimport ASSERT, DECIMAL_BYTES_MAX, parse_i64
@@ -104,10 +104,19 @@ cdef bint value_equals(View view, const Version* v, const char* data, size_t n) 
     return True
 
 
+cdef uint64_t staged_id(View view, const char* data, uint64_t length) noexcept:
+    """Return the value id under which an argument was staged, 0 if it was not."""
+    cdef size_t i
+    for i in range(view.staged.size()):
+        if view.staged[i].data == data and view.staged[i].length == length:
+            return view.staged[i].value_id
+    return 0
+
+
 cdef int set_chunked(View view, Head* head, const char* data, size_t n,
                      uint64_t expire_at) except -1:
     """Set a key to a string longer than INLINE_BYTES_MAX."""
-    cdef uint64_t id = view.staged_id(data, n) if not view.staged.empty() else 0
+    cdef uint64_t id = staged_id(view, data, n)
     cdef size_t at = 0
     cdef size_t take
     if id:

@@ -977,7 +977,9 @@ cdef class Tip:
         cdef Entry* e
         cdef uint64_t at = from_hash
         cdef size_t first
-        cdef size_t buckets = SCAN_BUCKETS_MIN + SCAN_BUCKETS_PER_ENTRY * limit
+        cdef size_t buckets = <size_t>-1
+        if limit != <size_t>-1:     # else it goes to the end
+            buckets = SCAN_BUCKETS_MIN + SCAN_BUCKETS_PER_ENTRY * limit
         done[0] = False
         while True:
             segment = table.directory[0 if table.depth == 0 else at >> (64 - table.depth)]

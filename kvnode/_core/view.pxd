@@ -179,7 +179,6 @@ cdef class View:
     cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length,
                             uint64_t expire_at) except -1
     cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
-    cdef uint64_t staged_id(self, const char* data, uint64_t length) noexcept
     cdef int untrash(self, uint64_t id) except -1
     cdef uint64_t new_id(self) except 0
     cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1

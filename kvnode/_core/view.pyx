@@ -469,14 +469,6 @@ cdef class View:
         put_be64(value + 1, length)
         return self.record_put(self.tip.meta, key, 9, value, 9)
 
-    cdef uint64_t staged_id(self, const char* data, uint64_t length) noexcept:
-        """Return the value id under which an argument was staged, 0 if it was not."""
-        cdef size_t i
-        for i in range(self.staged.size()):
-            if self.staged[i].data == data and self.staged[i].length == length:
-                return self.staged[i].value_id
-        return 0
-
     cdef int untrash(self, uint64_t id) except -1:
         """The value or generation `id` is alive, or swept: take its trash record away."""
         cdef char key[9]

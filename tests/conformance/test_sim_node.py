@@ -37,7 +37,7 @@ from tests.support.contents import PUT
 from tests.support.resp import ReplyStream
 
 SIM_SETTINGS = settings(SETTINGS, max_examples=EXAMPLES // 8)
-PLANTED_EXAMPLES = 50
+PLANTED_EXAMPLES = 120
 BUDGETS = pytest.mark.parametrize("steps_max", [None, 8])
 ACTS = ("checkpoint", "part", "background", "evict", "evict", "crash", "crash", "kill", "kill")
 acts = st.tuples(st.sampled_from(ACTS), st.integers(0, 9)).map(

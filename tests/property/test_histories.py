@@ -85,6 +85,7 @@ class World:
         self.moment = self._value = 0
         self.history: list[Transaction] = []
         self.open: dict[Session, list[Sent]] = {}
+        self.pieces: dict[Session, bytes] = {}  # of replies that have not come as a whole
         self.kinds: dict[str, int] = {}
         self.conflicts = 0
         self.begin_life()
@@ -118,6 +119,7 @@ class World:
         """Power is lost, or the process; what has no reply by now may have happened."""
         self.conflicts += self.node.jobs.transactions.conflicts
         self.open.clear()
+        self.pieces.clear()
         self.node = self.node.crash() if self.rng.random() < 0.7 else self.node.kill()
         self.begin_life()
 
@@ -249,12 +251,21 @@ class World:
 
     # -- the history ----------------------------------------------------------------------------
 
+    def replies(self, session: Session) -> list[Reply]:
+        """Return what is complete; a long reply comes in pieces."""
+        raw = self.pieces.pop(session, b"") + session.take()
+        try:
+            return decode_all(raw)
+        except ValueError:
+            self.pieces[session] = raw
+            return []
+
     def look(self) -> None:
         """Note which clients have their replies by now."""
         self.moment += 1
         thens = []
         for session, queue in list(self.open.items()):
-            for reply in decode_all(session.take()):
+            for reply in self.replies(session):
                 sent = queue[0]
                 sent.received.append(reply)
                 if len(sent.received) < sent.replies:

@@ -47,6 +47,18 @@ def test_they_are_there_after_a_crash(with_checkpoint):
     assert ask(node, node.session(), "FUNCTION", "LIST") == []
 
 
+def test_they_are_found_among_very_many_records(client):
+    """An EXEC that has changed libraries: what there is is read anew, and has to be all."""
+    for i in range(3000):
+        client.ask("SCRIPT", "LOAD", f"return {i}")
+    client.send(
+        encode("MULTI") + encode("FUNCTION", "LOAD", library("one", f="return 7")) + encode("EXEC")
+    )
+    for _ in range(3):
+        client.receive()
+    assert client.ask("FCALL", "f", "0") == 7
+
+
 def test_a_reply_waits_for_the_entry_of_its_library():
     node = LocalNode()
     first, second = node.session(), node.session()

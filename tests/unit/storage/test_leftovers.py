@@ -29,7 +29,7 @@ def sweep(node: SimNode, rounds: int = 40) -> None:
 
 def settle(node: SimNode) -> None:
     """Let the sweepers do all that they find to do."""
-    for _ in range(4):
+    for _ in range(8):
         node.upkeep(30)
         node.checkpoint()
 
