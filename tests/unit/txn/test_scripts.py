@@ -219,6 +219,22 @@ def test_in_multi_the_whole_of_it_runs_beside(node, client):
     assert client("GET", "n") == b"2"
 
 
+def test_what_scripts_of_one_exec_write_again_is_published_once(node, client):
+    fill = "for i = 1, 3000 do redis.call('hset', 'h', i, ARGV[1]) end "
+    session = node.session()
+    commands = [("MULTI",), ("EVAL", LONG + fill, "0", "1"), ("EVAL", fill, "0", "2"), ("EXEC",)]
+    session.feed(pipeline(*commands))
+    node.serve(session)
+    node.sync()
+    session.take()
+    assert decode_all(finish(node, session)) == [[None, None]]
+    assert node.jobs.transactions.published_bytes > 0
+    assert client("HLEN", "h") == 3000
+    fields = client("HGETALL", "h")
+    assert len(fields) == 6000
+    assert set(fields[1::2]) == {b"2"}
+
+
 def test_killed_nothing_of_it_stays(node, client):
     text = "redis.call('set','a','1') " + LONG + "redis.call('set','b','1')"
     session = begin(node, "EVAL", text, "0")
