@@ -15,7 +15,7 @@ from tests.support.process import is_kvnode_complete, redis_server_path
 
 ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "8"))
 SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
-PLANTED_ROUNDS_MAX = 20  # within so many rounds a planted bug must be found
+PLANTED_ROUNDS_MAX = 40  # within so many rounds a planted bug must be found
 PUBLISHING_ROUNDS = 14
 # What tells of some planted bugs; of the others, the order of a writer's operations.
 FINDS = {
