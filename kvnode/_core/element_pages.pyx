@@ -115,5 +115,8 @@ cdef int draw_page(View view, Collection* c, int64_t draws, vector[Entry*]* pool
         if pool.size() >= enough:
             return DONE
     pool.clear()
+    if is_too_large(view, c):   # others have drawn these pages empty: another place
+        at = (view.draw() >> CURSOR_SHIFT) << CURSOR_SHIFT
+        return need_page(view, c, (c.id, at, rows, c.elements.kind))
     need_all(view, c)
     return PARK

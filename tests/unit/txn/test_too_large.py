@@ -3,7 +3,7 @@
 import pytest
 
 from tests.sim.node import new_node
-from tests.support.resp import encode
+from tests.support.resp import decode_all, encode
 from tests.support.scripts import ask
 
 MEMBERS = 6000
@@ -90,3 +90,24 @@ def test_an_exec_with_it_is_a_transaction(node, client, words):
     data = node.settle(session, b"".join(encode(*one) for one in queue))
     assert b"\r\n*2\r\n+OK\r\n" in data
     assert node.jobs.transactions.committed == 1
+
+
+def test_pops_of_many_clients_that_share_pages_are_no_transactions(node):
+    """A page that the pops of one pass have emptied sends the next to another place."""
+    node.tip.evict(CACHE_BYTES, 1 << 20)
+    step = node.step_threads
+    node.step_threads = lambda: (step(), node.tip.evict(CACHE_BYTES, 1 << 20))[0]
+    sessions = [node.session() for _ in range(8)]
+    for session in sessions:
+        session.feed(encode("SPOP", "s") * 250)
+    popped = []
+    for _ in range(20_000):
+        node.serve(*sessions)
+        node.step_threads()
+        node.sync()
+        popped += [reply for session in sessions for reply in decode_all(session.take())]
+        if len(popped) == 2000:
+            break
+    assert len(set(popped)) == 2000
+    assert set(popped) <= ALL
+    assert node.jobs.transactions.started == 0
