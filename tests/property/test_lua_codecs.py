@@ -77,6 +77,9 @@ def test_msgpack_comes_back(value: object) -> None:
 @given(st.lists(numbers, max_size=8), st.sampled_from("<>"))
 @settings(deadline=None, max_examples=200)
 def test_struct_packs_doubles_as_python(values: list[float], order: str) -> None:
+    # Lua 5.1 keeps equal constants of a chunk once: all zeros have the sign of the first.
+    zero = next((value for value in values if value == 0), 0.0)
+    values = [value if value else zero for value in values]
     form = order + "d" * len(values)
     words = b"".join(b", " + lua_value(value) for value in values)
     packed = LUA(b"return struct.pack('%s'%s)" % (form.encode(), words))
