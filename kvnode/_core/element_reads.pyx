@@ -14,15 +14,14 @@ from kvnode._core.entries cimport (
     E_DIRTY, E_FLUSHING, T_HASH, T_LIST, T_NONE, T_SET, T_ZSET, V_WIDER_ENCODING, Collection, Entry,
     HeadData, Version, is_collection)
 from kvnode._core.keys cimport (
-    HEAD_PREFIX_BYTES, K_FIELD, K_SCORE, RECORD_PREFIX_BYTES_MAX, SCORE_PREFIX_BYTES,
-    put_head_prefix, record_prefix)
+    K_FIELD, K_SCORE, RECORD_PREFIX_BYTES_MAX, SCORE_PREFIX_BYTES, record_prefix)
 from kvnode._core.records cimport envelope_of, get_head_data, open_envelope, put_record_key
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk
 from kvnode._core.sortable cimport double_of_order
 from kvnode._core.tables cimport version_at
 from kvnode._core.tip cimport Tip
 
-from kvnode._core.upkeep import stored_collection
+from kvnode._core.upkeep import stored_collection, stored_deadline
 from kvnode.base.errors import CorruptionError
 
 cdef enum:
@@ -53,13 +52,6 @@ class PinnedHead(NamedTuple):
     may_expire: bool        # a field of the hash may have a deadline
 
 
-def head_key(Tip tip not None, uint64_t generation, bytes key not None):
-    """Return the record key of a user key's head."""
-    cdef char prefix[HEAD_PREFIX_BYTES]
-    put_head_prefix(prefix, generation, tip.hash_key(key, len(key)))
-    return PyBytes_FromStringAndSize(prefix, HEAD_PREFIX_BYTES) + key
-
-
 def pinned_head(bytes envelope not None):
     """Return the PinnedHead of a head's envelope, its base being that of the pin."""
     cdef uint64_t commit_ts
@@ -69,10 +61,8 @@ def pinned_head(bytes envelope not None):
     cdef size_t n = <size_t>PyBytes_GET_SIZE(envelope) - at
     cdef size_t data_at
     cdef HeadData data
-    if n < 2 or (p[1] & HAS_DEADLINE and n < 10):
-        raise CorruptionError(f"stored head of {n} bytes")
+    _, expire_at = stored_deadline(envelope)
     data_at = 10 if p[1] & HAS_DEADLINE else 2
-    expire_at = get_be64(p + 2) if p[1] & HAS_DEADLINE else 0
     if not is_collection(<uint8_t>p[0]):
         return PinnedHead(p[0], 0, 0, 0, 0, 0, 0, expire_at, False)
     kind = stored_collection(envelope).kind

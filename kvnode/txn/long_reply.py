@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from kvnode._core.element_reads import WRONG_TYPE, ZSET, head_key, pinned_head
+from kvnode._core.element_reads import WRONG_TYPE, ZSET, pinned_head
 from kvnode._core.session import Session
-from kvnode._core.upkeep import generation_at
+from kvnode._core.upkeep import generation_at, head_key
 from kvnode.base.limits import (
     LONG_REPLIES_OPEN_MAX,
     LONG_REPLY_STALLED_MS,

@@ -7,14 +7,22 @@ from kvnode.txn.attempt import Attempt
 from kvnode.txn.optimistic import Transaction
 from kvnode.txn.program import Program
 from tests.reference.serial import BLIND
-from tests.sim.node import SimNode
+from tests.sim.node import SimNode, new_node
 from tests.support.resp import Reply, decode, encode
 
 S_READY, S_WAITING, S_CLOSED = 0, 2, 4  # SessionState of session.pxd
 ROUNDS_MAX = 1000
+LONG = "for i = 1, 100000 do local x = i * 2 end "  # past the budget of impatient_node()
 
 Word = bytes | str | int
 Script = Callable[[], Generator[tuple[Word, ...], Reply, object]]
+
+
+def impatient_node() -> SimNode:
+    """A node on which scripts of more than 20,000 instructions run beside the sequencer."""
+    node = new_node()
+    node.view.scripts.here.set_budget(0, grant=1000, grants=20)
+    return node
 
 
 class GeneratorProgram(Program):

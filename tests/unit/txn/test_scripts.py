@@ -4,10 +4,10 @@ import pytest
 
 from kvnode._core.keys import CLAIM
 from kvnode.txn import script as script_program
-from tests.sim.node import SimNode, new_node
+from tests.sim.node import SimNode
 from tests.support.local import LocalNode, pipeline
 from tests.support.resp import ErrorReply, decode_all, encode
-from tests.support.scripts import S_WAITING, finish
+from tests.support.scripts import LONG, S_WAITING, finish, impatient_node
 
 STOPS_MAX = 2000
 PREPARED = (
@@ -118,14 +118,10 @@ def test_what_stays_of_a_script_is_noticed() -> None:
 
 # -- beside the sequencer -------------------------------------------------------------------------
 
-LONG = "for i = 1, 100000 do local x = i * 2 end "
-
 
 @pytest.fixture
 def node() -> SimNode:
-    node = new_node()
-    node.view.scripts.here.set_budget(0, grant=1000, grants=20)
-    return node
+    return impatient_node()
 
 
 def begin(node: SimNode, *words: object):

@@ -5,9 +5,8 @@ import pytest
 from tests.sim.node import SimNode, new_node
 from tests.support.local import LocalNode, pipeline
 from tests.support.resp import ErrorReply, decode_all, encode
-from tests.support.scripts import S_WAITING, finish
+from tests.support.scripts import LONG, S_WAITING, finish, impatient_node
 
-LONG = "for i = 1, 100000 do local x = i * 2 end "
 DOUBLING = "local t = {1} for i = 1, 60 do t = {t, t} end return t"
 HUNGRY = "local t = {} for i = 1, 1e6 do t[i] = string.rep('x', 1e5) .. i end"
 MEMORY_BYTES = 16 << 20
@@ -15,10 +14,7 @@ MEMORY_BYTES = 16 << 20
 
 @pytest.fixture
 def node() -> SimNode:
-    """A node on which scripts of more than 20,000 instructions run beside the sequencer."""
-    node = new_node()
-    node.view.scripts.here.set_budget(0, grant=1000, grants=20)
-    return node
+    return impatient_node()
 
 
 def begin(node: SimNode, *words: object):
