@@ -15,7 +15,8 @@ from kvnode._core.entries cimport (
     HeadData, Version, is_collection)
 from kvnode._core.keys cimport (
     K_FIELD, K_SCORE, RECORD_PREFIX_BYTES_MAX, SCORE_PREFIX_BYTES, record_prefix)
-from kvnode._core.records cimport envelope_of, get_head_data, open_envelope, put_record_key
+from kvnode._core.records cimport (
+    HAS_DEADLINE, envelope_of, get_head_data, open_envelope, put_record_key)
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk
 from kvnode._core.sortable cimport double_of_order
 from kvnode._core.tables cimport version_at
@@ -25,7 +26,6 @@ from kvnode._core.upkeep import stored_collection, stored_deadline
 from kvnode.base.errors import CorruptionError
 
 cdef enum:
-    HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
     PLACED_AT = 9           # where the score stands in the key of a score row
 
 LIST, HASH, SET, ZSET = T_LIST, T_HASH, T_SET, T_ZSET

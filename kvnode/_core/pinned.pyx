@@ -18,7 +18,7 @@ from kvnode._core.keys cimport (
 from kvnode._core.entries cimport (
     T_NONE, Collection, Entry, HeadData, Table, Version, head_data, is_collection)
 from kvnode._core.records cimport (
-    envelope_of, get_head_data, open_envelope, put_head_data, put_record_key)
+    HAS_DEADLINE, envelope_of, get_head_data, open_envelope, put_head_data, put_record_key)
 from kvnode._core.tables cimport make_version, version_at
 from kvnode._core.tip cimport Tip, meta_at
 
@@ -26,7 +26,6 @@ from kvnode._core.upkeep import stored_value
 from kvnode.base.errors import CorruptionError
 
 cdef enum:
-    HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
     HEAD_DATA_BYTES_MAX = 96
     CUT_ENVELOPE_BYTES = 9  # commit_ts, and flags that are none
 

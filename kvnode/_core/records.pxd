@@ -6,6 +6,11 @@ from kvnode._core.deltas cimport Meta
 from kvnode._core.entries cimport Entry, HeadData, Table, Version
 
 
+cdef enum:  # on disk: DO NOT CHANGE
+    HAS_DEADLINE = 0x80         # flag of the value of a head or field: expire_at follows
+    HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows
+
+
 cdef size_t put_record_key(Entry* entry, char* p) noexcept nogil
 cdef size_t record_value_bytes(Version* v) noexcept nogil
 cdef size_t put_record_value(Version* v, char* p) noexcept nogil

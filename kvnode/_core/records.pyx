@@ -17,8 +17,6 @@ from kvnode._core.tables cimport make_version
 from kvnode.base.errors import CorruptionError
 
 cdef enum:
-    HAS_DEADLINE = 0x80         # flag of a head's value: expire_at follows. On disk: DO NOT CHANGE
-    HAS_ROW = 0x01              # flag of a LevelDB envelope: row_at follows. On disk: DO NOT CHANGE
     HEAD_DATA_BYTES_MAX = 16 + 2 * 40
 
 

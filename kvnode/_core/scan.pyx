@@ -21,6 +21,7 @@ from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport DONE, LONG, PARK, native
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.parser cimport Args
+from kvnode._core.records cimport HAS_DEADLINE, HAS_ROW
 from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_null
 from kvnode._core.tip cimport T_HASH, T_NONE, Entry, Table, Version
 from kvnode._core.typenames cimport type_name
@@ -33,8 +34,6 @@ cdef enum:
     SCAN_COUNT_MAX = 10000          # a larger COUNT is cut: one step stays short
     KEYS_AT_ONCE_MAX = 10000        # KEYS of a larger database runs as a job
     RANDOM_COUNT = 17               # names among which RANDOMKEY draws
-    ENVELOPE_HAS_ROW = 0x01         # of LevelDB envelopes, see tip.pyx
-    VALUE_HAS_DEADLINE = 0x80       # of head values, see tip.pyx
 
 
 cdef bint type_matches(const Filter* filter, uint8_t type) noexcept nogil:
@@ -142,10 +141,10 @@ cdef uint8_t open_row(bytes envelope, uint64_t* expire_at) except 0:
     cdef size_t at
     if n < 11:
         raise CorruptionError(f"stored head of {n} bytes")
-    at = 17 if p[8] & ENVELOPE_HAS_ROW else 9
-    if n < at + 2 or (p[at + 1] & VALUE_HAS_DEADLINE and n < at + 10) or p[at] == T_NONE:
+    at = 17 if p[8] & HAS_ROW else 9
+    if n < at + 2 or (p[at + 1] & HAS_DEADLINE and n < at + 10) or p[at] == T_NONE:
         raise CorruptionError(f"stored head of {n} bytes")
-    expire_at[0] = get_be64(p + at + 2) if p[at + 1] & VALUE_HAS_DEADLINE else 0
+    expire_at[0] = get_be64(p + at + 2) if p[at + 1] & HAS_DEADLINE else 0
     return <uint8_t>p[at]
 
 

@@ -15,6 +15,7 @@ from kvnode._core cimport trash
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
     K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix)
+from kvnode._core.records cimport HAS_DEADLINE, HAS_ROW
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
     Segment, Table, Tip, Version, bucket_of, free_table, sweep_dying, get_head_data, head_data, is_collection,
@@ -25,8 +26,6 @@ from kvnode.base.errors import CorruptionError
 
 cdef enum:
     TRASH_KEY_BYTES = 9
-    HAS_DEADLINE = 0x80     # as in tip.pyx. On disk: DO NOT CHANGE
-    HAS_ROW = 0x01
     AHEAD_MS = 100              # after which the deadline of a field without a head is looked at again
 
 TRASH_COLLECTION = <int>trash.TRASH_COLLECTION
