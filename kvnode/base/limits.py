@@ -72,6 +72,15 @@ SWEEP_META_PER_STEP = 200  # meta records looked at for new trash by one step
 SWEEP_KNOWN_MAX = 4096  # trash being swept; what is beyond waits in its records
 HISTORY_ROWS_PER_STEP = 200  # rows of older versions judged by one step
 
+# -- groups -------------------------------------------------------------------------------------
+RAFT_TICK_MS = 30
+RAFT_ELECTION_TICKS = 10  # without a leader, up to twice that, before a node campaigns
+RAFT_HEARTBEAT_TICKS = 2
+APPLY_BYTES_PER_STEP = 1 * MIB  # of entries that a follower applies in one go
+IMAGE_QUEUED_BYTES_MAX = 1 * MIB  # of an image, waiting for a link
+ADD_SECONDS = 10  # within which a node that is to be added has to answer
+CHANGE_SECONDS = 10  # within which a majority has to agree to a change
+
 # -- checkpoints and memory ---------------------------------------------------------------------
 CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay
 CHECKPOINT_DIRTY_SHARE = 0.25  # of the cache; more dirty records begin a checkpoint

@@ -86,6 +86,15 @@ class Replication:
         ]
         return min(images, default=None)
 
+    def slowest_match(self) -> int | None:
+        """Of the peers that take entries as they come: up to where the last one is; None: none does."""
+        matches = [
+            progress.match
+            for progress in self.progress.values()
+            if progress.state is ProgressState.REPLICATE
+        ]
+        return min(matches, default=None)
+
     def _send_next(self, peer: int, progress: Progress) -> bool:
         """Send one message, if there is anything to send; True: look again."""
         terms = self._own.terms

@@ -1,174 +1,254 @@
-"""Opening a data directory: LevelDB, the log, Raft's hard state, and the recovered replica.
+"""A node's data directory, open: LevelDB, the log, Raft's hard state; and states built on them.
 
     db/          LevelDB            log/         segments of the log
     raft.state   term, vote and identity
+
+An image that was received takes the place of db/ and log/, see storage/image_install.py.
 """
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kvnode._core.dispatch import Dispatch
 from kvnode._core.logwriter import LogWriter
-from kvnode._core.sequencer import Sequencer
-from kvnode._core.transactions import Watches
+from kvnode._core.replicated_log import ReplicatedLog
 from kvnode._core.view import View
 from kvnode.base.errors import CorruptionError, StorageIOError
-from kvnode.base.limits import SEGMENT_BYTES
+from kvnode.base.limits import (
+    RAFT_ELECTION_TICKS,
+    RAFT_HEARTBEAT_TICKS,
+    RAFT_TICK_MS,
+    SEGMENT_BYTES,
+)
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
+from kvnode.raft.reads import lease_ms
+from kvnode.raft.wire import decode_membership, encode_membership
 from kvnode.scripting import runtime
 from kvnode.server.failpoints import Failpoints
-from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.disk import OsDisk
 from kvnode.storage.engine import options_for
 from kvnode.storage.executor import Executor
-from kvnode.storage.fetch import Fetcher
+from kvnode.storage.folder import OsFolders
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
+from kvnode.storage.image import ImageFacts
+from kvnode.storage.image_install import IncomingFolder, finish_installation, install
 from kvnode.storage.leveldb import LevelDBEngine
-from kvnode.storage.local import open_facts
-from kvnode.storage.log_recovery import open_replay, recover_log
-from kvnode.storage.recovery import recover
-from kvnode.txn.housekeeping import Housekeeping
-from kvnode.txn.replica import Replica
+from kvnode.storage.local import open_facts, write_group
+from kvnode.storage.log_reading import LogReading
+from kvnode.storage.log_recovery import memberships_in, open_replay, recover_log
+from kvnode.storage.recovery import Recovered, open_tip, recover
+from kvnode.txn.building import build_state
+from kvnode.txn.state import State
 
-SOLE_NODE = 1  # id of the only voter of a group of one
+HASH_KEY_BYTES = 16
+INSTANCE_BITS = 63  # of a number that no other life of a node has
 
 
-@dataclass
-class Opened:
-    """An open data directory."""
+def boottime_ms() -> int:
+    """Return a time that counts suspend."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
-    replica: Replica
-    engine: LevelDBEngine
-    log: LogWriter
-    hard_state: HardStateFile
-    replayed_entries: int
-    is_torn: bool
+
+class DataDirectory:
+    """An open data directory.
+
+    Raises StorageError when opened: it is in use, damaged, or of a newer kvnode.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        node_id: int,
+        appendfsync: str,
+        cache_bytes: int,
+        failpoints: Failpoints,
+    ) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageIOError(f"cannot use {directory}: {error.strerror}") from error
+        self.path = directory
+        self.replayed_entries = 0
+        self._node_id = node_id
+        self._mode = appendfsync
+        self._cache_bytes = cache_bytes
+        self.failpoints = failpoints
+        self._disk = OsDisk()
+        self._folders = OsFolders(str(directory))
+        finish_installation(self._disk, self._folders)
+        self._open_store()
+        self.hard_state = self._open_hard_state()
+        self._open_log()
+        at = self.facts.checkpoint.at
+        self.log = ReplicatedLog(self._writer, at.index, at.term, at.commit_ts)
+        self._check_terms()
+
+    # -- opening --------------------------------------------------------------------------------
+
+    def _open_store(self) -> None:
+        self.engine = LevelDBEngine(str(self.path / "db"), options_for(self._cache_bytes))
+        self.facts = open_facts(
+            self.engine, identity=os.urandom(16), hash_key=os.urandom(HASH_KEY_BYTES)
+        )
+
+    def _open_hard_state(self) -> HardStateFile:
+        path = self.path / "raft.state"
+        if not path.exists():
+            if any((self.path / "log").glob("*.seg")):
+                raise CorruptionError(
+                    f"{path} is missing, but there is a log: this node no longer knows how it "
+                    "voted. Restore the file, or the whole data directory, from a backup"
+                )
+            return create_hard_state(self._disk, str(path), self._node_id, self.facts.identity)
+        return HardStateFile(self._disk, str(path))
+
+    def _open_log(self) -> None:
+        """Recover the log, and begin to write it on."""
+        id_seed = int.from_bytes(os.urandom(8))
+        self._recovered_log = recover_log(
+            self._disk,
+            self._log_directory,
+            checkpoint_index=self.facts.checkpoint.at.index,
+            segment_bytes=SEGMENT_BYTES,
+            id_seed=id_seed,
+        )
+        self._writer = LogWriter(
+            self._log_directory,
+            self._recovered_log.start,
+            segment_bytes=SEGMENT_BYTES,
+            id_seed=id_seed,
+            mode=self._mode,
+        )
+        self.failpoints.arm(self._writer)
+        self.reading = LogReading(self._disk, self._log_directory, self._recovered_log)
+
+    def _check_terms(self) -> None:
+        last_term = self._recovered_log.start.last_term
+        if self.hard_state.state.term < last_term:
+            raise CorruptionError(
+                f"{self.path / 'raft.state'} knows term {self.hard_state.state.term}, the log has "
+                f"entries of term {last_term}: they are not of one node, or one was restored from "
+                "an older copy"
+            )
+
+    @property
+    def _log_directory(self) -> str:
+        return str(self.path / "log")
+
+    # -- what it says ---------------------------------------------------------------------------
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the log had a torn tail, which was cut."""
+        return self._recovered_log.is_torn
+
+    def memberships(self) -> MembershipLog:
+        """Return the group as of the checkpoint, and what the log says of it since."""
+        if self.facts.membership:
+            base = decode_membership(self.facts.membership)
+        else:
+            base = Membership.of_voters([self._node_id])
+        later = memberships_in(self._disk, self._log_directory, self._recovered_log, self.facts)
+        return MembershipLog(base, [(index, decode_membership(data)) for index, data in later])
+
+    def make_raft(self, *, has_leases: bool) -> RaftCore:
+        """Return Raft as of what is durable here."""
+        state = self.hard_state.state
+        return RaftCore(
+            self._node_id,
+            self.memberships(),
+            HardState(state.term, state.vote),
+            LogTerms(self._recovered_log.terms(), self._recovered_log.last_index),
+            committed=self.facts.checkpoint.at.index,
+            random_ticks=secrets.randbelow,
+            identity=self.facts.identity,
+            instance=secrets.randbits(INSTANCE_BITS),
+            high_water=self.facts.highest_index,
+            election_ticks=RAFT_ELECTION_TICKS,
+            heartbeat_ticks=RAFT_HEARTBEAT_TICKS,
+            now_ms=boottime_ms,
+            lease_ms=lease_ms(RAFT_ELECTION_TICKS, RAFT_TICK_MS) if has_leases else 0,
+            fit=self.log.fit,
+        )
+
+    # -- states ---------------------------------------------------------------------------------
+
+    def build_state(
+        self,
+        dispatch: Dispatch,
+        *,
+        is_all_committed: bool,
+        cache_bytes: int,
+        writer: Executor,
+        readers: Sequence[Executor],
+    ) -> State:
+        """Return a state at the checkpoint; is_all_committed: at the end of the log."""
+        recovered = self._recover() if is_all_committed else open_tip(self.engine, self.facts)
+        return build_state(
+            self.engine,
+            self.facts,
+            recovered,
+            self.log,
+            dispatch,
+            writer=writer,
+            readers=readers,
+            cache_bytes=cache_bytes,
+            on_step=self.failpoints.reached,
+            prepare=runtime.connect,
+        )
+
+    def _recover(self) -> Recovered:
+        first = self.facts.checkpoint.at.index + 1
+        last = self._recovered_log.last_index
+        log_ = open_replay(self._disk, self._log_directory, self._recovered_log, first, last)
+        recovered = recover(self.engine, self.facts, log_)
+        self.replayed_entries = recovered.replayed_entries
+        return recovered
+
+    def read_facts_again(self) -> None:
+        """A checkpoint may have ended since the directory was opened."""
+        self.facts = open_facts(self.engine, identity=b"", hash_key=b"")
+
+    def found(self, group: bytes, membership: Membership, hash_key: bytes) -> None:
+        """Make the directory, which is empty, one of a group, durably."""
+        write_group(self.engine, group, encode_membership(membership), hash_key)
+        self.read_facts_again()
+
+    def install(self, facts: ImageFacts) -> None:
+        """Put the received image in the place of store and log. No call of either is under way."""
+        self.engine.close()
+        self._writer.close()
+        install(
+            self._disk,
+            self._folders,
+            facts,
+            segment_bytes=SEGMENT_BYTES,
+            id_seed=int.from_bytes(os.urandom(8)),
+        )
+        self._open_store()
+        self._open_log()
+        at = facts.at
+        self.log.restart(at.index, at.term, at.commit_ts, self._writer)
+
+    def set_log_mode(self, mode: str) -> None:
+        """Change appendfsync."""
+        self._mode = mode
+        self._writer.set_mode(mode)
+
+    def incoming_folder(self) -> IncomingFolder:
+        """Return where images are received."""
+        options = options_for(self._cache_bytes)
+        return IncomingFolder(self._folders, lambda path: LevelDBEngine(path, options))
 
     def close(self) -> None:
         """Write and sync what is queued, and release the directory."""
-        self.log.close()
+        self._writer.close()
         self.hard_state.close()
         self.engine.close()
-
-
-def open_data(
-    directory: Path,
-    *,
-    appendfsync: str,
-    cache_bytes: int,
-    make_dispatch: Callable[[], Dispatch],
-    writer: Executor,
-    readers: Sequence[Executor],
-    failpoints: Failpoints,
-) -> Opened:
-    """Recover the node's state from `directory`, which is made if it is absent.
-
-    Raises StorageError: the directory is in use, damaged, or of a newer kvnode.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageIOError(f"cannot use {directory}: {error.strerror}") from error
-    engine = LevelDBEngine(str(directory / "db"), options_for(cache_bytes))
-    disk = OsDisk()
-    facts = open_facts(engine, identity=os.urandom(16), hash_key=os.urandom(16))
-    hard_state = _open_hard_state(disk, directory / "raft.state", facts.identity)
-    id_seed = int.from_bytes(os.urandom(8))
-    log_directory = str(directory / "log")
-    recovered_log = recover_log(
-        disk,
-        log_directory,
-        checkpoint_index=facts.checkpoint.at.index,
-        segment_bytes=SEGMENT_BYTES,
-        id_seed=id_seed,
-    )
-    first = facts.checkpoint.at.index + 1
-    entries = open_replay(disk, log_directory, recovered_log, first, recovered_log.last_index)
-    recovered = recover(engine, facts, entries)
-    log = LogWriter(
-        log_directory,
-        recovered_log.start,
-        segment_bytes=SEGMENT_BYTES,
-        id_seed=id_seed,
-        mode=appendfsync,
-    )
-    failpoints.arm(log)
-    if hard_state.state.term < recovered_log.start.last_term:
-        raise CorruptionError(
-            f"{directory / 'raft.state'} knows term {hard_state.state.term}, the log has entries "
-            f"of term {recovered_log.start.last_term}: they are not of one node, or one was "
-            "restored from an older copy"
-        )
-    raft = RaftCore(
-        SOLE_NODE,
-        MembershipLog(Membership.of_voters([SOLE_NODE])),
-        HardState(hard_state.state.term, hard_state.state.vote),
-        LogTerms(recovered_log.terms(), recovered_log.last_index),
-        committed=facts.checkpoint.at.index,
-        random_ticks=lambda n: os.urandom(1)[0] % n,
-    )
-    tip = recovered.tip
-    view = View(tip, recovered.next_id)
-    dispatch = make_dispatch()
-    view.connect(dispatch, Watches(tip))
-    runtime.connect(view)
-    sequencer = Sequencer(
-        tip,
-        view,
-        dispatch,
-        log,
-        raft.term,
-        recovered.last.index,
-        recovered.last.index,
-        recovered.last.commit_ts,
-        recovered.last.term,
-    )
-    sequencer.relaxed = appendfsync != "always"
-    checkpointer = Checkpointer(
-        tip,
-        engine,
-        writer,
-        last=facts.checkpoint,
-        high_water=recovered.high_water,
-        on_step=failpoints.reached,
-    )
-    replica = Replica(
-        sequencer,
-        raft,
-        log,
-        checkpointer,
-        Fetcher(tip, engine, readers),
-        store_hard_state=hard_state.store,
-        cache_bytes=cache_bytes,
-    )
-    replica.upkeep.append(
-        Housekeeping(
-            sequencer,
-            engine,
-            checkpointer,
-            recovered,
-            replica.fetcher,
-            writer=writer,
-            reader=readers[-1],
-        )
-    )
-    replica.before_log_cut = lambda: failpoints.reached("before_log_cut")
-    return Opened(
-        replica, engine, log, hard_state, recovered.replayed_entries, recovered_log.is_torn
-    )
-
-
-def _open_hard_state(disk: OsDisk, path: Path, identity: bytes) -> HardStateFile:
-    if not path.exists():
-        if any((path.parent / "log").glob("*.seg")):
-            raise CorruptionError(
-                f"{path} is missing, but there is a log: this node no longer knows how it voted. "
-                "Restore the file, or the whole data directory, from a backup"
-            )
-        return create_hard_state(disk, str(path), SOLE_NODE, identity)
-    return HardStateFile(disk, str(path))

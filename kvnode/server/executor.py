@@ -73,6 +73,12 @@ class ThreadExecutor:
         self._work.put(None)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Let what runs end by itself, and run nothing more; nothing is delivered any more."""
+        self._is_closing = True
+        self._done = deque(maxlen=0)
+        self._work.put(None)
+
     def _run(self) -> None:
         if self._niceness:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)

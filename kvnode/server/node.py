@@ -1,26 +1,22 @@
-"""The node: a reactor hosted by Trio around a replica, and what handlers may ask of it."""
+"""The node: a reactor hosted by Trio around a replica, and what the replica asks of its host."""
 
 import gc
-import math
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import structlog
 import trio
 
 import kvnode
-from kvnode._core.dispatch import Command, Dispatch
-from kvnode._core.generic import describe
+from kvnode._core.dispatch import Dispatch
 from kvnode._core.reactor import Reactor
-from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError
 from kvnode.base.limits import (
@@ -28,29 +24,37 @@ from kvnode.base.limits import (
     DRAIN_SECONDS,
     GC_THRESHOLDS,
     READER_THREADS,
-    RELOAD_STEPS_MAX,
     SWITCH_INTERVAL_SECONDS,
-    SYNC_POLL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
     UNSYNCED_BYTES_MAX,
     WORKER_NICENESS,
 )
 from kvnode.commands.context import Statistics
-from kvnode.commands.row import RUN_COMMANDS
+from kvnode.commands.group import LoneGroup
 from kvnode.commands.slowlog import Slowlog
 from kvnode.commands.table import build
+from kvnode.raft.messages import Append, Message, Snapshot
+from kvnode.raft.ready import Role
 from kvnode.scripting import runtime
-from kvnode.server import gauges
+from kvnode.server.begin_group import begin_group
 from kvnode.server.clients import Clients
 from kvnode.server.config import Config
-from kvnode.server.data import Opened, open_data
+from kvnode.server.data import DataDirectory
 from kvnode.server.executor import ThreadExecutor
 from kvnode.server.failpoints import Failpoints
+from kvnode.server.gauges import Gauges
+from kvnode.server.group import NodeGroup
+from kvnode.server.group_config import GroupConfig, client_address, require_synced
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.local import native_handlers
 from kvnode.server.machine import order_memory_at_once
+from kvnode.server.rebuilding import Rebuilding
+from kvnode.server.services import NodeServices
 from kvnode.txn.jobs import Jobs
+from kvnode.txn.replica import NOT_DONE as DEPOSED
+from kvnode.txn.replica import TIMESTAMP_COUNTER_BITS, LogEntry, Replica
+from kvnode.txn.state import State
 
 log = structlog.get_logger()
 
@@ -60,19 +64,30 @@ UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may no
 NOT_DONE = b"UNAVAILABLE the log could not be written: nothing of this command is done"
 
 
-class Node:
-    """One running node; what Python handlers see as `view.node` (commands/context.py)."""
+class Node(NodeServices):
+    """One running node; what Python handlers see as `view.node` (commands/context.py).
 
-    def __init__(self, config: Config) -> None:
-        """Open the data and the listening sockets. Raises ConfigError, StorageError."""
+    data: its directory, open; the node closes it. group: of a networked node, with the listener
+    for other nodes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: DataDirectory,
+        group: GroupConfig | None = None,
+        raft_listener: socket.socket | None = None,
+    ) -> None:
+        """Build the state and open the listening sockets. Raises ConfigError, StorageError."""
         self.config = config
+        self.data = data
         self.kvnode_version = kvnode.__version__
         self.run_id = secrets.token_hex(20)
         self.info_sections = SECTIONS
         self.counters = Statistics()
         self.slowlog = Slowlog(config["slowlog-max-len"])
         self.checkpointed_s = int(time.time())
-        self.held: list[Session] = []  # by a pause
+        self.held: list[Session] = []
         self._is_stepping = False
         self.paused_until_ms = 0
         self.paused_writes_only = False
@@ -85,24 +100,23 @@ class Node:
         self.readers = [
             ThreadExecutor(f"leveldb-reader-{i}", self._wake_fd) for i in range(READER_THREADS)
         ]
-        self.worker = ThreadExecutor("transactions", self._wake_fd, niceness=WORKER_NICENESS)
-        self.opened = self._open()
-        self.replica = self.opened.replica
-        self.sequencer = self.replica.sequencer
-        self.tip = self.replica.tip
-        self.view = self.replica.view
-        self.view.node = self
-        self.dispatch = self.view.dispatch
-        self.commands = self.dispatch.commands
-        self.errors = self.dispatch.errors
-        self.jobs = Jobs(self.replica, self.opened.engine, self.readers[0], self.worker)
-        self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
+        self.dispatch = Dispatch(build(native_handlers()))
+        self._rebuilding = Rebuilding((self.writer, *self.readers), self._rebuild)
+        raft = data.make_raft(has_leases=group is not None and group.has_lease_reads)
+        self._is_sole_voter = tuple(raft.membership.quorums) == (frozenset((raft.node_id,)),)
+        state = self._build_state(is_all_committed=self._is_sole_voter)
+        self.replica = Replica(raft, data.log, state, self)
+        self.replica.before_log_cut = lambda: data.failpoints.reached("before_log_cut")
         self.reactor = self._make_reactor()
-        self.jobs.on_memory = self._bound_cache
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
-        self.gauges = gauges.Gauges(self)
-        self.view.scripts.set_log(self._log_of_script)
+        self.gauges = Gauges(self)
+        self._attach()
+        self.networked = None
+        if group is not None:
+            assert raft_listener is not None
+            self.networked = NodeGroup(self, group, raft_listener)
+        self.group = self.networked or LoneGroup(self._indexes)
         self.apply_config()
         config.on_change(self.apply_config)
 
@@ -120,16 +134,23 @@ class Node:
                     raise
         return opened
 
-    def _open(self) -> Opened:
-        return open_data(
-            Path(self.config["dir"]),
-            appendfsync=self.config["appendfsync"],
+    def _build_state(self, *, is_all_committed: bool) -> State:
+        return self.data.build_state(
+            self.dispatch,
+            is_all_committed=is_all_committed,
             cache_bytes=self.config["maxmemory"],
-            make_dispatch=lambda: Dispatch(build(native_handlers())),
             writer=self.writer,
             readers=self.readers,
-            failpoints=Failpoints(self.config.failpoints),
         )
+
+    def _attach(self) -> None:
+        """Let the state that the replica has now know this node."""
+        self.worker = ThreadExecutor("transactions", self._wake_fd, niceness=WORKER_NICENESS)
+        self.view.node = self
+        self.view.scripts.set_log(self._log_of_script)
+        self.jobs = Jobs(self.replica.state, self.data.engine, self.readers[0], self.worker)
+        self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
+        self.jobs.on_memory = self._bound_cache
 
     def _make_reactor(self) -> Reactor:
         reactor = Reactor(self.sequencer, self.sequencer.highest_ts() >> 16, self._wake_fd)
@@ -142,10 +163,12 @@ class Node:
     def apply_config(self) -> None:
         """Bring the running node in line with the configuration."""
         config, reactor, clients = self.config, self.reactor, self.clients
-        self.replica.cache_bytes = config["maxmemory"]
+        require_synced(config)
+        state = self.replica.state
+        state.cache_bytes = config["maxmemory"]
         self._bound_cache(self.jobs.memory_bytes)
-        reactor.dirty_bytes_max = self.replica.dirty_bytes_max()
-        reactor.pace.soft_bytes = self.replica.dirty_bytes_soft()
+        reactor.dirty_bytes_max = state.dirty_bytes_max()
+        reactor.pace.soft_bytes = state.dirty_bytes_soft()
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
         reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
@@ -169,7 +192,7 @@ class Node:
         self.dispatch.slow_micros = config["slowlog-log-slower-than"]
         self.dispatch.on_slow = self._on_slow
         self.slowlog.resize(config["slowlog-max-len"])
-        self.opened.log.set_mode(config["appendfsync"])
+        self.data.set_log_mode(config["appendfsync"])
         self.sequencer.relaxed = config["appendfsync"] != "always"
 
     # -- running --------------------------------------------------------------------------------
@@ -183,6 +206,8 @@ class Node:
                 await nursery.start(self._signals)
                 self.start()
                 nursery.start_soon(self._cron)
+                if self.networked is not None:
+                    await nursery.start(self.networked.run)
                 await self._drive()
                 await self._drain()
                 nursery.cancel_scope.cancel()
@@ -192,13 +217,12 @@ class Node:
         return self.exit_code
 
     def start(self) -> None:
-        """Become the leader and begin to listen."""
-        self.replica.lead()
-        while not self.replica.is_serving:
-            self.opened.log.sync()
-            self.sequencer.log_moved()
-        if not self.tip.has_databases():
-            self.reactor.run_pass(self.sequencer.create_databases)
+        """Become the leader of a group of one, and begin to listen."""
+        if self._is_sole_voter:
+            self.replica.lead()
+            while not self.replica.is_serving:
+                self.data.log.sync()
+                self.sequencer.log_moved()
         for sock in self._listeners:
             self.reactor.listen(sock.fileno(), sock)
             host, port = sock.getsockname()[:2]
@@ -209,8 +233,8 @@ class Node:
             appendfsync=self.config["appendfsync"],
             durable="before every reply" if not self.sequencer.relaxed else "not before replies",
             maxmemory=self.config["maxmemory"],
-            replayed_entries=self.opened.replayed_entries,
-            torn_tail_cut=self.opened.is_torn,
+            replayed_entries=self.data.replayed_entries,
+            torn_tail_cut=self.data.is_torn,
             pid=os.getpid(),
         )
         if self.sequencer.relaxed:
@@ -297,10 +321,13 @@ class Node:
         self.view.scripts.kill()
         for executor in (self.writer, self.worker, *self.readers):
             executor.close()
-        self.opened.close()
+        self.data.close()
         log.info("stopped")
 
     # -- events of the reactor ------------------------------------------------------------------
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
 
     def _on_wake(self) -> None:
         for executor in (self.writer, self.worker, *self.readers):
@@ -309,18 +336,97 @@ class Node:
         self.reactor.wants_after = True
 
     def _after_pass(self) -> None:
+        self._rebuilding.step()
         self.replica.after_pass()
-        if self.replica.is_upkeep_due and self.reactor.run_pass(
+        if self.replica.has_more:
+            self.wake()
+        if self.replica.state.is_upkeep_due and self.reactor.run_pass(
             lambda: self.replica.background(self.view.now_ms)
         ):
-            os.eventfd_write(self._wake_fd, 1)
+            self.wake()
         for session, args in self.sequencer.take_jobs():
             self.jobs.start(session, args)
-        if self.jobs and not self._is_stepping:
+        if self.jobs and not self._is_stepping and self.replica.is_serving:
             self._is_stepping = True  # the pass below ends here again
             if self.reactor.run_pass(self._step_jobs):
-                os.eventfd_write(self._wake_fd, 1)
+                self.wake()
             self._is_stepping = False
+        if self.networked is not None:
+            self.networked.after_pass()
+            self.reactor.wants_after = True
+
+    # -- what the replica asks of its host ------------------------------------------------------
+
+    def now_ms(self) -> int:
+        return self.reactor.now()
+
+    def store_hard_state(self, term: int, vote: int) -> None:
+        self.data.hard_state.store(term, vote)
+
+    def send(self, message: Message) -> None:
+        if self.networked is not None:
+            self.networked.peers.send(message)
+
+    def send_entries(self, append: Append, block: bytes) -> None:
+        if self.networked is not None:
+            self.networked.peers.send_entries(append, block)
+
+    def read_entries(
+        self, first: int, last: int, bytes_max: int, done: Callable[[Sequence[LogEntry]], None]
+    ) -> None:
+        def completed(entries: Sequence[LogEntry], error: BaseException | None) -> None:
+            if error is not None:
+                raise error
+            done(entries)
+
+        reading = self.data.reading
+        self.readers[0].submit(lambda: reading.read(first, last, bytes_max), completed)
+
+    def begin_image(self, peer: int) -> None:
+        if self.networked is not None:
+            self.networked.images.begin(peer, self.data.engine)
+
+    def expect_image(self, source: int, snapshot: Snapshot) -> None:
+        if self.networked is not None:
+            self.networked.images.expect(source, snapshot)
+
+    def rebuild(self, image: Snapshot | None) -> None:
+        if image is not None and self.networked is not None:
+            self.networked.images.close_senders()
+        self._rebuilding.ask(image)
+
+    def _rebuild(self, image: Snapshot | None) -> None:
+        """No call of the old state is under way. Between passes."""
+        if image is not None and self.networked is not None:
+            self.data.install(self.networked.images.take_received())
+        else:
+            self.data.read_facts_again()
+        state = self._build_state(is_all_committed=False)
+        self.worker.abandon()
+        old = self.replica.state
+        self.replica.state = state
+        self._attach()
+        self.apply_config()
+        self.reactor.adopt(state.sequencer)
+        self.replica.adopt(state, image)
+        log.info("memory is built anew", from_index=self.replica.applied, image=image is not None)
+        del old
+
+    def role_changed(self, role: Role, term: int, leader: int) -> None:
+        if self.networked is not None:
+            self.networked.role_changed(role, term, leader)
+
+    def execution_changed(self, is_executing: bool) -> None:
+        if is_executing:
+            self.reactor.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+            if not self.tip.has_databases():
+                self.reactor.run_pass(self.sequencer.create_databases)
+            self.wake()
+        else:
+            self.view.scripts.kill()
+            self.jobs.fail(self.sessions(), DEPOSED)
+
+    # -- events of the clients ------------------------------------------------------------------
 
     def _bound_cache(self, taken: int) -> None:
         """Transactions and large replies take memory: the cache may take so much less."""
@@ -347,153 +453,6 @@ class Node:
         write = (log.debug, log.debug, log.info, log.warning)[level]
         write("script", text=text.decode("utf-8", "backslashreplace"))
 
-    # -- what handlers may ask for --------------------------------------------------------------
-
-    def now(self) -> int:
-        return self.reactor.now()
-
-    def sessions(self) -> Iterable[Session]:
-        return list(self.clients.sessions.values())
-
-    def close_session(self, session: Session, reason: str) -> None:
-        self.reactor.kill(session, reason)
-
-    def authenticate(self, session: Session, granted: bool) -> None:
-        session.authenticated = granted
-        session.parser.authenticated = granted
-
-    def statistics(self) -> Statistics:
-        return self.gauges.statistics()
-
-    def reset_statistics(self) -> None:
-        for command in self.commands.values():
-            _reset(command)
-        self.errors.clear()
-        self.gauges.reset()
-
-    def pause(self, until_ms: int, *, writes_only: bool) -> None:
-        is_paused = self.paused_until_ms > self.reactor.now()
-        self.paused_writes_only = writes_only and (self.paused_writes_only or not is_paused)
-        self.paused_until_ms = max(until_ms, self.paused_until_ms if is_paused else 0)
-        self.dispatch.gate = self._hold_back
-
-    def unpause(self) -> None:
-        self.paused_until_ms = 0
-        self.paused_writes_only = False
-        self.dispatch.gate = None
-        held, self.held = self.held, []
-        for session in held:
-            self.sequencer.resume(session)
-        os.eventfd_write(self._wake_fd, 1)
-
-    def paused_reason(self) -> str:
-        """Why commands are held back, in INFO's words."""
-        return "client_pause" if self.paused_until_ms > self.reactor.now() else "none"
-
-    def paused_actions(self) -> str:
-        """Which commands are held back, in INFO's words."""
-        if self.paused_until_ms <= self.reactor.now():
-            return "none"
-        return "write" if self.paused_writes_only else "all"
-
-    def report_bug(self, command: bytes, error: Exception) -> None:
-        """A handler raised what it must not: the client got an error, this is for us."""
-        log.error("a command failed inside", command=command.decode(), exc_info=error)
-
-    def _hold_back(self, session: Session, command: Command) -> bool:
-        if self.reactor.now() >= self.paused_until_ms:
-            return False
-        row = command.row
-        if row.group in ("connection",) or command.name in (b"info", b"command", b"config|get"):
-            return False
-        if self.paused_writes_only and not _may_write(session, command, self.dispatch):
-            return False
-        self.held.append(session)
-        return True
-
-    def unblock(self, session: Session, *, with_error: bool) -> bool:
-        return unblock(self.sequencer, session, with_error)
-
-    def answer_after(self, session: Session, delay_ms: int, write: Callable[[Any], None]) -> None:
-        if delay_ms == 0:
-            return
-
-        async def later() -> None:
-            await trio.sleep(delay_ms / 1000)
-            self.reactor.run_pass(lambda: self.answer(session, write))
-
-        self.nursery.start_soon(later)
-
-    def answer(self, session: Session, write: Callable[[Any], None]) -> None:
-        self.sequencer.answer(session, write)
-
-    def is_synced(self) -> bool:
-        return not self.sequencer.has_unsynced()
-
-    def answer_when_synced(
-        self, session: Session, timeout_ms: int, write: Callable[[Any], None]
-    ) -> None:
-        self.opened.log.sync()
-
-        async def later() -> None:
-            with trio.move_on_after(timeout_ms / 1000 if timeout_ms else math.inf):
-                while session.id in self.clients.sessions and not self.is_synced():
-                    await trio.sleep(SYNC_POLL_SECONDS)
-            self.reactor.run_pass(lambda: self.answer(session, write))
-
-        self.nursery.start_soon(later)
-
-    def checkpoint(self, done: Callable[[bool], None] | None = None) -> bool:
-        def finished(ok: bool) -> None:
-            self.checkpointed_s = self.reactor.now() // 1000
-            if done is not None:
-                done(ok)
-
-        return self.replica.request_checkpoint(finished)
-
-    def shutdown(self, *, checkpoint: bool | None, now: bool, force: bool) -> None:
-        self.stop_with_checkpoint = checkpoint is not False
-        self.stopping.set()
-        os.eventfd_write(self._wake_fd, 1)
-
-    def abort_shutdown(self) -> bool:
-        return False
-
-    def stall(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def reload(self) -> None:
-        for _ in range(2):  # the first round takes the second chances away
-            self.tip.evict(0, RELOAD_STEPS_MAX)
-
-    def describe_object(self, session: Session, key: bytes) -> str | None:
-        return describe(self.view, session.db, key)
-
-    def log_message(self, text: str) -> None:
-        log.warning("DEBUG LOG", message=text)
-
-    def set_expiry_active(self, active: bool) -> None:
-        self.view.expiry_active = active
-
-    def describe_memory(self) -> str:
-        return self.gauges.describe_memory()
-
-    def release_memory(self) -> None:
-        self.gauges.release_memory()
-
-
-def _reset(command: Command) -> None:
-    command.reset()
-    for subcommand in (command.subcommands or {}).values():
-        _reset(subcommand)
-
-
-def _may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
-    """Whether a command could change data: an EXEC if any that it runs could."""
-    if command.name == b"exec":
-        return session.queued_writes
-    return "write" in command.row.flags.split() or command.row.name in RUN_COMMANDS
-
 
 def serve(config: Config) -> int:
     """Run a node until it is told to stop; return the process's exit code.
@@ -501,4 +460,21 @@ def serve(config: Config) -> int:
     Raises ConfigError and StorageError for what stands in the way of a start.
     """
     runtime.check_library()
-    return trio.run(Node(config).run)
+    group = GroupConfig.of(config)
+    data = DataDirectory(
+        Path(config["dir"]),
+        node_id=config["node-id"],
+        appendfsync=config["appendfsync"],
+        cache_bytes=config["maxmemory"],
+        failpoints=Failpoints(config.failpoints),
+    )
+    return trio.run(_serve, config, group, data)
+
+
+async def _serve(config: Config, group: GroupConfig | None, data: DataDirectory) -> int:
+    if group is None:
+        return await Node(config, data).run()
+    listener = peer_listener(*group.listen)
+    if not data.facts.group:
+        await begin_group(data, group, client_address(config), listener)
+    return await Node(config, data, group, listener).run()

@@ -22,7 +22,7 @@ from kvnode.txn.long_reply import LongReplies, LongReply
 from kvnode.txn.optimistic import Transactions
 from kvnode.txn.program import Command
 from kvnode.txn.queue import Queue
-from kvnode.txn.replica import Replica
+from kvnode.txn.state import State
 from kvnode.txn.script import Script
 
 SCRIPTS = (b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO")
@@ -50,14 +50,14 @@ class KeysJob:
         """Whether a completion has to come before there is more to do."""
         return self._is_reading
 
-    def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+    def step(self, state: State, engine: Engine, executor: Executor) -> None:
         """Read a few pages, if the fence is committed and no read is under way."""
         if self._error is not None:
             raise self._error
-        if self._is_reading or replica.sequencer.committed < self.fence_index:
+        if self._is_reading or state.sequencer.committed < self.fence_index:
             return
         if self._reader is None:
-            self._open(replica, engine)
+            self._open(state, engine)
         assert self._reader is not None
         for _ in range(JOB_PAGES_PER_STEP):
             page = self._reader.begin_keys(self._generation, self._next_hash, JOB_PAGE_KEYS)
@@ -67,10 +67,10 @@ class KeysJob:
             if self._take(page.finish(None)):
                 return
 
-    def close(self, replica: Replica) -> None:
+    def close(self, state: State) -> None:
         """Let go of the snapshot."""
         if self._reader is not None:
-            replica.tip.unpin(self._pin)
+            state.tip.unpin(self._pin)
             self._reader = None
 
     def write(self, reply: Any) -> None:
@@ -78,10 +78,10 @@ class KeysJob:
         reply.array(self._count)
         reply.raw(b"".join(self._parts))
 
-    def _open(self, replica: Replica, engine: Engine) -> None:
-        self._pin = replica.tip.pin()
-        self._generation = generation_at(replica.tip, self.session.db, self._pin)
-        self._reader = SnapshotReader(replica.tip, engine, self._pin, self._pin >> 16)
+    def _open(self, state: State, engine: Engine) -> None:
+        self._pin = state.tip.pin()
+        self._generation = generation_at(state.tip, self.session.db, self._pin)
+        self._reader = SnapshotReader(state.tip, engine, self._pin, self._pin >> 16)
 
     def _read(self, page: PendingPage, executor: Executor) -> None:
         def completed(result: StoredPart, error: BaseException | None) -> None:
@@ -129,7 +129,7 @@ class ComputeJob:
         """Whether a completion has to come before there is more to do."""
         return self._is_started and not self.is_done
 
-    def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+    def step(self, state: State, engine: Engine, executor: Executor) -> None:
         """Begin, or see whether it has failed."""
         if self._error is not None:
             raise self._error
@@ -142,7 +142,7 @@ class ComputeJob:
         self._reply = reply or b""
         self.is_done = error is None
 
-    def close(self, replica: Replica) -> None:
+    def close(self, state: State) -> None:
         """It holds nothing."""
 
     def write(self, reply: Any) -> None:
@@ -158,14 +158,14 @@ class Jobs:
     """
 
     def __init__(
-        self, replica: Replica, engine: Engine, executor: Executor, worker: Executor | None = None
+        self, state: State, engine: Engine, executor: Executor, worker: Executor | None = None
     ) -> None:
-        self._replica = replica
+        self._state = state
         self._engine = engine
         self._executor = executor
         self._jobs: list[KeysJob | ComputeJob | LongReply] = []
-        self.transactions = Transactions(replica, engine, worker or executor, executor)
-        self.replies = LongReplies(replica, executor)
+        self.transactions = Transactions(state, engine, worker or executor, executor)
+        self.replies = LongReplies(state, executor)
         self.on_memory: Callable[[int], None] = lambda taken: None
         self.transactions.on_memory = self.replies.on_memory = self._note_memory
 
@@ -175,7 +175,7 @@ class Jobs:
     def fail(self, line: bytes) -> None:
         """The log cannot be written: tell those who wait, whose commands have done nothing."""
         sessions = [job.session for job in self._jobs] + self.transactions.sessions
-        fail_waiting(self._replica.sequencer, sessions, line)
+        fail_waiting(self._state.sequencer, sessions, line)
 
     @property
     def memory_bytes(self) -> int:
@@ -190,14 +190,14 @@ class Jobs:
         if isinstance(session.waiting, LcsJob):
             self._jobs.append(ComputeJob(session, session.waiting))
         elif args[0].upper() == b"KEYS":
-            fence_index = self._replica.sequencer.propose_empty()
+            fence_index = self._state.sequencer.propose_empty()
             self._jobs.append(KeysJob(session, args[1], fence_index))
         elif args[0].lower() in COMMANDS:
             self._jobs.append(self.replies.begin(session, args))
         elif args[0].upper() == b"EXEC":
-            self.transactions.begin(session, Queue(self._replica.sequencer, session))
+            self.transactions.begin(session, Queue(self._state.sequencer, session))
         elif args[0].upper() in SCRIPTS:
-            scripts = self._replica.view.scripts
+            scripts = self._state.view.scripts
             transactions = self.transactions
             program = Script(args, scripts, transactions.worker, transactions.reader)
             transactions.begin(session, program)
@@ -214,11 +214,11 @@ class Jobs:
             if is_closed(job.session):
                 job.is_done = True
             if not job.is_done:
-                job.step(self._replica, self._engine, self._executor)
+                job.step(self._state, self._engine, self._executor)
             if job.is_done:
-                job.close(self._replica)
+                job.close(self._state)
                 if not is_closed(job.session):
-                    self._replica.sequencer.answer(job.session, job.write)
+                    self._state.sequencer.answer(job.session, job.write)
         self._jobs = [job for job in self._jobs if not job.is_done]
         has_more = self.transactions.step(is_closed)
         return has_more or any(not job.is_waiting for job in self._jobs)

@@ -23,7 +23,7 @@ from kvnode.storage.executor import Executor
 from kvnode.storage.reading import Reading, open_reading
 from kvnode.storage.snapshot import SnapshotReader
 from kvnode.txn.element_replies import parts_of, reply_to_absence, type_of
-from kvnode.txn.replica import Replica
+from kvnode.txn.state import State
 
 
 class LongReply:
@@ -53,17 +53,17 @@ class LongReply:
         """Whether a completion, the client, or another reply has to come first."""
         return self.is_open or not self._owner.may_open()
 
-    def step(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+    def step(self, state: State, engine: Engine, executor: Executor) -> None:
         """Write what there is if the client has taken what was before, and read on. In a pass."""
         if self._error is not None:
             raise self._error
         if not self.is_open:
-            if replica.sequencer.committed >= self._fence_index and self._owner.may_open():
-                self._open(replica, engine, executor)
+            if state.sequencer.committed >= self._fence_index and self._owner.may_open():
+                self._open(state, engine, executor)
         elif not self._is_reading:
             if self._part is not None and self.session.output_bytes < LONG_REPLY_UNSENT_BYTES:
                 part, self._part = self._part, None
-                replica.sequencer.answer(self.session, lambda out: out.raw(part), False)
+                state.sequencer.answer(self.session, lambda out: out.raw(part), False)
             if self._part is None:
                 self._is_reading = True
                 executor.submit(partial(next, self._parts, None), self._was_read)
@@ -77,10 +77,10 @@ class LongReply:
     def write(self, reply: Any) -> None:
         """All is written."""
 
-    def close(self, replica: Replica) -> None:
+    def close(self, state: State) -> None:
         """Let go of what it reads."""
         self._is_closed = True
-        self._unpin(replica)
+        self._unpin(state)
         self._owner.end(self)
 
     def has_stalled(self, now_ms: int) -> bool:
@@ -92,9 +92,9 @@ class LongReply:
 
     # -- opening --------------------------------------------------------------------------------
 
-    def _open(self, replica: Replica, engine: Engine, executor: Executor) -> None:
+    def _open(self, state: State, engine: Engine, executor: Executor) -> None:
         """The fence is committed: this is the moment."""
-        tip = replica.tip
+        tip = state.tip
         self._pin = pin = tip.pin()
         self.is_open = self._is_reading = True
         key = head_key(tip, generation_at(tip, self.session.db, pin), self._words[1])
@@ -105,15 +105,15 @@ class LongReply:
             tip.end_fetch(epoch)
             if error is None and not self._is_closed:
                 envelope = pending.finish(result).get(key)
-                self._begin(replica, engine, executor, pin, envelope)
+                self._begin(state, engine, executor, pin, envelope)
             else:
-                self._opened(replica, error)
+                self._opened(state, error)
 
         executor.submit(pending.read or (lambda: None), found)
 
     def _begin(
         self,
-        replica: Replica,
+        state: State,
         engine: Engine,
         executor: Executor,
         pin: int,
@@ -135,45 +135,45 @@ class LongReply:
                 now_ms=now_ms if head.may_expire else 0,
             )
             self._parts = parts_of(self._words, proto, head, self.reading)
-            then = partial(self._opened, replica)
-            open_reading(self.reading, replica.tip, engine, executor, then)
+            then = partial(self._opened, state)
+            open_reading(self.reading, state.tip, engine, executor, then)
             return
-        self._opened(replica, None)
+        self._opened(state, None)
 
-    def _opened(self, replica: Replica, error: BaseException | None) -> None:
+    def _opened(self, state: State, error: BaseException | None) -> None:
         """All that needs the pin is done."""
         self._is_reading = False
         self._error = error
-        self._unpin(replica)
+        self._unpin(state)
         self._owner.note_memory()
 
-    def _unpin(self, replica: Replica) -> None:
+    def _unpin(self, state: State) -> None:
         if self._pin is not None:
-            replica.tip.unpin(self._pin)
+            state.tip.unpin(self._pin)
             self._pin = None
 
 
 class LongReplies:
     """All of a node. reader: reads LevelDB. on_memory: is told how many bytes they take."""
 
-    def __init__(self, replica: Replica, reader: Executor) -> None:
+    def __init__(self, state: State, reader: Executor) -> None:
         self.on_memory: Callable[[int], None] = lambda taken: None
         self.started = 0
-        self._replica = replica
+        self._state = state
         self._reader = reader
         self._replies: list[LongReply] = []
 
     def begin(self, session: Session, words: list[bytes]) -> LongReply:
         """Begin the reply of a waiting session with its fence. In a pass, or at the end of one."""
         self.started += 1
-        reply = LongReply(self, session, words, self._replica.sequencer.propose_empty())
+        reply = LongReply(self, session, words, self._state.sequencer.propose_empty())
         self._replies.append(reply)
         return reply
 
     def may_open(self) -> bool:
         """Whether one more may: not, beside others, while copies of what is written take much."""
         count = sum(reply.is_open for reply in self._replies)
-        most = self._replica.cache_bytes * READINGS_MEMORY_SHARE
+        most = self._state.cache_bytes * READINGS_MEMORY_SHARE
         return not count or (count < LONG_REPLIES_OPEN_MAX and self.bytes <= most)
 
     def end(self, reply: LongReply) -> None:

@@ -31,7 +31,7 @@ from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.txn.attempt import Attempt
 from kvnode.txn.program import Program
-from kvnode.txn.replica import Replica
+from kvnode.txn.state import State
 
 CONFLICTS = b"ERR the transaction met changes of others each time it ran; nothing of it is done"
 TOO_LARGE = b"ERR the transaction writes too much at once; nothing of it is done"
@@ -70,7 +70,7 @@ class Transaction:
     def renew(self) -> None:
         """Begin a try: append its fence."""
         self.tries += 1
-        self._fence_index = self._owner.replica.sequencer.propose_empty()
+        self._fence_index = self._owner.state.sequencer.propose_empty()
         self.stage = Stage.FENCE
 
     @property
@@ -106,7 +106,7 @@ class Transaction:
         self._end()
         self._program.cancel()
         self._program.end(is_done=False)
-        self._owner.replica.sequencer.answer(self.session, lambda reply: reply.error(line))
+        self._owner.state.sequencer.answer(self.session, lambda reply: reply.error(line))
 
     def close(self) -> None:
         """The client is gone: end without an answer."""
@@ -129,13 +129,13 @@ class Transaction:
     # -- running --------------------------------------------------------------------------------
 
     def _may_open(self) -> bool:
-        sequencer = self._owner.replica.sequencer
+        sequencer = self._owner.state.sequencer
         return sequencer.committed >= self._fence_index and self._owner.has_room_for(self)
 
     def _open(self) -> None:
         """The fence is committed: the snapshot is taken here, once per try."""
         owner, session = self._owner, self.session
-        self.attempt = Attempt(owner.replica.view, owner.engine, session.db, session.proto)
+        self.attempt = Attempt(owner.state.view, owner.engine, session.db, session.proto)
         self._program.start()
         self._run()
 
@@ -179,7 +179,7 @@ class Transaction:
     def _commit(self) -> None:
         """Write what is large, compare, and take effect; in a pass, and in a few before."""
         assert self.attempt is not None
-        workspace, sequencer = self.attempt.workspace, self._owner.replica.sequencer
+        workspace, sequencer = self.attempt.workspace, self._owner.state.sequencer
         reply = None
         if workspace.wrote and not self._publish():
             return
@@ -191,7 +191,7 @@ class Transaction:
                 return
             if verdict != COMMITTED:
                 self.stage = Stage.FETCHING
-                self._owner.replica.fetcher.start(missing, [], [self._fetched])
+                self._owner.state.fetcher.start(missing, [], [self._fetched])
                 return
         self._owner.committed += 1
         self._end()
@@ -202,7 +202,7 @@ class Transaction:
     def _publish(self) -> bool:
         """Write a bounded part of the large collections; True once only the last entry is left."""
         assert self.attempt is not None
-        workspace, sequencer = self.attempt.workspace, self._owner.replica.sequencer
+        workspace, sequencer = self.attempt.workspace, self._owner.state.sequencer
         if self._publication is None:
             self._publication = Publication(sequencer, workspace)
             if not self._publication.is_empty and is_stale(sequencer, workspace):
@@ -275,9 +275,9 @@ class Transactions:
     """
 
     def __init__(
-        self, replica: Replica, engine: Engine, worker: Executor, reader: Executor
+        self, state: State, engine: Engine, worker: Executor, reader: Executor
     ) -> None:
-        self.replica = replica
+        self.state = state
         self.engine = engine
         self.worker = worker
         self.reader = reader
@@ -349,7 +349,7 @@ class Transactions:
         """
         most = max(
             TRANSACTIONS_MEMORY_BYTES_MIN,
-            int(self.replica.cache_bytes * TRANSACTIONS_MEMORY_SHARE),
+            int(self.state.cache_bytes * TRANSACTIONS_MEMORY_SHARE),
         )
         others = [open_ for open_ in self._attempts() if open_ is not transaction.attempt]
         return max(0, most - sum(open_.workspace.bytes for open_ in others)), not others
@@ -379,7 +379,7 @@ class Transactions:
 
         One at a time, and not faster than the disk.
         """
-        sequencer = self.replica.sequencer
+        sequencer = self.state.sequencer
         first = next(other for other in self._running if other.is_publishing)
         return first is transaction and sequencer.unsynced_bytes <= PUBLISH_UNSYNCED_BYTES_MAX
 
@@ -396,7 +396,7 @@ class Transactions:
         """
         if self._holder is not transaction:
             return False
-        self.replica.view.dispatch.reserve(names)
+        self.state.view.dispatch.reserve(names)
         return True
 
     def queue(self, transaction: Transaction, names: set[bytes] | None) -> None:
@@ -413,8 +413,8 @@ class Transactions:
             self._crowded.remove(transaction)
         if self._holder is transaction:
             self._holder = None
-            for session in self.replica.view.dispatch.end_reservation():
-                self.replica.sequencer.resume(session)
+            for session in self.state.view.dispatch.end_reservation():
+                self.state.sequencer.resume(session)
         self._take_turn()
 
     def _take_turn(self) -> None:
@@ -423,7 +423,7 @@ class Transactions:
             if transaction.stage is Stage.QUEUED:
                 self._holder = transaction
                 self.reservations += 1
-                self.replica.view.dispatch.reserve(names)
+                self.state.view.dispatch.reserve(names)
                 transaction.renew()
 
     def statistics(self) -> dict[str, int]:

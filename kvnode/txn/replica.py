@@ -1,242 +1,507 @@
-"""One node's replicated state: sequencer, Raft, log and LevelDB put together. Sans-IO.
+"""One node's part in its group: Raft, the log, and the state that committed entries make. Sans-IO.
 
-The host (server/node.py, or a test on simulated parts) runs passes, delivers completions of
-blocking calls, and calls `background` regularly; everything here happens on the sequencer's thread.
+The host (server/, or a simulation) delivers messages, ticks and completions, runs passes, and
+calls `background` regularly; everything here happens on the sequencer's thread.
+
+A state **applies** committed entries from the own log as long as it follows, those only that are
+synced there. A leader **executes**: what its sequencer forms is in memory before it is in the log.
+It begins when the first entry of its term, and all before it, is committed and applied; it ends
+with the leadership, and the state with it: entries of its own may be lost, so memory is built anew
+from the last checkpoint and the log. An image that replaces the store ends a state as well.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from kvnode._core.sequencer import Sequencer
-from kvnode._core.session import Session
-from kvnode.base.limits import (
-    CHECKPOINT_AGE_MS,
-    CHECKPOINT_DIRTY_SHARE,
-    CHECKPOINT_LOG_BYTES,
-    DIRTY_SHARE_MAX,
-    DIRTY_SHARE_SOFT,
-)
+from kvnode._core.replicated_log import ReplicatedLog, check_block, encode_block
+from kvnode.base.errors import RemoteProtocolError
+from kvnode.base.limits import APPEND_BYTES_MAX, APPLY_BYTES_PER_STEP
 from kvnode.raft.core import RaftCore
-from kvnode.raft.ready import Ready, Role
-from kvnode.storage.checkpoint import Checkpointer
-from kvnode.storage.fetch import Fetch, Fetcher
-from kvnode.storage.local import Position
+from kvnode.raft.membership import Change, Membership
+from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
+from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
+from kvnode.raft.wire import encode_membership
+from kvnode.storage.local import CheckpointRecord
+from kvnode.txn.state import State
+
+LogEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
+
+TIMESTAMP_COUNTER_BITS = 16  # commit_ts = ms << 16 | counter
+MEMBERSHIP = b"\x03"  # first byte of an entry that is a membership, see _core/replicated_log
+
+UNCERTAIN = b"UNCERTAIN leadership was lost: this command may or may not have been done"
+NOT_DONE = b"TRYAGAIN leadership was lost: nothing of this command is done"
+UNBLOCKED = (
+    b"UNBLOCKED force unblock from blocking operation, "
+    b"instance state changed (master -> replica?)"
+)
 
 
-class Log(Protocol):
-    """What a replica needs of the log beside the native LogSink."""
+class Host(Protocol):
+    """Who runs a replica."""
 
-    def cut(self, index: int) -> None:
-        """Let entries up to `index` go: a checkpoint holds them."""
+    def now_ms(self) -> int:
+        """Return the node's time."""
 
-    def sync(self) -> None:
-        """Sync what was submitted so far, in any mode."""
+    def store_hard_state(self, term: int, vote: int) -> None:
+        """Make (term, vote) durable before it returns."""
 
+    def send(self, message: Message) -> None:
+        """Send a small message; it may be lost."""
 
-class Upkeep(Protocol):
-    """Background work in bounded steps: see txn/housekeeping.py."""
+    def send_entries(self, append: Append, block: bytes) -> None:
+        """Send entries; they may be lost, which note_lost() tells. They do not overtake each other."""
 
-    @property
-    def wants_checkpoint(self) -> bool:
-        """Whether it waits for a checkpoint that nobody else may ask for."""
+    def read_entries(
+        self, first: int, last: int, bytes_max: int, done: Callable[[Sequence[LogEntry]], None]
+    ) -> None:
+        """Read entries from the log's files, one at least, and call done() on this thread."""
 
-    def step(self, now_ms: int) -> bool:
-        """Do a little; True when there is more to do at once."""
+    def begin_image(self, peer: int) -> None:
+        """Make an image for a peer; call image_begun() when it is known what it is."""
 
-    def statistics(self) -> dict[str, int]:
-        """Return counters for INFO."""
+    def expect_image(self, source: int, snapshot: Snapshot) -> None:
+        """An image comes; call image_received() when it is here."""
 
+    def rebuild(self, image: Snapshot | None) -> None:
+        """Once no call of the state is under way, put the image in place of store and log, and
+        build a state at the checkpoint; call adopt(). May be asked again before it is done."""
 
-@dataclass
-class CheckpointRequest:
-    """Somebody waits for the end of a checkpoint that begins after this."""
+    def role_changed(self, role: Role, term: int, leader: int) -> None:
+        """Somebody else leads, or nobody does."""
 
-    done: Callable[[bool], None]
-    index: int  # what it must cover
-    started: bool = False
+    def execution_changed(self, is_executing: bool) -> None:
+        """This node serves clients from here on, or does no more."""
 
 
 class Replica:
-    """The replicated state of a node and what keeps it going.
+    """The replicated state of a node and what keeps it going."""
 
-    store_hard_state: makes (term, vote) durable before it returns.
-    cache_bytes: bound of the tip; dirty records may be a part of it only.
-    """
-
-    def __init__(
-        self,
-        sequencer: Sequencer,
-        raft: RaftCore,
-        log: Log,
-        checkpointer: Checkpointer,
-        fetcher: Fetcher,
-        *,
-        store_hard_state: Callable[[int, int], None],
-        cache_bytes: int,
-    ) -> None:
-        self.sequencer = sequencer
-        self.tip = sequencer.tip
-        self.view = sequencer.view
+    def __init__(self, raft: RaftCore, log: ReplicatedLog, state: State, host: Host) -> None:
         self.raft = raft
         self.log = log
-        self.checkpointer = checkpointer
-        self.fetcher = fetcher
-        self.cache_bytes = cache_bytes
+        self.state = state
         self.before_log_cut: Callable[[], None] = lambda: None  # failures on purpose
-        self.upkeep: list[Upkeep] = []
-        self.fetched: list[Fetch] = []
-        self._store_hard_state = store_hard_state
-        self._appended = raft.log.last_index
-        self._requests: list[CheckpointRequest] = []
-        self._log_bytes_at_checkpoint = 0
-        self._now_ms = 0  # of the last background()
-        self._checkpoint_began_ms = 0
-        self.is_upkeep_due = False  # a blocking call of it may have ended
-        sequencer.on_stable = self._on_stable
+        self.is_executing = False  # the sequencer forms entries
+        self._host = host
+        self._is_over = False  # the state is to be thrown away, and is not yet
+        self._installed: Snapshot | None = None
+        self._told = raft.log.last_index  # entries up to here are known to Raft
+        self._is_reading = False  # entries that are to be applied
+        self._arrived: list[LogEntry] = []  # those that were read
+        self._term = 0  # in which it executes, or did last
+        self._unsent: dict[int, deque[Append]] = {}  # by peer: behind one that is being read
+        self._reads: deque[tuple[int, Callable[[bool], None]]] = deque()
+        self._due_reads: list[tuple[int, Callable[[bool], None]]] = []  # (index to be applied, ...)
+        self._fenced_pass = 0  # the newest for which a confirmation was asked
+        self._leader = (Role.FOLLOWER, raft.term, NO_NODE)
+        self._is_paused = False
+        log.is_alone = False  # until it executes: what is appended before has to be applied
+        self._connect(state)
 
-    # -- Raft -----------------------------------------------------------------------------------
+    # -- the state's own, for the host ----------------------------------------------------------
 
-    def lead(self) -> None:
-        """Become the leader of a group of one: the node serves once its own entry is committed."""
-        self.raft.campaign()
-        self._run_raft()
+    @property
+    def sequencer(self) -> Any:
+        return self.state.sequencer
+
+    @property
+    def tip(self) -> Any:
+        return self.state.tip
+
+    @property
+    def view(self) -> Any:
+        return self.state.view
 
     @property
     def is_serving(self) -> bool:
         """Whether commands may run."""
-        return self.raft.is_serving
+        return bool(self.sequencer.serving)
+
+    @property
+    def applied(self) -> int:
+        """Index up to which entries took effect in the state."""
+        return int(self.sequencer.applied)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether entries wait to be applied that are at hand: call apply()."""
+        if self._is_over or self._is_reading or self.is_executing:
+            return False
+        return bool(self._arrived) or self.applied < self._appliable
+
+    # -- what goes in ---------------------------------------------------------------------------
+
+    def lead(self) -> None:
+        """Ask for leadership; the only voter has it at once."""
+        self.raft.campaign()
+        self.run()
+
+    def tick(self) -> None:
+        """Raft's unit of time has passed."""
+        self._tell_appended()
+        self.raft.tick()
+        self.run()
+
+    def step(self, message: Message, identity: bytes) -> None:
+        """Handle a message of another node; call run() after the last of several.
+
+        Raises RemoteProtocolError for entries that are malformed; nothing of them was done.
+        """
+        if isinstance(message, Append):
+            self._check(message)
+        self._tell_appended()
+        self.raft.step(message, identity)
+
+    def note_lost(self, peer: int) -> None:
+        """A link broke, or could not take more."""
+        self._unsent.pop(peer, None)
+        self.raft.note_lost(peer)
+
+    def image_begun(self, peer: int, snapshot: Snapshot) -> bool:
+        """The image for a peer is ready to be sent; False: it does not need it any more."""
+        self._tell_appended()
+        is_wanted = self.raft.snapshot_started(peer, snapshot)
+        self.run()
+        return is_wanted
+
+    def image_received(self, snapshot: Snapshot) -> None:
+        """An image that was expected is here, whole and durable."""
+        self.run()  # what came before it is stored
+        self.raft.snapshot_received(snapshot)
+        self.run()
+
+    def propose_change(self, changes: Sequence[Change]) -> None:
+        """Change the membership. Raises ChangeRefused."""
+        self._tell_appended()
+        self.raft.propose_change(changes)
+        self.run()
+
+    def transfer(self, target: int) -> None:
+        """Hand leadership to another voter. Raises ChangeRefused."""
+        self._tell_appended()
+        self.raft.transfer(target)
+        self.run()
+
+    def request_read(self, done: Callable[[bool], None]) -> None:
+        """Call done(True) once this state shows all that was committed when this was called.
+
+        done(False): leadership changed; ask again.
+        """
+        self._tell_appended()
+        self._reads.append((self.raft.request_read(), done))
 
     def _on_stable(self, term: int, index: int) -> int:
-        """The own log has (term, index), once per completed sync; return what is committed."""
+        """The own log has (term, index), once per completed sync; return what of the sequencer's
+        is committed."""
         self._tell_appended()
         self.raft.note_synced(term, index)
-        if self.raft.has_ready():
-            self._run_raft()
-        return self.raft.committed
+        self.run()
+        return self.raft.committed if self.is_executing else self.sequencer.committed
 
     def _tell_appended(self) -> None:
-        last = self.sequencer.last_index
-        if last > self._appended:
-            self.raft.note_appended(self.sequencer.term, self._appended + 1, last)
-            self._appended = last
+        last = self.log.last_index
+        if last > self._told:
+            first, self._told = self._told + 1, last
+            self.raft.note_appended(self.log.last_term, first, last)
 
-    def _run_raft(self) -> None:
-        """Do what Raft asks for, in the order in which it is safe."""
-        while self.raft.has_ready():
-            ready: Ready = self.raft.ready()
+    def _check(self, append: Append) -> None:
+        """What Raft accepts must be stored, so it is looked at before Raft hears of it."""
+        block = append.payload
+        assert isinstance(block, bytes)
+        found = check_block(block, append.previous_index + 1, append.last_index)
+        stated = [(index, encode_membership(change)) for index, change in append.memberships]
+        if found != stated:
+            raise RemoteProtocolError("an Append states other memberships than its entries have")
+
+    # -- Raft -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do what Raft asks for, in the order in which it is safe (raft/core.py)."""
+        self._tell_appended()
+        raft = self.raft
+        while raft.has_ready():
+            ready = raft.ready()
+            if self.is_executing and (ready.role is not Role.LEADER or ready.term != self._term):
+                self._stop_executing()
+            if self._waits_for_install(ready):
+                return
             if ready.hard_state is not None:
-                self._store_hard_state(ready.hard_state.term, ready.hard_state.vote)
+                self._host.store_hard_state(ready.hard_state.term, ready.hard_state.vote)
+            for store in ready.stores:
+                self._store(store)
+            for message in ready.messages:
+                self._host.send(message)
+            for append in ready.bulk:
+                self._send_entries(append)
             if ready.fence_index:
-                assert ready.role is Role.LEADER
-                self.sequencer.term = ready.term
-                index = self.sequencer.propose_empty()
-                assert index == ready.fence_index, "the first entry of a term is not the fence"
+                self._append(b"", ready.term)
+                assert self.log.last_index == ready.fence_index, "the fence is the first of its term"
                 self._tell_appended()
-            self.raft.advance(ready)
+            if ready.membership is not None:
+                self._append_membership(ready.membership, ready.term)
+            for peer in ready.snapshots:
+                self._host.begin_image(peer)
+            self._note_role(ready)
+            self._take_reads(ready)
+            raft.advance(ready)
+            self._is_paused = ready.is_paused
+        self.apply()
 
-    # -- passes ---------------------------------------------------------------------------------
+    def _waits_for_install(self, ready: Ready) -> bool:
+        """Whether an image has to be put in place before anything else of `ready` is done."""
+        images = [store.snapshot for store in ready.stores if isinstance(store, Install)]
+        if not images or self._installed == images[-1]:
+            return False
+        assert isinstance(ready.stores[0], Install), "what came before an image is stored already"
+        self._end_state(images[-1])
+        return True
+
+    def _note_role(self, ready: Ready) -> None:
+        leader = (ready.role, ready.term, ready.leader)
+        if leader != self._leader:
+            self._leader = leader
+            self._unsent.clear()
+            self._host.role_changed(*leader)
+
+    def _store(self, store: Store) -> None:
+        match store:
+            case Write(message, first):
+                assert isinstance(message.payload, bytes)
+                begin = message.previous_index + 1
+                self.log.store(first, message.entry_term, message.payload, begin=begin)
+                self._told = self.log.last_index
+            case Receive(source, snapshot):
+                self._host.expect_image(source, snapshot)
+            case Install(snapshot):
+                assert snapshot == self._installed
+                self._told = self.log.last_index
+
+    def _append(self, payload: bytes, term: int) -> int:
+        """Append an entry of this leadership; return its index."""
+        if self.is_executing:
+            return int(self.sequencer.propose(payload))
+        index = self.log.last_index + 1
+        now_ts = self._host.now_ms() << TIMESTAMP_COUNTER_BITS
+        self.log.append(term, index, max(now_ts, self.log.last_ts + 1), payload)
+        return index
+
+    def _append_membership(self, membership: Membership, term: int) -> None:
+        self._tell_appended()
+        if len(membership.members) > 1:
+            self._end_solitude()
+        index = self._append(MEMBERSHIP + encode_membership(membership), term)
+        self._told = index
+        self.raft.note_appended(term, index, index, membership)
+
+    def _end_solitude(self) -> None:
+        """There are others: from here on entries are kept for them, and reads need them."""
+        self.log.is_alone = False
+        self.sequencer.is_alone = False
+
+    # -- entries for others ---------------------------------------------------------------------
+
+    def _send_entries(self, append: Append) -> None:
+        waiting = self._unsent.get(append.target)
+        if waiting is not None:
+            waiting.append(append)
+            return
+        block = self.log.block(append.previous_index + 1, append.last_index)
+        if block is not None:
+            self._host.send_entries(append, block)
+        else:
+            self._unsent[append.target] = deque([append])
+            self._read_unsent(append)
+
+    def _read_unsent(self, append: Append) -> None:
+        """Entries that memory no longer has are read from the log's files."""
+        first, last = append.previous_index + 1, append.last_index
+
+        def done(entries: Sequence[LogEntry]) -> None:
+            waiting = self._unsent.get(append.target)
+            if waiting is None or waiting[0] is not append:
+                return  # it was lost, or another leads
+            del self._unsent[append.target]
+            if len(entries) == last - first + 1:
+                self._host.send_entries(append, encode_block(entries))
+            else:
+                self.raft.note_lost(append.target)
+                return
+            waiting.popleft()
+            for following in waiting:
+                self._send_entries(following)
+
+        self._host.read_entries(first, last, APPEND_BYTES_MAX, done)
+
+    # -- the state ------------------------------------------------------------------------------
+
+    @property
+    def _appliable(self) -> int:
+        return min(self.raft.committed, self.raft.synced_index)
+
+    def apply(self) -> None:
+        """Let committed entries take effect: a bounded step, see has_more. Between passes."""
+        if self.is_executing:
+            self.sequencer.commit_to(self.raft.committed)
+            self._pause(self._is_paused)
+            return
+        if self._is_over or self._is_reading:
+            return
+        last = self._appliable
+        if self.applied < last:
+            entries, self._arrived = self._arrived, []
+            entries = entries or self.log.take(self.applied + 1, last, APPLY_BYTES_PER_STEP)
+            if entries:
+                self.sequencer.apply_many(entries)
+            else:
+                self._read_for_applying(last)
+        self._answer_reads()
+        if self.raft.is_serving and self.applied == self.log.last_index and not self._is_reading:
+            self._begin_executing()
+
+    def _read_for_applying(self, last: int) -> None:
+        state = self.state
+        self._is_reading = True
+
+        def done(entries: Sequence[LogEntry]) -> None:
+            if self.state is state and not self._is_over:
+                self._is_reading = False
+                self._arrived = list(entries)
+
+        self._host.read_entries(self.applied + 1, last, APPLY_BYTES_PER_STEP, done)
+
+    def _begin_executing(self) -> None:
+        assert not self.tip.mixed_until, "a leader has all that its store shows"
+        self._term = self.raft.term
+        self.sequencer.lead(self.raft.term, self.log.last_index, self.log.last_ts)
+        is_alone = len(self.raft.membership.members) == 1
+        self.log.is_alone = self.sequencer.is_alone = is_alone
+        self.is_executing = True
+        self._fenced_pass = self.sequencer.passes
+        self.sequencer.serving = True
+        self._host.execution_changed(True)
+        self._pause(self._is_paused)
+
+    def _pause(self, is_paused: bool) -> None:
+        """Execute nothing while leadership is handed over: clients' input waits."""
+        if self.sequencer.serving is is_paused:
+            self.sequencer.serving = not is_paused
+
+    def _stop_executing(self) -> None:
+        """Leadership is lost: what is held is not known to be done, and never will be."""
+        self.is_executing = False
+        self.sequencer.serving = False
+        self._host.execution_changed(False)
+        self.sequencer.step_down(UNCERTAIN, NOT_DONE, UNBLOCKED)
+        self._end_state(None)
+
+    def _end_state(self, image: Snapshot | None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self.state.abandon()
+        self._host.rebuild(image)
+
+    def adopt(self, state: State, image: Snapshot | None = None) -> None:
+        """A state was built at the checkpoint, after `image` was put in place if there was one."""
+        self.state = state
+        self._is_over = False
+        self._is_reading = False
+        self._arrived = []
+        if image is not None:
+            self._installed = image
+            self._told = self.log.last_index
+        self._connect(state)
+        self.run()
+
+    def _connect(self, state: State) -> None:
+        state.sequencer.on_stable = self._on_stable
+        state.sequencer.serving = False
+        state.sequencer.is_alone = self.log.is_alone
+        state.on_checkpoint = self._on_checkpoint
+        state.membership_at = self._membership_at
+
+    # -- reads ----------------------------------------------------------------------------------
+
+    def _ask_fence(self) -> None:
+        """Input of passes waits for a confirmation of leadership: one round for all of them."""
+        unconfirmed = self.sequencer.unconfirmed()
+        if unconfirmed <= self._fenced_pass:
+            return
+        self._fenced_pass = unconfirmed
+        sequencer = self.sequencer
+
+        def confirmed(is_confirmed: bool) -> None:
+            if is_confirmed and sequencer is self.sequencer and self.is_executing:
+                sequencer.confirm(unconfirmed)
+
+        self.request_read(confirmed)
+
+    def _take_reads(self, ready: Ready) -> None:
+        for settled in ready.reads:
+            while self._reads and self._reads[0][0] <= settled.ticket:
+                _, done = self._reads.popleft()
+                if settled.index is None:
+                    done(False)
+                else:
+                    self._due_reads.append((settled.index, done))
+        self._answer_reads()
+
+    def _answer_reads(self) -> None:
+        due, self._due_reads = self._due_reads, []
+        for index, done in due:
+            if self.is_executing or (not self._is_over and self.applied >= index):
+                done(True)
+            else:
+                self._due_reads.append((index, done))
+
+    # -- passes and background ------------------------------------------------------------------
 
     def completions_due(self) -> None:
         """Blocking calls have ended and were delivered: go on with what waited. In a pass."""
-        for fetch in self.fetcher.take_ready():
-            for key, part in fetch.ranges.items():
-                if part.install(self.tip):
-                    self.view.ranges[key] = (part.rows, part.next_hash, part.is_done)
-            for waiter in fetch.waiters:
-                if isinstance(waiter, Session):
-                    self.sequencer.resume(waiter)
-                else:
-                    waiter()
-            self.fetched.append(fetch)
-        self._step_checkpoint()
-        self.is_upkeep_due = True
+        if not self._is_over:
+            self.state.completions_due()
 
     def after_pass(self) -> None:
-        """Sessions were parked in the pass, or ran with what was fetched for them."""
-        fetched, self.fetched = self.fetched, []
-        for fetch in fetched:
-            self.fetcher.release(fetch)
-        sessions, keys, ranges = self.sequencer.take_parked()
-        if sessions:
-            self.fetcher.start(keys, ranges, sessions)
-
-    # -- background -----------------------------------------------------------------------------
+        """A pass has ended."""
+        if self._is_over:
+            return
+        self.state.after_pass()
+        if not self.is_executing:
+            self.apply()
+        elif not self.log.is_alone:
+            self._ask_fence()
+            self.run()
 
     def background(self, now_ms: int) -> bool:
         """Checkpoint, expiry, sweep: a bounded step of each, in a pass; True: there is more."""
-        self._now_ms = now_ms
-        self.is_upkeep_due = False
-        self._step_checkpoint()
-        more = False
-        for work in self.upkeep if self.is_serving else ():
-            more |= work.step(now_ms)
-        return more
+        if self._is_over:
+            return False
+        return self.state.background(now_ms, self.is_serving)
 
     def request_checkpoint(self, done: Callable[[bool], None]) -> bool:
-        """Have a checkpoint made of everything up to now; done(ok) when it is. False: another
-        request is being served; this one follows."""
-        is_first = not self._requests
-        self._requests.append(CheckpointRequest(done, self.sequencer.last_index))
-        self.log.sync()
-        self._step_checkpoint()
-        return is_first
+        """Have a checkpoint made of everything up to now; see State."""
+        return self.state.request_checkpoint(done)
 
-    def _step_checkpoint(self) -> None:
-        record = self.checkpointer.step(self.sequencer.durable_index)
-        if record is not None:
-            self.before_log_cut()
-            self.log.cut(record.at.index)
-            finished = [request for request in self._requests if request.started]
-            self._requests = [request for request in self._requests if not request.started]
-            for request in finished:
-                request.done(True)
-        if not self.checkpointer.is_running and self._wants_checkpoint():
-            self._begin_checkpoint()
+    def _membership_at(self, index: int) -> bytes:
+        return encode_membership(self.raft.memberships.at(index))
 
-    def _wants_checkpoint(self) -> bool:
-        if self._requests:
-            return self.sequencer.durable_index >= self._requests[0].index
-        return (
-            self.tip.dirty_bytes > self.cache_bytes * CHECKPOINT_DIRTY_SHARE
-            or self.sequencer.payload_bytes - self._log_bytes_at_checkpoint > CHECKPOINT_LOG_BYTES
-            or (self.tip.dirty_bytes > 0 and self._is_checkpoint_old())
-            or any(work.wants_checkpoint for work in self.upkeep)
-        )
-
-    def _is_checkpoint_old(self) -> bool:
-        return self._now_ms - self._checkpoint_began_ms > CHECKPOINT_AGE_MS
-
-    def _begin_checkpoint(self) -> None:
-        sequencer = self.sequencer
-        for request in self._requests:
-            request.started = request.index <= sequencer.durable_index
-        at = Position(sequencer.durable_index, sequencer.durable_term, self.tip.durable)
-        self._log_bytes_at_checkpoint = sequencer.payload_bytes
-        self._checkpoint_began_ms = self._now_ms
-        self.checkpointer.begin(at, self.view.first_unused_id)
-        self.checkpointer.step(sequencer.durable_index)
-
-    def dirty_bytes_soft(self) -> int:
-        """Dirty records above which clients are slowed down."""
-        return int(self.cache_bytes * DIRTY_SHARE_SOFT)
-
-    def dirty_bytes_max(self) -> int:
-        """Dirty records above which clients are not read."""
-        return int(self.cache_bytes * DIRTY_SHARE_MAX)
+    def _on_checkpoint(self, record: CheckpointRecord) -> None:
+        """Let the log before a checkpoint go, but for what others still need of it."""
+        self.before_log_cut()
+        index = record.at.index
+        needed_from = self.raft.needed_from
+        if needed_from is not None:
+            index = min(index, needed_from)
+        leadership = self.raft.leadership
+        slowest = None if leadership is None else leadership.replication.slowest_match()
+        if slowest is not None:
+            index = min(index, max(slowest, self.log.first_kept - 1))
+        self.log.cut(index)
+        if index > self.raft.log.base_index:
+            self.raft.note_compacted(index)
 
     def statistics(self) -> dict[str, Any]:
         """Counters for INFO."""
-        counts: dict[str, Any] = {}
-        for work in self.upkeep:
-            counts |= work.statistics()
-        return {
-            **counts,
-            **self.sequencer.statistics(),
-            **self.tip.statistics(),
-            **self.fetcher.statistics(),
-            "checkpoints": self.checkpointer.finished,
-            "checkpoint_running": int(bool(self._requests)),  # as asked for, see BGSAVE
-            "checkpoint_index": self.checkpointer.last.at.index,
-            "checkpoint_rows": self.checkpointer.rows_written,
-        }
+        return self.state.statistics()
+
