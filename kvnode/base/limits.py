@@ -119,6 +119,8 @@ PUBLISH_UNSYNCED_BYTES_MAX = 8 * MIB  # entries on their way to the disk; with m
 
 # -- Raft ---------------------------------------------------------------------------------------
 APPEND_ENTRIES_MAX = 1024  # entries in one message
+APPEND_BYTES_MAX = 1 * MIB  # of the entries in one message; a single one may be larger
 APPENDS_IN_FLIGHT_MAX = 64  # messages to one peer that are not acknowledged
+RING_BYTES = 64 * MIB  # newest entries of the log of a group, kept in memory for peers
 MEMBERS_MAX = 64  # of a group, learners included
 CLOCK_RATE_ERROR_MAX = 0.05  # by which two clocks may differ in speed; leases depend on it
