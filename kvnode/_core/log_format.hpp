@@ -35,6 +35,8 @@ enum LogKind : uint8_t {
     LOG_LINK = 3,       // first record of a segment: payload names the predecessor's end
 };
 
+inline constexpr char LOG_MEMBERSHIP = 3;   // first byte of an entry's payload that is a membership
+
 // Payload of a link: predecessor's sequence u64 (0 = none), its end offset u64, chain CRC there u32.
 inline constexpr size_t LOG_LINK_BYTES = 20;
 
@@ -106,16 +108,19 @@ inline LogHead log_get_head(const char* p) {
     return h;
 }
 
-// Whether a record header of this segment stands at `offset`: what it says can be believed, whether
-// or not its payload and its predecessors are whole. `n` = bytes of the segment.
+// Whether the 48 bytes at `p` are a record header, written for `offset` of this segment: what it says
+// can be believed, whether or not its payload and its predecessors are whole.
+inline bool log_is_header(const char* p, size_t offset, uint32_t seed) {
+    if (p[12] < LOG_ENTRY || p[12] > LOG_LINK) return false;    // cheap, and true of zeros
+    if (load_be32(p) != crc32c_extend(seed, p + 4, LOG_RECORD_HEADER_BYTES - 4)) return false;
+    return load_be32(p + 8) <= LOG_PAYLOAD_BYTES_MAX && load_be64(p + 40) <= offset;
+}
+
+// The same at `offset`, with room for the payload behind it. `n` = bytes of the segment.
 inline bool log_is_head(const char* segment, size_t n, size_t offset, uint32_t seed) {
     if (offset + LOG_RECORD_HEADER_BYTES > n) return false;
     const char* p = segment + offset;
-    if (p[12] < LOG_ENTRY || p[12] > LOG_LINK) return false;    // cheap, and true of zeros
-    if (load_be32(p) != crc32c_extend(seed, p + 4, LOG_RECORD_HEADER_BYTES - 4)) return false;
-    const LogHead h = log_get_head(p);
-    return h.length <= LOG_PAYLOAD_BYTES_MAX && h.synced <= offset &&
-           offset + log_record_bytes(h.length) <= n;
+    return log_is_header(p, offset, seed) && offset + log_record_bytes(load_be32(p + 8)) <= n;
 }
 
 inline bool log_is_whole(const char* p, uint32_t chain) {

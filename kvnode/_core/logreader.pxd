@@ -27,6 +27,14 @@ cdef class SegmentReader:
     cdef bint next(self, LogRecord* out) noexcept nogil     # False: no whole record here
 
 
+cdef class SegmentCursor:
+    """The same walk through a segment that is still written to, with its bytes read in pieces."""
+
+    cdef uint32_t seed
+    cdef readonly uint32_t chain
+    cdef readonly size_t offset     # end of the last record that was walked over
+
+
 cdef class LogReplay:
     """The entries of a log in order, those that a later term replaced left out."""
 

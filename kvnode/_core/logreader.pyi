@@ -15,14 +15,46 @@ class SegmentReader:
     def __next__(self) -> tuple[int, int, int, int, int, int, bytes]:
         """Return (offset, kind, term, index, commit_ts, synced, payload)."""
 
-    def skip(self) -> tuple[int, list[tuple[int, int, int, int]], int]:
-        """Walk on to the end; return (highest synced offset stated, runs, last commit_ts)."""
+    def skip(
+        self,
+    ) -> tuple[int, list[tuple[int, int, int, int]], int, list[tuple[int, int, bytes]]]:
+        """Walk on to the end; return (highest synced offset stated, runs, last commit_ts,
+        memberships as (offset, index, payload))."""
 
     def go_on(self, limit: int) -> None:
         """Let the walk go on up to `limit`."""
 
     def find_synced(self) -> int:
         """Return the highest synced offset that any header behind `offset` states, or 0."""
+
+class SegmentCursor:
+    """The same walk through a segment that is still written to, with its bytes read in pieces."""
+
+    chain: int
+    offset: int  # end of the last record that was walked over
+
+    def __init__(
+        self, segment_id: int, offset: int | None = None, chain: int | None = None
+    ) -> None:
+        """offset, chain: where another cursor was; without, the first record."""
+
+    def take(
+        self,
+        data: bytes,
+        entries: list[tuple[int, int, int, bytes]],
+        first: int,
+        last: int,
+        term: int,
+        bytes_max: int,
+    ) -> int:
+        """Walk on and add entries first..last of `term` to `entries`, which has the first of them.
+
+        data: the bytes of the segment behind `offset`. Records of other terms and indexes are
+        walked over. Added is (term, index, commit_ts, payload). Ends before payloads are more than
+        bytes_max, but not without one.
+        Return why it ended: -1 the last one or bytes_max was reached, 0 no whole record stands at
+        `offset`, n > 0 the next record needs n bytes of data.
+        """
 
 class LogReplay:
     """The entries first_index..last_index in order, those that a later term replaced left out.

@@ -7,6 +7,7 @@ from libc.stddef cimport size_t
 
 cdef extern from "log_format.hpp" namespace "kvnode" nogil:
     enum: LOG_ENTRY
+    char LOG_MEMBERSHIP
     size_t LOG_HEADER_BYTES
     size_t LOG_RECORD_HEADER_BYTES
 
@@ -16,6 +17,7 @@ cdef extern from "log_format.hpp" namespace "kvnode" nogil:
         uint64_t term, index, commit_ts, synced
 
     uint32_t log_seed(uint64_t segment_id)
+    bint log_is_header(const char* p, size_t offset, uint32_t seed)
     bint log_is_head(const char* segment, size_t n, size_t offset, uint32_t seed)
     bint log_is_whole(const char* record, uint32_t chain)
     LogHead log_get_head(const char* record)
@@ -62,21 +64,25 @@ cdef class SegmentReader:
         return r.offset, r.kind, r.term, r.index, r.commit_ts, r.synced, r.payload[:r.length]
 
     def skip(self):
-        """Walk on to the end; return (highest synced offset stated, runs, last commit_ts).
+        """Walk on to the end; return (highest synced offset stated, runs, last commit_ts, memberships).
 
         runs: [(offset, term, first_index, last_index)], one for each stretch of entries of one term
-        with consecutive indexes. `offset` is then where the last whole record ends.
+        with consecutive indexes. memberships: [(offset, index, payload)] of entries that are one.
+        `offset` is then where the last whole record ends.
         """
         cdef LogRecord r
         cdef uint64_t synced = 0, commit_ts = 0
         cdef uint64_t run_term = 0, run_first = 0, run_last = 0
         cdef size_t run_offset = 0
         cdef list runs = []
+        cdef list memberships = []
         while self.next(&r):
             synced = max(synced, r.synced)
             commit_ts = r.commit_ts
             if r.kind != LOG_ENTRY:
                 continue
+            if r.length and r.payload[0] == LOG_MEMBERSHIP:
+                memberships.append((r.offset, r.index, r.payload[:r.length]))
             if run_offset == 0 or r.term != run_term or r.index != run_last + 1:
                 if run_offset:
                     runs.append((run_offset, run_term, run_first, run_last))
@@ -84,7 +90,7 @@ cdef class SegmentReader:
             run_last = r.index
         if run_offset:
             runs.append((run_offset, run_term, run_first, run_last))
-        return synced, runs, commit_ts
+        return synced, runs, commit_ts, memberships
 
     def go_on(self, size_t limit):
         """Let the walk go on up to `limit`."""
@@ -106,6 +112,47 @@ cdef extern from *:
     static inline uint32_t kv_log_chain(const char* record) { return kvnode::load_be32(record + 4); }
     """
     uint32_t get_chain "kv_log_chain"(const char* record) noexcept nogil
+
+
+cdef class SegmentCursor:
+
+    def __init__(self, uint64_t segment_id, offset=None, chain=None):
+        self.seed = log_seed(segment_id)
+        self.chain = self.seed if chain is None else chain
+        self.offset = LOG_HEADER_BYTES if offset is None else offset
+
+    def take(self, bytes data not None, list entries not None, uint64_t first, uint64_t last,
+             uint64_t term, size_t bytes_max):
+        cdef const char* p = data
+        cdef size_t left = len(data)
+        cdef size_t size
+        cdef uint64_t wanted = first + <uint64_t>len(entries)
+        cdef LogHead head
+        for *_, payload in entries:
+            bytes_max -= min(<size_t>len(payload), bytes_max)
+        while wanted <= last:
+            if left < LOG_RECORD_HEADER_BYTES:
+                return LOG_RECORD_HEADER_BYTES
+            if not log_is_header(p, self.offset, self.seed):
+                return 0
+            head = log_get_head(p)
+            size = log_record_bytes(head.length)
+            if left < size:
+                return size
+            if not log_is_whole(p, self.chain):
+                return 0
+            if head.kind == LOG_ENTRY and head.index == wanted and head.term == term:
+                if entries and head.length > bytes_max:
+                    break
+                entries.append((term, wanted, head.commit_ts,
+                                p[LOG_RECORD_HEADER_BYTES:LOG_RECORD_HEADER_BYTES + head.length]))
+                bytes_max -= min(<size_t>head.length, bytes_max)
+                wanted += 1
+            self.chain = get_chain(p)
+            self.offset += size
+            p += size
+            left -= size
+        return -1
 
 
 cdef class LogReplay:

@@ -31,7 +31,7 @@ cdef class LogSink:
     cdef readonly int event_fd      # readable when a report changed; -1 = none (simulation)
 
     # Queue one entry; copies `payload`, never blocks. Entries come in log order: index is one more
-    # than before, or (a follower replacing a tail) less together with a higher term.
+    # than before, or (a follower replacing a tail) less, with another term.
     cdef int submit(self, uint64_t term, uint64_t index, uint64_t commit_ts,
                     const char* payload, size_t n) except -1
 

@@ -13,6 +13,7 @@ from kvnode._core.logwriter cimport LogReport, LogSink
 
 cdef extern from "entry_ring.hpp" namespace "kvnode" nogil:
     size_t BLOCK_HEADER_BYTES
+    char LOG_MEMBERSHIP
     cppclass RingEntry:
         uint64_t term, commit_ts
         const char* payload
@@ -35,9 +36,6 @@ cdef extern from "entry_ring.hpp" namespace "kvnode" nogil:
         void copy_block(uint64_t first, uint64_t last, char* out)
         uint64_t fit(uint64_t first, uint64_t last, size_t bytes_max)
 
-cdef enum:
-    MEMBERSHIP = 3      # first byte of a payload; beside payload.pyx's. On disk: DO NOT CHANGE
-
 
 def check_block(bytes block not None, uint64_t first, uint64_t last):
     """Return [(index, bytes behind the first)] of its memberships. Raises RemoteProtocolError."""
@@ -52,7 +50,7 @@ def check_block(bytes block not None, uint64_t first, uint64_t last):
         if entry.commit_ts <= commit_ts:
             raise RemoteProtocolError(f"the time of entry {index} is not behind that before it")
         commit_ts = entry.commit_ts
-        if entry.length and entry.payload[0] == MEMBERSHIP:
+        if entry.length and entry.payload[0] == LOG_MEMBERSHIP:
             memberships.append((index, entry.payload[1:entry.length]))
         index += 1
     if index != last + 1:

@@ -12,6 +12,8 @@ SEGMENT_BYTES = 64 * MIB  # preallocated size of a log segment
 START_SEGMENT_BYTES = 4 * MIB  # of the segment that each start makes, while the node waits for it
 BATCH_BYTES_MAX = 4 * MIB  # a batch closes past this; only an EXEC or one command may overshoot
 RECORD_BYTES_MAX = 1 * GIB  # a longer length in a log record is corruption, not a promise
+LOG_READ_BYTES = 256 * KIB  # of a segment, read at once for a peer; more for a larger entry
+LOG_CURSORS_MAX = 32  # places in the log from which a reader can go on
 
 # -- strings ------------------------------------------------------------------------------------
 STRING_BYTES_MAX = 512 * MIB  # proto-max-bulk-len, the longest string

@@ -2,9 +2,9 @@
 
     0 version u8   1 kind u8   2 zero u16   4 source u64   12 target u64   20 term u64   28 body
 
-Bodies are fixed, except for memberships. How messages are framed, and the bytes of the entries of
-an Append, which follow it, are the peer link's business. A membership is also what an entry of the
-log that changes it consists of.
+Bodies are fixed, except for memberships. How messages are framed is the peer link's business. The
+entries of an Append follow it as a block, see _core/replicated_log.pyi. The payload of an entry
+that changes the membership is one byte, 3, and the membership.
 
     membership: count u8, then of each member: node id u64, parts u8 (bits: voter, outgoing,
     learner, promotable, demoted), identity length u8, address length u16, identity, address
@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from kvnode._core.replicated_log import check_block
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import APPEND_ENTRIES_MAX, MEMBERS_MAX
 from kvnode.raft.membership import Member, Membership
@@ -36,6 +37,7 @@ from kvnode.raft.messages import (
 )
 
 VERSION = 1
+MEMBERSHIP_ENTRY = b"\x03"  # as LOG_MEMBERSHIP in _core/log_format.hpp. On disk: DO NOT CHANGE
 
 T = TypeVar("T")
 
@@ -135,6 +137,29 @@ def encode_membership(membership: Membership) -> bytes:
 def decode_membership(data: bytes) -> Membership:
     """Return the membership. Raises RemoteProtocolError."""
     return _whole(_membership, data)
+
+
+def encode_membership_entry(membership: Membership) -> bytes:
+    """Return the payload of the entry that makes this the membership."""
+    return MEMBERSHIP_ENTRY + encode_membership(membership)
+
+
+def decode_membership_entry(payload: bytes) -> Membership:
+    """Raises RemoteProtocolError, as it does when the entry is not a membership."""
+    if not payload.startswith(MEMBERSHIP_ENTRY):
+        raise RemoteProtocolError("an entry that is no membership")
+    return decode_membership(payload[1:])
+
+
+def check_entries(message: Append, block: bytes) -> None:
+    """Check that `block` is what the message says: its entries, and memberships among them.
+
+    To be asked before Raft gets the message, since it is to store what it has accepted.
+    Raises RemoteProtocolError.
+    """
+    found = check_block(block, message.previous_index + 1, message.last_index)
+    if tuple((index, decode_membership(data)) for index, data in found) != message.memberships:
+        raise RemoteProtocolError("a message names other memberships than are in its entries")
 
 
 def _whole(read: Callable[[_Reader], T], data: bytes) -> T:

@@ -72,13 +72,18 @@ class Checkpointer:
     def is_running(self) -> bool:
         return self._phase is not Phase.IDLE
 
-    def begin(self, at: Position, next_id: int) -> None:
-        """Begin a checkpoint at A = `at`, the newest entry committed and synced here."""
+    def begin(self, at: Position, next_id: int, membership: bytes = b"") -> None:
+        """Begin a checkpoint at A = `at`, the newest entry committed and synced here.
+
+        membership: as of A, encoded; b"" in a group that always was of one.
+        """
         if self.is_running:
             raise InvariantError("a checkpoint is running")
         if at.index < self.last.at.index or at.commit_ts > self._tip.durable:
             raise InvariantError(f"checkpoint at {at} after {self.last.at}")
-        self._record = CheckpointRecord(at, next_id)
+        if self.last.membership and not membership:
+            raise InvariantError("a group with members does not become one without")
+        self._record = CheckpointRecord(at, next_id, membership)
         self._phase = Phase.SORT
         if self._tip.begin_checkpoint() <= CHECKPOINT_SLICE_RECORDS:
             sort_flush(self._tip)  # quicker than to ask a thread for it
@@ -128,8 +133,8 @@ class Checkpointer:
         self._submit("checkpoint_slice", write, self._tip.flushed)
 
     def _write_record(self, record: CheckpointRecord) -> None:
-        row = record.row()
-        self._submit("checkpoint_record", lambda: self._engine.write([row], sync=True))
+        rows = record.rows()
+        self._submit("checkpoint_record", lambda: self._engine.write(rows, sync=True))
 
     def _finish(self) -> CheckpointRecord:
         self._tip.end_checkpoint()

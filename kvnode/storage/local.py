@@ -5,10 +5,12 @@ Lidentity    16 bytes            of this data directory
 Lhashkey     16 bytes            keys the hash of user keys
 Lcheckpoint  index, term, commit_ts, next id: u64 each
 Lhighest     index u64           of the newest entry that any row may be an effect of
+Lgroup       16 bytes            id of the group; absent: this node never was in one with others
+Lmembership  raft/wire.py        the membership as of the checkpoint; absent: a group of one
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvnode._core.keys import LOCAL, kind_bounds, local_key
 from kvnode.base.errors import CorruptionError, FormatError
@@ -18,12 +20,15 @@ FORMAT_VERSION = 2  # of LevelDB's rows and of the log's payloads. On disk: DO N
 
 IDENTITY_BYTES = 16
 HASH_KEY_BYTES = 16
+GROUP_BYTES = 16
 
 _FORMAT = local_key(b"format")
 _IDENTITY = local_key(b"identity")
 _HASH_KEY = local_key(b"hashkey")
 _CHECKPOINT = local_key(b"checkpoint")
 _HIGHEST = local_key(b"highest")
+_GROUP = local_key(b"group")
+_MEMBERSHIP = local_key(b"membership")
 
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
@@ -45,11 +50,16 @@ class CheckpointRecord:
 
     at: Position
     next_id: int  # first unused id of generations and values, as known at `at`
+    membership: bytes = b""  # as of `at`, see raft/wire.py; b"": a group of one
 
-    def row(self) -> Row:
-        """Return the row that stores it."""
+    def rows(self) -> list[Row]:
+        """Return the rows that store it, for one write."""
         at = self.at
-        return _CHECKPOINT, _RECORD.pack(at.index, at.term, at.commit_ts, self.next_id)
+        record = _RECORD.pack(at.index, at.term, at.commit_ts, self.next_id)
+        rows: list[Row] = [(_CHECKPOINT, record)]
+        if self.membership:
+            rows.append((_MEMBERSHIP, self.membership))
+        return rows
 
 
 NO_CHECKPOINT = CheckpointRecord(Position(0, 0, 0), 1)
@@ -80,6 +90,7 @@ class LocalFacts:
     checkpoint: CheckpointRecord
     highest_index: int
     is_fresh: bool  # made by this start
+    group: bytes = b""  # b"": never in a group with others
 
 
 def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFacts:
@@ -114,6 +125,7 @@ def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFact
     if _CHECKPOINT in rows:
         index, term, commit_ts, next_id = _unpack(rows, _CHECKPOINT, _RECORD)
         record = CheckpointRecord(Position(index, term, commit_ts), next_id)
+    record = replace(record, membership=rows.get(_MEMBERSHIP, b""))
     highest = _number(rows, _HIGHEST, _U64) if _HIGHEST in rows else 0
     return LocalFacts(
         _bytes(rows, _IDENTITY, IDENTITY_BYTES),
@@ -121,7 +133,21 @@ def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFact
         record,
         highest,
         False,
+        _bytes(rows, _GROUP, GROUP_BYTES) if _GROUP in rows else b"",
     )
+
+
+def join_group(engine: Engine, group: bytes, membership: bytes = b"") -> None:
+    """Note durably that this node belongs to a group, before its first entry with others.
+
+    membership: that of the founding, which holds before the first entry of an empty log. A group
+    of one that grows has none: its first membership is an entry of its log. Raises StorageIOError.
+    """
+    assert len(group) == GROUP_BYTES
+    rows: list[Row] = [(_GROUP, group)]
+    if membership:
+        rows.append((_MEMBERSHIP, membership))
+    engine.write(rows, sync=True)
 
 
 def _unpack(rows: dict[bytes, bytes], key: bytes, form: struct.Struct) -> tuple[int, ...]:

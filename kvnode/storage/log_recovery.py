@@ -9,6 +9,7 @@ What is not stated to be synced may stand in the page cache only, even after a c
 a failed sync the cache lies. So it is copied to a new segment, synced, before anybody reads it.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -49,6 +50,7 @@ class LiveSegment:
     end: int  # offset behind its last record, bytes
     runs: tuple[Run, ...]
     highest_index: int  # also of replaced entries; 0 = it holds none
+    memberships: tuple[tuple[int, bytes], ...]  # (index, payload) of entries that count
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RecoveredLog:
     """A log that is whole, durable and ready to be replayed and written on."""
 
     start: LogStart
-    base: Link  # position before the first entry: the first index is base.index + 1
+    base: Link  # index and term of the position before the first entry
     segments: tuple[LiveSegment, ...]  # oldest first; the last is open
     is_torn: bool  # a torn tail was cut
     copied_entries: int  # entries that had to be made durable again
@@ -68,6 +70,11 @@ class RecoveredLog:
     @property
     def last_index(self) -> int:
         return self.start.last_index
+
+    def memberships(self, after: int) -> list[tuple[int, bytes]]:
+        """Return (index, payload) of each entry behind `after` that is a membership, in order."""
+        found = [entry for segment in self.segments for entry in segment.memberships]
+        return [entry for entry in found if entry[0] > after]
 
     def terms(self) -> list[tuple[int, int]]:
         """Return (first index, term) of each stretch of entries, the base position first."""
@@ -91,6 +98,7 @@ class _Scan:
     is_torn: bool  # behind `end` there is more than silence
     runs: tuple[Run, ...]
     commit_ts: int  # of the last record
+    memberships: tuple[tuple[int, int, bytes], ...]  # (offset, index, payload) of such entries
 
     def position(self) -> Link:
         """Return the end of this segment as a successor's link states it."""
@@ -221,7 +229,7 @@ def _scan(disk: Disk, directory: str, header: Header, limit: int | None = None) 
             path = segment_path(directory, header.sequence)
             raise _damage(path, HEADER_BYTES, "a segment must begin with a link")
         link = decode_link(term, index, commit_ts, payload)
-    synced, runs, commit_ts = reader.skip()
+    synced, runs, commit_ts, memberships = reader.skip()
     later = reader.find_synced()
     return _Scan(
         header,
@@ -232,6 +240,7 @@ def _scan(disk: Disk, directory: str, header: Header, limit: int | None = None) 
         later > 0,
         tuple(Run(*run) for run in runs),
         commit_ts or (link.commit_ts if link else 0),
+        tuple(memberships),
     )
 
 
@@ -336,7 +345,7 @@ def _go_on(
     assert scans[-1].position() == end, "the segment just written reads back differently"
     oldest = scans[0].link
     assert oldest is not None
-    segments = _live_segments(directory, scans, oldest)
+    base, segments = _live_segments(directory, scans, oldest)
     start = LogStart(
         header.sequence,
         header.segment_id,
@@ -348,37 +357,74 @@ def _go_on(
         end.commit_ts,
         tuple((s.header.sequence, s.highest_index) for s in segments[:-1]),
     )
-    return RecoveredLog(start, oldest, segments, is_torn, len(tail))
+    return RecoveredLog(start, base, segments, is_torn, len(tail))
 
 
-def _live_segments(directory: str, scans: list[_Scan], base: Link) -> tuple[LiveSegment, ...]:
-    """Cut from each run what a later one replaced; indexes and terms must fit together."""
+def _live_segments(
+    directory: str, scans: list[_Scan], base: Link
+) -> tuple[Link, tuple[LiveSegment, ...]]:
+    """Cut from each run what a later one replaced; indexes and terms must fit together.
+
+    Return the log's base, too. It is `base`, the position before the oldest segment, unless that
+    was replaced: a follower's log went back behind it, and later the older segments were cut. The
+    first entry of the last run that did so takes its place: all that was written since is here.
+    """
     runs: list[tuple[int, Run]] = []
     last_term, last_index = base.term, base.index
     for n, scan in enumerate(scans):
         for run in scan.runs:
-            is_next = run.first_index == last_index + 1 and run.term >= last_term
-            is_replacing = base.index < run.first_index <= last_index and run.term > last_term
-            if not (is_next or is_replacing):
+            first = run.first_index
+            if first == last_index + 1:
+                fits = run.term >= last_term
+            elif base.index < first <= last_index:
+                # A newer leader may bring back an entry of an older term than the one it replaces.
+                fits = _term_at(base, runs, first - 1) <= run.term != _term_at(base, runs, first)
+            else:
+                fits = first <= base.index and base.sequence > 0
+            if not fits:
                 raise _damage(
                     segment_path(directory, scan.header.sequence),
                     run.offset,
-                    f"entry {run.first_index} of term {run.term} cannot follow entry {last_index} "
+                    f"entry {first} of term {run.term} cannot follow entry {last_index} "
                     f"of term {last_term}",
                 )
-            if is_replacing:
-                runs = [(k, _cut_run(r, run.first_index)) for k, r in runs]
+            if first <= last_index:
+                runs = [(k, _cut_run(r, first)) for k, r in runs]
+            if first <= base.index:
+                base = replace(base, index=first, term=run.term)
             runs.append((n, run))
             last_term, last_index = run.term, run.last_index
-    return tuple(
+    by_scan: list[list[Run]] = [[] for _ in scans]
+    for n, run in runs:
+        by_scan[n].append(run)
+    return base, tuple(
         LiveSegment(
             scan.header,
             scan.end,
-            tuple(r for k, r in runs if k == n),
+            tuple(live),
             max((r.last_index for r in scan.runs), default=0),
+            tuple(
+                (index, payload)
+                for offset, index, payload in scan.memberships
+                if index <= _run_of(live, offset).last_index
+            ),
         )
-        for n, scan in enumerate(scans)
+        for scan, live in zip(scans, by_scan, strict=True)
     )
+
+
+def _term_at(base: Link, runs: list[tuple[int, Run]], index: int) -> int:
+    """Return the term of the newest entry at `index`, which is in the log, or of the base."""
+    for _, run in reversed(runs):
+        if run.first_index <= index <= run.last_index:
+            return run.term
+    assert index == base.index, "a log has no gaps"
+    return base.term
+
+
+def _run_of(runs: list[Run], offset: int) -> Run:
+    """Return the run that holds the record at `offset` of its segment."""
+    return runs[bisect_right(runs, offset, key=lambda run: run.offset) - 1]
 
 
 def _cut_run(run: Run, index: int) -> Run:
