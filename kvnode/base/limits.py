@@ -126,3 +126,13 @@ APPENDS_IN_FLIGHT_MAX = 64  # messages to one peer that are not acknowledged
 RING_BYTES = 64 * MIB  # newest entries of the log of a group, kept in memory for peers
 MEMBERS_MAX = 64  # of a group, learners included
 CLOCK_RATE_ERROR_MAX = 0.05  # by which two clocks may differ in speed; leases depend on it
+
+# -- images of the store, streamed to another node ----------------------------------------------
+IMAGE_CHUNK_BYTES = 256 * KIB  # of rows in one message, and about what one read takes
+IMAGE_ROWS_PER_READ = 4096  # of LevelDB, by one call on a reader thread
+IMAGE_WINDOW_CHUNKS = 16  # sent and not written there yet; the sender keeps them
+IMAGE_ROW_BYTES_MAX = RECORD_BYTES_MAX  # a row that says it is longer is refused
+IMAGE_MEMBERSHIP_BYTES_MAX = 64 * KIB
+IMAGE_TEXT_BYTES_MAX = 512  # of the reason for giving up
+IMAGE_STALLED_MS = 60_000  # without news of the other side an image is given up
+IMAGE_RESTARTS_MAX = 3  # times that a receiver may lose its half of one image

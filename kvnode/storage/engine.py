@@ -67,11 +67,11 @@ class Reader(Protocol):
     def scan(self, lo: bytes, hi: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` rows with lo <= key < hi in key order; hi None = to the end."""
 
-    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def scan_back(self, lo: bytes, hi: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the last `limit` rows with lo <= key < hi, the highest key first."""
 
     def scan_part(
-        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+        self, lo: bytes, hi: bytes | None, limit: int, bytes_max: int, *, is_backward: bool = False
     ) -> tuple[list[tuple[bytes, bytes]], bool]:
         """scan() or scan_back() that ends, too, with the row that makes it `bytes_max` bytes.
 

@@ -62,7 +62,7 @@ class LevelDBReader:
         ):
             return list(islice(rows, limit))
 
-    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def scan_back(self, lo: bytes, hi: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         with (
             _reported(self._path),
             self._source.iterator(start=lo, stop=hi, reverse=True, verify_checksums=True) as rows,
@@ -70,7 +70,7 @@ class LevelDBReader:
             return list(islice(rows, limit))
 
     def scan_part(
-        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+        self, lo: bytes, hi: bytes | None, limit: int, bytes_max: int, *, is_backward: bool = False
     ) -> tuple[list[tuple[bytes, bytes]], bool]:
         part: list[tuple[bytes, bytes]] = []
         size = 0

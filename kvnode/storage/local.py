@@ -6,6 +6,7 @@ Lhashkey     16 bytes            keys the hash of user keys
 Lcheckpoint  index, term, commit_ts, next id: u64 each
 Lhighest     index u64           of the newest entry that any row may be an effect of
 Lgroup       16 bytes            id of the group; absent: this node never was in one with others
+Lfounders    raft/wire.py        the members with whom this directory founds its group, if it does
 Lmembership  raft/wire.py        the membership as of the checkpoint; absent: a group of one
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from kvnode._core.keys import LOCAL, kind_bounds, local_key
 from kvnode.base.errors import CorruptionError, FormatError
-from kvnode.storage.engine import Engine, Row
+from kvnode.storage.engine import Engine, Reader, Row
 
 FORMAT_VERSION = 2  # of LevelDB's rows and of the log's payloads. On disk: DO NOT CHANGE
 
@@ -29,6 +30,7 @@ _CHECKPOINT = local_key(b"checkpoint")
 _HIGHEST = local_key(b"highest")
 _GROUP = local_key(b"group")
 _MEMBERSHIP = local_key(b"membership")
+_FOUNDERS = local_key(b"founders")
 
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
@@ -91,6 +93,7 @@ class LocalFacts:
     highest_index: int
     is_fresh: bool  # made by this start
     group: bytes = b""  # b"": never in a group with others
+    founders: bytes = b""  # b"": it has founded none
 
 
 def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFacts:
@@ -100,16 +103,23 @@ def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFact
     """
     assert len(identity) == IDENTITY_BYTES
     assert len(hash_key) == HASH_KEY_BYTES
-    rows = dict(engine.scan(*kind_bounds(LOCAL), limit=16))
-    if not rows:
+    facts = read_facts(engine)
+    if facts is None:
         if engine.scan_keys(b"", None, 1):
             raise CorruptionError("LevelDB has data but says nothing of its format")
         facts = LocalFacts(identity, hash_key, NO_CHECKPOINT, 0, True)
-        engine.write(
-            [(_FORMAT, _U32.pack(FORMAT_VERSION)), (_IDENTITY, identity), (_HASH_KEY, hash_key)],
-            sync=True,
-        )
-        return facts
+        engine.write(_fixed_rows(identity, hash_key), sync=True)
+    return facts
+
+
+def read_facts(reader: Reader) -> LocalFacts | None:
+    """Read a node's facts from one state of its store; None: it has none.
+
+    Raises FormatError, CorruptionError.
+    """
+    rows = dict(reader.scan(*kind_bounds(LOCAL), limit=16))
+    if not rows:
+        return None
     version = _number(rows, _FORMAT, _U32)
     if version > FORMAT_VERSION:
         raise FormatError(
@@ -134,20 +144,48 @@ def open_facts(engine: Engine, *, identity: bytes, hash_key: bytes) -> LocalFact
         highest,
         False,
         _bytes(rows, _GROUP, GROUP_BYTES) if _GROUP in rows else b"",
+        rows.get(_FOUNDERS, b""),
     )
 
 
-def join_group(engine: Engine, group: bytes, membership: bytes = b"") -> None:
+def join_group(
+    engine: Engine, group: bytes, membership: bytes = b"", hash_key: bytes = b""
+) -> None:
     """Note durably that this node belongs to a group, before its first entry with others.
 
-    membership: that of the founding, which holds before the first entry of an empty log. A group
-    of one that grows has none: its first membership is an entry of its log. Raises StorageIOError.
+    membership: that of the founding, which holds before the first entry of an empty log; an empty
+    one of a node that is to be added. A group of one that grows has none: its first membership is
+    an entry of its log. hash_key: the group's, if the store has no user keys yet.
+    Raises StorageIOError.
     """
     assert len(group) == GROUP_BYTES
     rows: list[Row] = [(_GROUP, group)]
     if membership:
         rows.append((_MEMBERSHIP, membership))
+    if hash_key:
+        rows.append((_HASH_KEY, hash_key))
     engine.write(rows, sync=True)
+
+
+def pin_founders(engine: Engine, membership: bytes) -> None:
+    """Note durably with whom this directory founds a group, and with nobody else for ever."""
+    engine.write([(_FOUNDERS, membership)], sync=True)
+
+
+def rows_of_image(
+    identity: bytes, group: bytes, hash_key: bytes, record: CheckpointRecord, highest_index: int
+) -> list[Row]:
+    """Return the facts of a store that is an image of another node's, as of `record`."""
+    return [
+        *_fixed_rows(identity, hash_key),
+        (_GROUP, group),
+        *record.rows(),
+        HighWater(0).row(highest_index),
+    ]
+
+
+def _fixed_rows(identity: bytes, hash_key: bytes) -> list[Row]:
+    return [(_FORMAT, _U32.pack(FORMAT_VERSION)), (_IDENTITY, identity), (_HASH_KEY, hash_key)]
 
 
 def _unpack(rows: dict[bytes, bytes], key: bytes, form: struct.Struct) -> tuple[int, ...]:

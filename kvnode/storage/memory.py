@@ -54,12 +54,12 @@ class MemoryReader:
         keys = islice(self._table.between(lo, hi), limit)
         return [(key, self._table.rows[key]) for key in keys]
 
-    def scan_back(self, lo: bytes, hi: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def scan_back(self, lo: bytes, hi: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         keys = list(self._table.between(lo, hi))[: -limit - 1 : -1]
         return [(key, self._table.rows[key]) for key in keys]
 
     def scan_part(
-        self, lo: bytes, hi: bytes, limit: int, bytes_max: int, *, is_backward: bool = False
+        self, lo: bytes, hi: bytes | None, limit: int, bytes_max: int, *, is_backward: bool = False
     ) -> tuple[list[tuple[bytes, bytes]], bool]:
         rows = (self.scan_back if is_backward else self.scan)(lo, hi, limit)
         size = 0
