@@ -30,6 +30,7 @@ from kvnode.storage.log_recovery import create_log
 STORE = "db"
 LOG = "log"
 MARKER = "install"
+MARKER_TMP = "install.tmp"
 INCOMING = ".incoming"
 OLD = ".old"
 
@@ -103,6 +104,8 @@ def finish_installation(disk: Disk, folders: Folders) -> Position | None:
                     "node from its group and add it anew"
                 )
             folders.remove(name + INCOMING)
+        if MARKER_TMP in disk.list(folders.path):
+            disk.unlink(f"{folders.path}/{MARKER_TMP}")
     else:
         _switch(disk, folders)
     remove_old(folders)
@@ -135,7 +138,7 @@ def _switch(disk: Disk, folders: Folders) -> None:
 
 def _write_marker(disk: Disk, path: str, at: Position) -> None:
     body = _MARKER.pack(MAGIC, VERSION, 0, at.index, at.term, at.commit_ts)
-    tmp = f"{path}/{MARKER}.tmp"
+    tmp = f"{path}/{MARKER_TMP}"
     file = disk.open(tmp, create=True)
     try:
         disk.truncate(file, 0)

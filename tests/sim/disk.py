@@ -98,6 +98,15 @@ class SimDisk:
         self._names[new] = self._names.pop(old)
         self._renames.append((old, new, self._names[new]))
 
+    def rename_folder(self, old: str, new: str) -> None:
+        """Rename a folder: one change, durable or not as a whole. What was still to be synced of
+        the names in it becomes durable: file systems keep the order of such changes."""
+        self._call("rename_folder", old)
+        self.fsync_names(old)
+        for path in [path for path in self._names if path.startswith(f"{old}/")]:
+            self._names[new + path[len(old) :]] = self._names.pop(path)
+        self._renames.append((f"{old}/", f"{new}/", None))
+
     def unlink(self, path: str) -> None:
         self._call("unlink", path)
         del self._names[path]
@@ -113,6 +122,9 @@ class SimDisk:
 
     def fsync_dir(self, directory: str) -> None:
         self._call("fsync_dir", directory)
+        self.fsync_names(directory)
+
+    def fsync_names(self, directory: str) -> None:
         prefix = directory.rstrip("/") + "/"
         left = []
         for gone, come, file in self._renames:
@@ -179,6 +191,10 @@ class SimDisk:
 
     @staticmethod
     def _apply(names: dict[str, _File], gone: str, come: str, file: _File | None) -> None:
+        if gone.endswith("/"):
+            for path in [path for path in names if path.startswith(gone)]:
+                names[come + path[len(gone) :]] = names.pop(path)
+            return
         names.pop(gone, None)
         if come and file is not None:
             names[come] = file
