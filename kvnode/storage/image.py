@@ -17,7 +17,7 @@ Messages. Big-endian; between versions: DO NOT CHANGE, count VERSION up.
     24 body
 
     1 Begin   format of the rows u32, index u64, term u64, commit_ts u64 of A, H u64, next id u64,
-              hash key 16 bytes, membership
+              hash key 16 bytes, group id 16 bytes, membership (never empty)
     2 Chunk   number u64, up to IMAGE_CHUNK_BYTES of the rows
     3 End     chunks u64, rows u64, digest u32
     4 Ack     number of the chunk wanted next u64
@@ -47,12 +47,13 @@ from kvnode.storage.local import FORMAT_VERSION, HASH_KEY_BYTES, CheckpointRecor
 
 VERSION = 1
 IMAGE_ID_BYTES = 16
+GROUP_BYTES = 16
 
 KINDS_LEFT_OUT = (LOCAL, HISTORY)  # facts of the directory; versions that only its own pins see
 
 _CRC = struct.Struct(">I")
 _HEADER = struct.Struct(">BBH16s")
-_BEGIN = struct.Struct(">IQQQQQ16s")
+_BEGIN = struct.Struct(">IQQQQQ16s16s")
 _NUMBER = struct.Struct(">Q")
 _END = struct.Struct(">QQI")
 _ROW = struct.Struct(">II")
@@ -70,7 +71,8 @@ class ImageFacts:
     high_water: int  # H: index of the newest entry that any of its rows may be an effect of
     next_id: int  # first unused id of generations and values, as known at A
     hash_key: bytes  # its row keys have hashes made with it
-    membership: bytes  # of the group as of A; encoded by the layer above
+    group: bytes  # id of the group, GROUP_BYTES
+    membership: bytes  # of the group as of A, encoded by the layer above; without it nobody joins
 
     @property
     def record(self) -> CheckpointRecord:
@@ -143,7 +145,8 @@ def encode(message: ImageMessage) -> bytes:
         case Chunk(image_id, number, data, crc):
             return b"".join((_CRC.pack(crc), _head(Chunk, image_id), _NUMBER.pack(number), data))
         case Begin(_, facts):
-            assert len(facts.membership) <= IMAGE_MEMBERSHIP_BYTES_MAX
+            assert 0 < len(facts.membership) <= IMAGE_MEMBERSHIP_BYTES_MAX
+            assert len(facts.group) == GROUP_BYTES
             at = facts.at
             body = _BEGIN.pack(
                 FORMAT_VERSION,
@@ -153,6 +156,7 @@ def encode(message: ImageMessage) -> bytes:
                 facts.high_water,
                 facts.next_id,
                 facts.hash_key,
+                facts.group,
             )
             body += facts.membership
         case End(_, chunks, rows, digest):
@@ -208,9 +212,9 @@ def _fixed(layout: struct.Struct, body: bytes) -> tuple[int, ...]:
 
 def _facts(body: bytes) -> ImageFacts:
     membership = body[_BEGIN.size :]
-    if len(body) < _BEGIN.size or len(membership) > IMAGE_MEMBERSHIP_BYTES_MAX:
+    if not 0 < len(membership) <= IMAGE_MEMBERSHIP_BYTES_MAX:
         raise RemoteProtocolError(f"the beginning of an image has {len(body)} bytes")
-    version, index, term, commit_ts, high_water, next_id, hash_key = _BEGIN.unpack_from(body)
+    version, index, term, commit_ts, high_water, next_id, *ids = _BEGIN.unpack_from(body)
     if version != FORMAT_VERSION:
         raise RemoteProtocolError(
             f"an image of rows of format {version}; this kvnode has format {FORMAT_VERSION}"
@@ -219,7 +223,7 @@ def _facts(body: bytes) -> ImageFacts:
         raise RemoteProtocolError(
             f"an image of entry {index} of term {term}, up to {high_water}, next id {next_id}"
         )
-    return ImageFacts(Position(index, term, commit_ts), high_water, next_id, hash_key, membership)
+    return ImageFacts(Position(index, term, commit_ts), high_water, next_id, *ids, membership)
 
 
 def encode_rows(rows: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -278,4 +282,4 @@ class RowDecoder:
         return not self._rest_bytes
 
 
-assert struct.calcsize("16s") == IMAGE_ID_BYTES == HASH_KEY_BYTES
+assert struct.calcsize("16s") == IMAGE_ID_BYTES == HASH_KEY_BYTES == GROUP_BYTES

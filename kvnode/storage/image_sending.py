@@ -87,7 +87,8 @@ class ImageSender:
     """One image for one receiver.
 
     image_id: random. reader: on which LevelDB is read. cut_index: up to which the log may have
-    been cut, at most A. membership_of: the encoded membership as of the checkpoint in facts.
+    been cut, at most A. group: its id. membership_of: the encoded membership as of the checkpoint
+    in facts, that of a group of one included.
     now_ms: of a clock that only goes forward.
     """
 
@@ -98,6 +99,7 @@ class ImageSender:
         reader: Executor,
         *,
         cut_index: int,
+        group: bytes,
         membership_of: Callable[[LocalFacts], bytes],
         now_ms: int,
     ) -> None:
@@ -110,6 +112,7 @@ class ImageSender:
         self._reader = reader
         self._slot = Slot(reader)
         self._source = _Source(engine)
+        self._group = group
         self._membership_of = membership_of
         self._news_ms = now_ms
         self._is_closed = False
@@ -221,6 +224,7 @@ class ImageSender:
             max(facts.highest_index, at.index),
             facts.checkpoint.next_id,
             facts.hash_key,
+            self._group,
             self._membership_of(facts),
         )
 

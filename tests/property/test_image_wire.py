@@ -31,7 +31,8 @@ ID = st.binary(min_size=16, max_size=16)
 def facts(draw):
     index, high_water = sorted([draw(SOME), draw(SOME)])
     at = Position(index, draw(SOME), draw(U64))
-    return ImageFacts(at, high_water, draw(SOME), draw(ID), draw(st.binary(max_size=99)))
+    some_bytes = st.binary(min_size=1, max_size=99)
+    return ImageFacts(at, high_water, draw(SOME), draw(ID), draw(ID), draw(some_bytes))
 
 
 MESSAGES = st.one_of(
@@ -92,7 +93,9 @@ def test_bounds():
     assert decode(largest).number == 2**64 - 1
     assert len(largest) <= MESSAGE_BYTES_MAX
     at = Position(1, 1, 1)
-    begin = Begin(image_id, ImageFacts(at, 1, 1, image_id, bytes(IMAGE_MEMBERSHIP_BYTES_MAX)))
+    begin = Begin(
+        image_id, ImageFacts(at, 1, 1, image_id, image_id, bytes(IMAGE_MEMBERSHIP_BYTES_MAX))
+    )
     assert decode(encode(begin)) == begin
     with pytest.raises(RemoteProtocolError):
         decode(sealed(encode(begin)[4:] + b"x"))
@@ -110,9 +113,9 @@ def test_bytes_of_messages():
     assert encode(make_chunk(image_id, 1, b"abc")).hex() == (
         "69c2ead501020000000102030405060708090a0b0c0d0e0f0000000000000001616263"
     )
-    facts = ImageFacts(Position(7, 2, 9), 11, 13, bytes(range(16, 32)), b"M")
+    facts = ImageFacts(Position(7, 2, 9), 11, 13, bytes(range(16, 32)), bytes(range(32, 48)), b"M")
     assert encode(Begin(image_id, facts)).hex() == (
-        "13fd2b0d"
+        "16d27cb9"
         "01010000"
         "000102030405060708090a0b0c0d0e0f"
         "00000002"
@@ -122,6 +125,7 @@ def test_bytes_of_messages():
         "000000000000000b"
         "000000000000000d"
         "101112131415161718191a1b1c1d1e1f"
+        "202122232425262728292a2b2c2d2e2f"
         "4d"
     )
 

@@ -28,6 +28,7 @@ TERM = 3
 SOURCE = 1
 IDENTITY = b"receiver's dir.."
 HASH_KEY = b"hash of the keys"
+GROUP = b"id of the group."
 KEYS = 60
 
 
@@ -118,6 +119,7 @@ class Stream:
             self.store.engine,
             self._reader,
             cut_index=0,
+            group=GROUP,
             membership_of=lambda facts: b"members at %d" % facts.checkpoint.at.index,
             now_ms=0,
         )

@@ -26,11 +26,11 @@ from kvnode.storage.image_sending import ImageSender
 from kvnode.storage.leveldb import LevelDBEngine
 from kvnode.storage.local import CheckpointRecord, HighWater, Position, open_facts, read_facts
 from kvnode.storage.memory import MemoryEngine
-from tests.sim.image import HASH_KEY, IDENTITY, SOURCE, Incoming
+from tests.sim.image import GROUP, HASH_KEY, IDENTITY, SOURCE, Incoming
 
 IMAGE_ID = b"id of an image.."
 AT = Position(10, 2, 77)
-FACTS = ImageFacts(AT, 15, 5, HASH_KEY, b"members")
+FACTS = ImageFacts(AT, 15, 5, HASH_KEY, GROUP, b"members")
 
 
 def fill(engine, rows=()):
@@ -50,6 +50,7 @@ class Sending:
             engine,
             self.reader,
             cut_index=4,
+            group=GROUP,
             membership_of=lambda facts: b"members",
             now_ms=0,
         )
@@ -225,7 +226,7 @@ def test_without_a_checkpoint_there_is_no_image():
     open_facts(engine, identity=bytes(16), hash_key=bytes(16))
     reader = StepExecutor()
     sender = ImageSender(
-        IMAGE_ID, engine, reader, cut_index=0, membership_of=lambda facts: b"", now_ms=0
+        IMAGE_ID, engine, reader, cut_index=0, group=GROUP, membership_of=lambda _: b"m", now_ms=0
     )
     reader.run()
     assert sender.failure == "there was no checkpoint yet"
@@ -299,7 +300,7 @@ def test_a_received_image_stays_until_it_is_installed():
     receiving.begin()
     receiving.give(*messages_of(rows_of(10, 10)))
     receiving.take()
-    other = ImageFacts(Position(20, 2, 99), 25, 5, HASH_KEY, b"")
+    other = ImageFacts(Position(20, 2, 99), 25, 5, HASH_KEY, GROUP, b"m")
     receiving.receiver.expect(SOURCE, 20, 2, 0)
     receiving.give(Begin(bytes(16), other), Abort(IMAGE_ID, "why not"))
     receiving.receiver.step(10 * IMAGE_STALLED_MS)
@@ -316,7 +317,7 @@ def test_a_newer_image_takes_the_place_of_half_a_one():
     receiving = Receiving()
     receiving.begin()
     receiving.give(*messages_of(rows_of(10, 10), 20)[:5])
-    other = ImageFacts(Position(20, 2, 99), 25, 5, HASH_KEY, b"")
+    other = ImageFacts(Position(20, 2, 99), 25, 5, HASH_KEY, GROUP, b"m")
     receiving.receiver.expect(SOURCE, 20, 2, 0)
     receiving.give(Begin(bytes(16), other))
     assert receiving.take() == [(SOURCE, Ack(bytes(16), 0))]
@@ -336,7 +337,7 @@ def test_what_a_sender_must_not_do():
     with pytest.raises(RemoteProtocolError, match="acknowledges"):
         receiving.give(Ack(IMAGE_ID, 0))
     with pytest.raises(RemoteProtocolError, match="one id"):
-        receiving.give(Begin(IMAGE_ID, ImageFacts(AT, 16, 5, HASH_KEY, b"")))
+        receiving.give(Begin(IMAGE_ID, ImageFacts(AT, 16, 5, HASH_KEY, GROUP, b"m")))
     # All of it left what is here as it was.
     receiving.take()
     for at in range(IMAGE_WINDOW_CHUNKS, len(chunks)):

@@ -34,7 +34,7 @@ IDENTITY = b"this directory.."
 OLD_AT, NEW_AT = Position(3, 1, 30), Position(90, 2, 900)
 OLD_ROWS = {b"Hold %d" % i: b"o" for i in range(20)}
 NEW_ROWS = {b"Hnew %d" % i: b"n" for i in range(30)}
-FACTS = ImageFacts(NEW_AT, 95, 77, b"hashes as theirs", b"")
+FACTS = ImageFacts(NEW_AT, 95, 77, b"hashes as theirs", b"id of the group.", b"m")
 SEGMENT_BYTES = 64 * 1024
 
 
