@@ -7,8 +7,13 @@ from kvnode.base.errors import ConfigError
 from kvnode.base.limits import RESERVED_FILES
 
 
-def open_listener(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a non-blocking listening TCP socket. Raises ConfigError with what to change."""
+def open_listener(
+    host: str, port: int, backlog: int, remedy: str = "--port (or make serve PORT=...)"
+) -> socket.socket:
+    """Return a non-blocking listening TCP socket. Raises ConfigError.
+
+    remedy: of a port that cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -20,8 +25,7 @@ def open_listener(host: str, port: int, backlog: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}; "
-            f"choose another port with --port (or make serve PORT=...)"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port with {remedy}"
         ) from error
     sock.setblocking(False)
     return sock

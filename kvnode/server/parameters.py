@@ -8,6 +8,8 @@ from kvnode.server.values import (
     INT32_MAX,
     INT64_MAX,
     UINT32_MAX,
+    Address,
+    Addresses,
     Boolean,
     BufferLimit,
     BufferLimits,
@@ -63,7 +65,7 @@ OUTPUT_LIMITS = {
     "pubsub": BufferLimit(32 * MIB, 8 * MIB, 60),
 }
 
-MEANINGFUL = (
+SINGLE = (
     Parameter(
         "port",
         Integer(0, 65535),
@@ -254,6 +256,60 @@ MEANINGFUL = (
     ),
 )
 
+# What makes a node one of a group; checked together in group_config.py.
+GROUP = (
+    Parameter(
+        "node-id",
+        Integer(1, INT64_MAX),
+        1,
+        "Number of this node in its group; each has its own, for ever.",
+        is_mutable=False,
+    ),
+    Parameter(
+        "raft-listen",
+        Address(),
+        "",
+        "HOST:PORT to listen on for the other nodes of a group; empty = this node is alone.",
+        is_mutable=False,
+    ),
+    Parameter(
+        "cluster",
+        Addresses(),
+        (),
+        "The nodes that found a group: 1=HOST:PORT,2=HOST:PORT,..., the same on all of them. "
+        "Means nothing once the group exists.",
+        is_mutable=False,
+    ),
+    Parameter(
+        "raft-secret-file",
+        Path(is_optional=True),
+        "",
+        "File with the secret by which nodes of a group know each other: at least 16 random bytes.",
+        is_mutable=False,
+    ),
+    Parameter(
+        "lease-reads",
+        Boolean(),
+        True,
+        "Whether a leader may read without asking the others for as long as they have promised "
+        "not to elect another one; relies on clocks that run equally fast within 5 %.",
+        is_mutable=False,
+    ),
+    Parameter(
+        "cluster-announce-ip",
+        Text(),
+        b"",
+        "Address under which clients reach this node, as other nodes tell it; empty = `bind`.",
+    ),
+    Parameter(
+        "cluster-announce-port",
+        Integer(0, 65535),
+        0,
+        "Port under which clients reach this node, as other nodes tell it; 0 = `port`.",
+    ),
+)
+MEANINGFUL = (*SINGLE, *GROUP)
+
 # Accepted whatever they say, since what they ask for is always or never so. name -> what is shown.
 FIXED = {"appendonly": b"yes", "save": b""}
 
@@ -292,8 +348,6 @@ cluster-allow-replica-migration yes
 cluster-announce-bus-port 0
 cluster-announce-hostname ""
 cluster-announce-human-nodename ""
-cluster-announce-ip ""
-cluster-announce-port 0
 cluster-announce-tls-port 0
 cluster-config-file nodes.conf
 cluster-link-sendbuf-limit 0

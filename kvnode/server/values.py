@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kvnode.base.errors import ConfigError
+from kvnode.base.limits import MEMBERS_MAX
+from kvnode.server.addresses import split_address
 
 INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 MEMORY = re.compile(rb"([0-9]{1,19})([a-z]*)", re.IGNORECASE)
@@ -157,12 +159,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Path:
-    """A file name, as text."""
+    """A file name, as text. is_optional: there may be none."""
 
+    is_optional: bool = False
     is_list = False
 
     def parse(self, words: Sequence[bytes]) -> str:
-        if not words[0]:
+        if not words[0] and not self.is_optional:
             raise ConfigError("argument must be a path")
         return words[0].decode("utf-8", "surrogateescape")
 
@@ -182,6 +185,54 @@ class Words:
 
     def format(self, value: tuple[str, ...]) -> bytes:
         return " ".join(value).encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Address:
+    """HOST:PORT as text, or nothing."""
+
+    is_list = False
+
+    def parse(self, words: Sequence[bytes]) -> str:
+        text = words[0].decode("ascii", "backslashreplace")
+        if text:
+            split_address(text)
+        return text
+
+    def format(self, value: str) -> bytes:
+        return value.encode()
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Nodes and their addresses, "1=HOST:PORT,2=HOST:PORT"; as (node id, address), sorted."""
+
+    is_list = False
+
+    def parse(self, words: Sequence[bytes]) -> tuple[tuple[int, str], ...]:
+        nodes: dict[int, str] = {}
+        for part in filter(None, words[0].decode("ascii", "backslashreplace").split(",")):
+            shown, equals, address = part.partition("=")
+            if not equals:
+                raise ConfigError(f"'{part}' is not ID=HOST:PORT, for example 1=10.0.0.1:7000")
+            try:
+                node_id = Integer(1, INT64_MAX).parse([shown.encode()])
+            except ConfigError:
+                raise ConfigError(
+                    f"'{shown}' is no node id: they are numbers from 1 to {INT64_MAX}"
+                ) from None
+            split_address(address)
+            if node_id in nodes:
+                raise ConfigError(f"node {node_id} is named twice")
+            if address in nodes.values():
+                raise ConfigError(f"two nodes have the address {address}")
+            nodes[node_id] = address
+        if len(nodes) > MEMBERS_MAX:
+            raise ConfigError(f"{len(nodes)} nodes; a group has at most {MEMBERS_MAX}")
+        return tuple(sorted(nodes.items()))
+
+    def format(self, value: tuple[tuple[int, str], ...]) -> bytes:
+        return ",".join(f"{node_id}={address}" for node_id, address in value).encode()
 
 
 @dataclass(frozen=True)
