@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from kvnode._core import crc32c
 from kvnode.base.errors import RemoteProtocolError
-from kvnode.base.limits import ADDRESS_BYTES_MAX
+from kvnode.base.limits import ADDRESS_BYTES_MAX, FRAME_BYTES_MAX
 from kvnode.raft import wire
 from kvnode.raft.membership import Membership
 from kvnode.raft.messages import Append, Message
@@ -26,6 +26,7 @@ from kvnode.server.peers.handshake import NO_GROUP
 _HEAD = struct.Struct(">IIB")
 _LENGTH = struct.Struct(">I")
 _GREETING = struct.Struct(">16sH")
+assert FRAME_BYTES_MAX < 1 << 32
 
 
 class FrameType(IntEnum):
@@ -157,7 +158,7 @@ class FrameReader:
     def buffered(self) -> int:
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes | memoryview) -> list[Frame]:
         """Return the frames that are complete now. Raises RemoteProtocolError: close the link."""
         if not self._buffer:
             frames, at = self._cut(data)
@@ -173,7 +174,7 @@ class FrameReader:
             del self._buffer[:at]
         return frames
 
-    def _cut(self, data: bytes | bytearray) -> tuple[list[Frame], int]:
+    def _cut(self, data: bytes | bytearray | memoryview) -> tuple[list[Frame], int]:
         """Return the frames in `data` and where they end."""
         frames: list[Frame] = []
         at, size = 0, len(data)

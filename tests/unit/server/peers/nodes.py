@@ -13,6 +13,7 @@ from kvnode.server.listener import open_listener
 from kvnode.server.peers.forward_link import ForwardLink
 from kvnode.server.peers.framing import Greeting
 from kvnode.server.peers.handshake import NO_GROUP, Own
+from kvnode.server.peers.links import Link
 from kvnode.server.peers.peers import Peers
 from tests.unit.server.peers.pairs import SECRET, random_bytes
 
@@ -102,6 +103,10 @@ class LinkedNode:
         with trio.fail_after(WAIT_SECONDS):
             while not all(self.has_all_links(other) for other in others):
                 await trio.lowlevel.checkpoint()
+
+    def accepted(self, other: int) -> list[Link]:
+        """Return the open links for small messages that another node opened; one or none."""
+        return [self.peers._accepted[k] for k in self.peers._accepted if k == (other, 1)]
 
     def has_all_links(self, other: int) -> bool:
         links = [d.link for (n, _), d in self.peers._dialers.items() if n == other]

@@ -1,5 +1,6 @@
 """Links over loopback: what goes where, what is told, and what happens when they break."""
 
+import random
 import socket
 import struct
 from dataclasses import replace
@@ -11,9 +12,9 @@ import trio.testing
 from kvnode.base.limits import HANDSHAKES_PENDING_MAX, MESSAGE_QUEUE_BYTES_MAX, PEER_STALL_SECONDS
 from kvnode.raft import messages as m
 from kvnode.raft import wire
-from kvnode.server.founding import proposal
+from kvnode.server.founding import Found, Founding, Pin, proposal
 from kvnode.server.peers import links
-from kvnode.server.peers.framing import FrameType, encode
+from kvnode.server.peers.framing import FrameType, Greeting, encode
 from kvnode.server.peers.handshake import NO_GROUP, LinkKind, Own, Peer
 from kvnode.server.peers.links import Link, LinkLost, authenticate, dial
 from tests.unit.server.peers.nodes import LinkedNode, linked, listener
@@ -217,6 +218,35 @@ def test_a_node_that_comes_back_is_linked_again() -> None:
     run(body)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_cut_links_lose_messages_but_neither_repeat_nor_reorder(seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def body() -> None:
+        async with linked(2) as (a, b):
+            for number in range(1, 400):
+                a.peers.send(replace(BEAT, round=number))
+                if chance.random() < 0.3:
+                    a.peers.flush()
+                if chance.random() < 0.02:
+                    cut = chance.choice([a.peers._dialers[2, LinkKind.RAFT].link, *b.accepted(1)])
+                    if cut is not None:
+                        cut.close()
+                if chance.random() < 0.3:
+                    await trio.lowlevel.checkpoint()
+            await a.until_linked(2)
+            last = replace(BEAT, round=1000)
+            while not b.told.messages or b.told.messages[-1][0] != last:
+                a.peers.send(last)  # an end that is closed there may look open here
+                a.peers.flush()
+                await trio.lowlevel.checkpoint()
+            rounds = [message.round for message, _ in b.told.messages if message != last]
+            assert rounds == sorted(set(rounds))
+            assert len(rounds) == 399 or 2 in a.told.lost
+
+    run(body)
+
+
 def test_a_link_that_takes_nothing_is_closed() -> None:
     """Time is not real here, and only goes on when nobody has anything to do."""
 
@@ -361,6 +391,45 @@ def test_a_changed_greeting_is_told_on_open_links() -> None:
             assert greeting.client_address == "new:1"
             b.peers.set_greeting(group=b"h" * 16)
             await a.told.until(lambda: a.told.lost)  # two groups: the links are closed
+
+    run(body)
+
+
+def test_nodes_found_a_group_over_their_links() -> None:
+    """The third comes later than the others."""
+
+    def take_part(node: LinkedNode, cluster: dict[int, str], found: dict[int, Found]) -> None:
+        state = Founding(node.node_id, node.peers.own.identity, cluster)
+        hear = node.told.on_greeting
+
+        def on_greeting(source: int, identity: bytes, greeting: Greeting) -> None:
+            hear(source, identity, greeting)
+            decision = state.greeted(source, identity, greeting)
+            if isinstance(decision, Pin):
+                decision = state.note_pinned()
+                node.peers.set_greeting(members=state.members)
+            if isinstance(decision, Found):
+                found[node.node_id] = decision
+                node.peers.set_greeting(group=decision.group, members=decision.members)
+
+        node.told.on_greeting = on_greeting  # type: ignore[method-assign]
+
+    async def body() -> None:
+        sockets = {n: listener() for n in (1, 2, 3)}
+        cluster = {n: address for n, (_, address) in sockets.items()}
+        found: dict[int, Found] = {}
+        nodes = {n: LinkedNode(n, cluster, sock) for n, (sock, _) in sockets.items()}
+        async with trio.open_nursery() as nursery:
+            for node_id, node in nodes.items():
+                take_part(node, cluster, found)
+                nursery.start_soon(node.run)
+                if node_id == 2:
+                    await node.until_linked(1)
+                    assert not found
+            for node in nodes.values():
+                await node.told.until(lambda: len(found) == 3)
+            assert found[1] == found[2] == found[3]
+            nursery.cancel_scope.cancel()
 
     run(body)
 
