@@ -53,7 +53,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """`source` belongs to this group, which was founded without this directory."""
+    """`source` belongs to this group, which was founded without this directory.
+
+    Greet as before until it was added and has the group's entries; then with no members.
+    """
 
     source: int
     group: bytes
@@ -121,7 +124,8 @@ class Founding:
     def _meet_founded(self, source: int, greeting: Greeting) -> Decision:
         if self._pinned is not None and group_of(self._pinned) == greeting.group:
             return Found(self._pinned, greeting.group)
-        if greeting.members.recognizes(self._node_id, self._identity):
+        founder = greeting.members.member(self._node_id)
+        if founder is not None and founder.identity == self._identity:
             return Wait(
                 (),
                 f"node {source} says that this directory founded group {greeting.group.hex()}, "

@@ -51,7 +51,10 @@ class ForwardLink:
         return queued
 
     def pause(self) -> None:
-        """Take no more frames until `resume`; the other end feels it by its queue."""
+        """Take no more input until `resume`; the other end feels it by its queue.
+
+        What was received already still comes. After PEER_STALL_SECONDS the other end gives up.
+        """
         self._link.pause()
 
     def resume(self) -> None:

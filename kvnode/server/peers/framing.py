@@ -47,8 +47,8 @@ _CRC_OF_TYPE = [crc32c.extend(0, bytes([number])) for number in range(256)]
 class Greeting:
     """What nodes tell each other first.
 
-    group: NO_GROUP before founding. client_address: "host:port" for clients. members: those at the
-    group's founding; before that, the ones that this node was started with, identities unknown.
+    group: NO_GROUP before founding. client_address: "host:port" for clients. members: those that
+    founded the group, none if this node was not among them; before founding, see founding.py.
     """
 
     group: bytes

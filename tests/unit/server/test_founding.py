@@ -242,6 +242,14 @@ def test_a_directory_that_was_copied_from_before_is_told() -> None:
     assert "restored from a copy" in decision.problem
 
 
+def test_a_node_that_was_added_later_is_no_witness_of_the_founding() -> None:
+    for members in (Membership(), proposal(CLUSTER)):
+        decision = Founding(1, b"1" * 16, CLUSTER).greeted(
+            4, b"4" * 16, Greeting(b"g" * 16, "c:1", members)
+        )
+        assert decision == Outside(4, b"g" * 16)
+
+
 def test_groups_have_ids_of_their_own() -> None:
     ids = {group_of(proposal({1: "a:1", 2: f"b:{port}"})) for port in range(1, 50)}
     assert len(ids) == 49
