@@ -6,9 +6,12 @@ A handler is `handler(view, args, reply)`; `args[0]` is the command's name. It a
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kvnode.commands.row import Row
+
+if TYPE_CHECKING:
+    from kvnode.commands.group import Group
 
 WAITING = 2  # Outcome.WAIT of _core/dispatch.pxd: the session waits, the node answers later
 
@@ -197,6 +200,7 @@ class NodeContext(Protocol):
     started_ms: int
     kvnode_version: str
     info_sections: Mapping[str, Callable[["ViewContext"], str]]  # server/info.py
+    group: "Group"
 
     def sessions(self) -> Iterable[SessionContext]:
         """Return the clients in the order of their ids."""
@@ -237,10 +241,17 @@ class NodeContext(Protocol):
     def is_synced(self) -> bool:
         """Return whether all that was executed so far is synced in the own log."""
 
-    def answer_when_synced(
-        self, session: SessionContext, timeout_ms: int, write: Callable[[ReplyWriter], None]
+    def answer_when(
+        self,
+        session: SessionContext,
+        timeout_ms: int,
+        is_due: Callable[[], bool],
+        write: Callable[[ReplyWriter], None],
     ) -> None:
-        """Answer a session that waits once is_synced() holds, or in `timeout_ms`; 0 = never."""
+        """Answer a session that waits once is_due() holds, or in `timeout_ms`; 0 = never.
+
+        It may ask for the log to be synced; is_due is asked often, so it has to be cheap.
+        """
 
     def shutdown(self, *, checkpoint: bool | None, now: bool, force: bool) -> None:
         """Begin to stop. checkpoint: None = as the node finds best."""

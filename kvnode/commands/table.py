@@ -6,6 +6,7 @@ from kvnode._core.dispatch import Command, NativeHandler
 from kvnode.base.errors import InvariantError
 from kvnode.commands import (
     acl,
+    administration,
     client,
     cluster,
     command,
@@ -19,7 +20,9 @@ from kvnode.commands import (
     lists,
     memory,
     persistence,
+    replication,
     scripting,
+    sentinel,
     server,
     sets,
     slowlog,
@@ -55,6 +58,9 @@ ROWS: tuple[Row, ...] = tuple(
             *debug.ROWS,
             *acl.ROWS,
             *cluster.ROWS,
+            *replication.ROWS,
+            *sentinel.ROWS,
+            *administration.ROWS,
         ),
         key=lambda row: row.name,
     )

@@ -183,6 +183,13 @@ SINGLE = (
     Parameter("slowlog-max-len", Integer(0), 128, "Commands that SLOWLOG keeps."),
     Parameter("hz", Integer(0, INT32_MAX), 10, "How often a second regular work is done."),
     Parameter(
+        "cluster-enabled",
+        Boolean(),
+        False,
+        "Whether INFO and HELLO call the group a Redis Cluster of one shard, as some clients ask.",
+        is_mutable=False,
+    ),
+    Parameter(
         "enable-debug-command",
         Choice(("no", "yes", "local")),
         "no",
@@ -461,7 +468,6 @@ SECRETS = ("masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file
 # To ignore these would be worse than to refuse them: their one value, and why.
 ONLY = {
     "aclfile": (b"", "kvnode has no ACL files: it has one user, see requirepass"),
-    "cluster-enabled": (b"no", "kvnode has no hash slots: cluster-enabled must be no"),
     "replicaof": (b"", "kvnode cannot be a replica of a Redis server: remove the line"),
     "tls-port": (b"0", "kvnode does not speak TLS: tls-port must be 0"),
     "unixsocket": (b"", "kvnode listens on TCP only: remove the line"),

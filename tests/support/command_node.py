@@ -9,6 +9,7 @@ from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError
 from kvnode.commands.context import Statistics
+from kvnode.commands.group import Group, LoneGroup
 from kvnode.commands.slowlog import Slowlog
 from kvnode.server.config import Config
 from kvnode.server.info import SECTIONS
@@ -43,6 +44,9 @@ class CommandNode(LocalNode):
         self.shutdown_running = False
         self.synced = True
         self.timers: list[tuple[int, Callable[[], None]]] = []
+        # (deadline or None, whether it is due, action)
+        self.conditions: list[tuple[int | None, Callable[[], bool], Callable[[], None]]] = []
+        self.group: Group = LoneGroup(lambda: (self.log_index(), self.log_index()))
         self.apply_config()
         self.config.on_change(self.apply_config)
 
@@ -71,10 +75,24 @@ class CommandNode(LocalNode):
     def advance(self, ms: int) -> None:
         """Let time pass and answer those that waited for it."""
         self.clock.now_ms += ms
-        due = [timer for timer in self.timers if timer[0] <= self.clock.now_ms]
-        self.timers = [timer for timer in self.timers if timer[0] > self.clock.now_ms]
-        for _, action in due:
+        now = self.clock.now_ms
+        due = [action for at, action in self.timers if at <= now]
+        self.timers = [timer for timer in self.timers if timer[0] > now]
+        waiting = []
+        for deadline, is_due, action in self.conditions:
+            if is_due() or (deadline is not None and deadline <= now):
+                due.append(action)
+            else:
+                waiting.append((deadline, is_due, action))
+        self.conditions = waiting
+        for action in due:
             self.in_pass(action)
+
+    def next_ms(self) -> int | None:
+        """Return how long nothing will happen by itself; None: for ever."""
+        deadlines = [at for at, _, _ in self.conditions if at is not None]
+        times = [at for at, _ in self.timers] + deadlines
+        return max(0, min(times) - self.clock.now_ms) if times else None
 
     def in_pass(self, action: Callable[[], None]) -> None:
         """Run `action` in a pass, as the node's reactor does with what finishes later."""
@@ -82,6 +100,10 @@ class CommandNode(LocalNode):
         action()
         self._end()
         self.commit()
+
+    def log_index(self) -> int:
+        """Return the last index of the log, all of which is committed."""
+        return self.sequencer.statistics()["last_index"]
 
     # -- NodeContext ----------------------------------------------------------------------------
 
@@ -135,10 +157,15 @@ class CommandNode(LocalNode):
     def is_synced(self) -> bool:
         return self.synced
 
-    def answer_when_synced(
-        self, session: Session, timeout_ms: int, write: Callable[[Any], None]
+    def answer_when(
+        self,
+        session: Session,
+        timeout_ms: int,
+        is_due: Callable[[], bool],
+        write: Callable[[Any], None],
     ) -> None:
-        self.answer_after(session, timeout_ms, write)
+        deadline = self.clock.now_ms + timeout_ms if timeout_ms else None
+        self.conditions.append((deadline, is_due, partial(self.answer, session, write)))
 
     def shutdown(self, *, checkpoint: bool | None, now: bool, force: bool) -> None:
         self.asked.append(("shutdown", checkpoint, now, force))
@@ -180,11 +207,16 @@ class TableClient(LocalClient):
         if self.is_closed:
             return
         super()._transmit(data)
-        while not self._output and self.node.timers:
-            self.node.advance(min(at for at, _ in self.node.timers) - self.node.clock.now_ms)
-            super()._transmit(b"")
+        self._let_come(0)
+        while not self._output and (ms := self.node.next_ms()) is not None:
+            self._let_come(ms)
         if self.session.state == S_CLOSING:
             self.close()
+
+    def _let_come(self, ms: int) -> None:
+        if not self._output:
+            self.node.advance(ms)
+            super()._transmit(b"")
 
     def close(self) -> None:
         """Leave the node."""

@@ -1,0 +1,35 @@
+"""Addresses of members, as clients are told them."""
+
+from kvnode.commands.context import ViewContext
+from kvnode.commands.group import NO_ADDRESS, GroupMember, GroupStatus
+
+EVERYWHERE = ("", "0.0.0.0", "::", "*")  # hosts that say where a node listens, not where it is
+
+Address = tuple[str, int]
+
+
+def split_address(text: str) -> Address:
+    """Return host and port of "host:port"; IPv6 may stand in brackets. NO_ADDRESS if it is none."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        return NO_ADDRESS
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def join_address(address: Address) -> str:
+    """Return "host:port", with brackets around an IPv6 address."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_address(view: ViewContext, status: GroupStatus, member: GroupMember) -> Address:
+    """Return where clients reach a member. The asked node knows the address that this one used."""
+    if member.node_id == status.node_id and member.client_address[0] in EVERYWHERE:
+        return split_address(view.session.laddr)
+    return member.client_address
+
+
+def leader_address(view: ViewContext, status: GroupStatus) -> Address:
+    """Return where clients reach the leader; NO_ADDRESS if that is not known."""
+    leader = status.leader
+    return NO_ADDRESS if leader is None else client_address(view, status, leader)
