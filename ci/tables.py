@@ -30,6 +30,7 @@ GROUPS = (
     "connection",
     "server",
     "cluster",
+    "sentinel",
 )
 GENERATED = "<!-- Made by `python -m ci.tables` from {source}: do not edit. -->\n"
 

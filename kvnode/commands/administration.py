@@ -5,7 +5,6 @@ STATUS and RECOVER are about the node that is asked; the others have to be done 
 
 from collections.abc import Callable
 
-from kvnode.commands.addresses import NO_ADDRESS, client_address, join_address, split_address
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
 from kvnode.commands.group import (
@@ -15,6 +14,7 @@ from kvnode.commands.group import (
     GroupMember,
     GroupStatus,
 )
+from kvnode.commands.group_words import NO_ADDRESS, client_address, join_address, split_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.raft.membership import Change, Demote, Promote, Remove
@@ -178,8 +178,8 @@ ROWS = (
                 "add",
                 add,
                 "node-id:integer raft-address [LEARNER]",
-                "Adds the node that listens there, which gets the data and becomes a voter in time; "
-                "a LEARNER does not.",
+                "Adds the node that listens there: it gets the data and becomes a voter in time, "
+                "with LEARNER not.",
                 -4,
             ),
             sub("demote", changer(Demote), "node-id:integer", "Makes a voter a learner.", 3),

@@ -6,10 +6,10 @@ A node without a listener for others says that it has no cluster support, in Red
 
 from collections.abc import Iterable
 
-from kvnode.commands.addresses import Address, client_address, split_address
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer
 from kvnode.commands.group import GroupMember, GroupStatus
+from kvnode.commands.group_words import Address, client_address, split_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.commands.slots import SLOTS, slot_of
@@ -323,7 +323,7 @@ def mode_row(name: str, handler: Handler, summary: str, flags: str = "loading st
 
 
 ROWS = (
-    mode_row("asking", asking, "Announces a command for a slot that moves; none ever does.", "fast"),
+    mode_row("asking", asking, "Announces a command for a slot that moves: none does.", "fast"),
     Row(
         "cluster",
         "",

@@ -12,6 +12,7 @@ from kvnode.commands.context import (
     ViewContext,
 )
 from kvnode.commands.errors import error, parse_integer, syntax_error
+from kvnode.commands.group_words import redis_mode, redis_role
 from kvnode.commands.row import Row
 
 DEFAULT_USER = b"default"
@@ -86,8 +87,8 @@ def hello(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
         (b"version", REDIS_VERSION.encode()),
         (b"proto", session.proto),
         (b"id", session.id),
-        (b"mode", b"standalone"),
-        (b"role", b"master"),
+        (b"mode", redis_mode(view).encode()),
+        (b"role", redis_role(view).encode()),
     ):
         reply.bulk(key)
         if isinstance(value, int):
@@ -127,6 +128,7 @@ def reset(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     session.reply_mode = REPLY_ON
     session.proto = 2
     session.user = DEFAULT_USER
+    view.node.group.serve_reads(session, False)
     view.node.authenticate(session, not view.node.config["requirepass"])
     reply.simple(b"RESET")
 

@@ -3,11 +3,11 @@
 The leader is the master, the others are replicas, and offsets are indexes of the log.
 """
 
-from kvnode.commands.addresses import Address, client_address, join_address, leader_address
 from kvnode.commands.client import parse_timeout_ms
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
 from kvnode.commands.group import NO_ADDRESS, NO_NODE, ChangeRefused, GroupMember, GroupStatus
+from kvnode.commands.group_words import Address, client_address, join_address, leader_address
 from kvnode.commands.row import Row
 
 ALL_SHARDS = "request_policy:all_shards"

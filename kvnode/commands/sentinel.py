@@ -5,11 +5,11 @@ nobody measures here is 0. While nobody leads there is no master, and clients as
 """
 
 from kvnode.base.errors import CommandError
-from kvnode.commands.addresses import client_address, join_address
 from kvnode.commands.cluster import node_id
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error
 from kvnode.commands.group import GroupMember, GroupStatus, Kind
+from kvnode.commands.group_words import client_address, join_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import Handler, Row
 
@@ -202,6 +202,7 @@ ROWS = (
         "2.8.4",
         -2,
         "sentinel",
+        "admin",
         complexity="Depends on the subcommand",
         subcommands=(
             sub("ckquorum", ckquorum, "master-name", "Checks whether a majority is there."),

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kvnode.commands.context import REDIS_VERSION, CommandContext, NodeContext, ViewContext
+from kvnode.commands.group_words import redis_mode
+from kvnode.server.info_group import replication_fields
 
 UNITS = ((1 << 50, "P"), (1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
 SECONDS_PER_DAY = 86400
 LRU_CLOCK_MASK = (1 << 24) - 1
-NO_REPLICATION_ID = "0" * 40
 
 Field = tuple[str, Any]
 
@@ -54,7 +55,7 @@ def server(view: ViewContext) -> str:
             ("redis_git_sha1", "00000000"),
             ("redis_git_dirty", 0),
             ("redis_build_id", node.run_id[:16]),
-            ("redis_mode", "standalone"),
+            ("redis_mode", redis_mode(view)),
             ("server_name", "kvnode"),
             ("kvnode_version", node.kvnode_version),
             ("os", f"{system.sysname} {system.release} {system.machine}"),
@@ -299,22 +300,7 @@ def stats(view: ViewContext) -> str:
 
 
 def replication(view: ViewContext) -> str:
-    return section(
-        "Replication",
-        [
-            ("role", "master"),
-            ("connected_slaves", 0),
-            ("master_failover_state", "no-failover"),
-            ("master_replid", view.node.run_id),
-            ("master_replid2", NO_REPLICATION_ID),
-            ("master_repl_offset", 0),
-            ("second_repl_offset", -1),
-            ("repl_backlog_active", 0),
-            ("repl_backlog_size", 0),
-            ("repl_backlog_first_byte_offset", 0),
-            ("repl_backlog_histlen", 0),
-        ],
-    )
+    return section("Replication", replication_fields(view))
 
 
 def cpu(view: ViewContext) -> str:
@@ -373,7 +359,7 @@ def latencystats(view: ViewContext) -> str:
 
 
 def cluster(view: ViewContext) -> str:
-    return section("Cluster", [("cluster_enabled", 0)])
+    return section("Cluster", [("cluster_enabled", int(view.node.config["cluster-enabled"]))])
 
 
 def keyspace(view: ViewContext) -> str:

@@ -101,6 +101,11 @@ UNVARIED = {
     "waitaof": "waits for replicas",
     "cluster|countkeysinslot": "no cluster",
     "cluster|getkeysinslot": "no cluster",
+    "kvnode|add": "a group of one",
+    "kvnode|demote": "a group of one",
+    "kvnode|promote": "a group of one",
+    "kvnode|remove": "a group of one",
+    "kvnode|transfer": "a group of one",
     "memory|usage": "other structures",
     "slowlog|get": "lists what was slow",
 }

@@ -1,4 +1,5 @@
-"""What redis-server says about each command in COMMAND INFO, one line for each.
+"""What redis-server says about each command in COMMAND INFO, one line for each; of SENTINEL what a
+Sentinel says.
 
     python -m tests.conformance.command_info        records command_info.txt anew
 
@@ -69,10 +70,12 @@ def lines(connection: ReplyStream) -> dict[str, str]:
 
 def main() -> None:
     """Record the file from a redis-server."""
-    with running("redis") as server:
-        connection: Connection = server.connect()
-        recorded = lines(connection)
-        connection.close()
+    recorded: dict[str, str] = {}
+    for name in ("sentinel", "redis"):  # what both know is recorded from the latter
+        with running(name) as server:
+            connection: Connection = server.connect()
+            recorded |= lines(connection)
+            connection.close()
     FILE.write_text("".join(f"{recorded[name]}\n" for name in sorted(recorded)))
     sys.stdout.write(f"{FILE.name}: {len(recorded)} commands\n")
 

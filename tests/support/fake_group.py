@@ -20,7 +20,7 @@ INDEX = 1000
 def member(node_id: int, **more: object) -> GroupMember:
     """Return a member whose clients' port is 7000 and its number, and whose Raft port 7100."""
     identity = bytes([node_id]) * 16
-    address = ("10.0.0.%d" % node_id, 7000 + node_id)
+    address = (f"10.0.0.{node_id}", 7000 + node_id)
     base = GroupMember(
         node_id, identity, f"10.0.0.{node_id}:{7100 + node_id}", address, Kind.VOTER, INDEX, True
     )

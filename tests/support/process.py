@@ -42,6 +42,16 @@ def redis_command(port: int, directory: str) -> list[str]:
     return [path, *options.split(), "--save", "", "--enable-debug-command", "yes"]
 
 
+def sentinel_command(port: int, directory: str) -> list[str]:
+    """Return the command line of a Redis Sentinel of a master that is not there."""
+    path = redis_server_path()
+    assert path is not None, "redis-server is not installed"
+    file = Path(directory, "sentinel.conf")
+    watched = "sentinel monitor mymaster 127.0.0.1 1 2"
+    file.write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\n{watched}\n")
+    return [path, str(file), "--sentinel"]
+
+
 def kvnode_command(port: int, directory: str) -> list[str]:
     """Return the command line of a kvnode of this tree.
 
@@ -107,8 +117,8 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def running(name: str) -> Iterator[ServerProcess]:
-    """Run a server called `name`, "redis" or "kvnode", as long as the context lasts."""
-    build = {"redis": redis_command, "kvnode": kvnode_command}[name]
+    """Run a server, "redis", "sentinel" or "kvnode", as long as the context lasts."""
+    build = {"redis": redis_command, "sentinel": sentinel_command, "kvnode": kvnode_command}[name]
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         data = Path(directory, "data")
         data.mkdir()

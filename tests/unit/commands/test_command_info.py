@@ -5,6 +5,7 @@ from kvnode.server.local import native_handlers
 from tests.conformance import command_info
 from tests.support.command_node import CommandNode, TableClient
 
+OWN = "our own"
 SEVEN_FOUR = "came with 7.4"
 EIGHT = "came with 8.0"
 # Where 7.4 differs from the recorded 7.0, or the command is newer.
@@ -17,6 +18,7 @@ DIFFERS = {
     "bzpopmin": "7.2 allows it in scripts",
     "client|no-touch": "came with 7.2",
     "client|setinfo": "came with 7.2",
+    "cluster|myshardid": "came with 7.2",
     "command|getkeys": "7.4 takes a command without arguments",
     "command|getkeysandflags": "7.4 takes a command without arguments",
     "hexpire": SEVEN_FOUR,
@@ -31,6 +33,9 @@ DIFFERS = {
     "hpttl": SEVEN_FOUR,
     "hsetex": EIGHT,
     "httl": SEVEN_FOUR,
+    "kvnode": OWN,
+    **{f"kvnode|{name}": OWN for name in "add demote help promote recover remove".split()},
+    **{f"kvnode|{name}": OWN for name in "status transfer".split()},
     "wait": "7.2 allows it in scripts and flags it as blocking",
     "waitaof": "came with 7.2",
     "zrank": "7.2 takes WITHSCORE",

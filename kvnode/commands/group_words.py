@@ -1,4 +1,6 @@
-"""Addresses of members, as clients are told them."""
+"""The group in Redis's words: role and mode of a node, and addresses for clients."""
+
+import re
 
 from kvnode.commands.context import ViewContext
 from kvnode.commands.group import NO_ADDRESS, GroupMember, GroupStatus
@@ -8,12 +10,24 @@ EVERYWHERE = ("", "0.0.0.0", "::", "*")  # hosts that say where a node listens, 
 Address = tuple[str, int]
 
 
+def redis_mode(view: ViewContext) -> str:
+    """Return in which mode the server says it runs: HELLO, INFO server."""
+    return "cluster" if view.node.config["cluster-enabled"] else "standalone"
+
+
+def redis_role(view: ViewContext) -> str:
+    """Return the role that HELLO states."""
+    return "master" if view.node.group.status().is_leader else "replica"
+
+
 def split_address(text: str) -> Address:
-    """Return host and port of "host:port"; IPv6 may stand in brackets. NO_ADDRESS if it is none."""
+    """Return host and port of "host:port", IPv6 in brackets. NO_ADDRESS if it is none."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    is_v6 = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_v6 else host
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or is_v6 != (":" in host):
         return NO_ADDRESS
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host, int(port)
 
 
 def join_address(address: Address) -> str:
