@@ -1,4 +1,4 @@
-"""The command line: `kvnode serve` and its options, made from the table of parameters."""
+"""The command line: `kvnode serve`, its options made from the table of parameters, and others."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 
 import kvnode
 from kvnode.base.errors import ConfigError, StorageError
+from kvnode.cli.cluster import cluster
 from kvnode.server import log, node
 from kvnode.server.config import Config
 from kvnode.server.machine import available_memory_bytes
@@ -21,6 +22,9 @@ EXIT_USAGE = 2
 @click.version_option(kvnode.__version__, prog_name="kvnode")
 def main() -> None:
     """A durable, strictly serializable key-value node that speaks the Redis protocol."""
+
+
+main.add_command(cluster)
 
 
 def variable(parameter: Parameter) -> str:

@@ -159,3 +159,10 @@ MESSAGE_QUEUE_BYTES_MAX = 4 * MIB  # waiting for a link; an empty queue takes an
 BULK_QUEUE_BYTES_MAX = 64 * MIB
 IMAGE_QUEUE_BYTES_MAX = 16 * MIB
 FORWARD_QUEUE_BYTES_MAX = 64 * MIB
+# -- tools that ask nodes -----------------------------------------------------------------------
+REPLY_BYTES_MAX = 16 * MIB  # of one reply
+REPLY_DEPTH_MAX = 8  # arrays in arrays
+CLIENT_RECEIVE_BYTES = 64 * KIB  # taken from a socket at once
+LOCAL_NODES_MAX = 9  # of a group that `kvnode cluster start` runs
+LOCAL_LINE_BYTES_MAX = 64 * KIB  # of a node's log; a longer one is cut in pieces
+LOCAL_STOP_SECONDS = 2 * DRAIN_SECONDS  # for nodes to stop by themselves

@@ -20,7 +20,6 @@ from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.raft.membership import Change, Demote, Promote, Remove
 
 SINCE = "0.1.0"  # of kvnode
-NODE_ID_MAX = (1 << 32) - 1
 ADDRESS_BYTES_MAX = 255
 PORT_MAX = 65535
 
@@ -55,6 +54,7 @@ def describe_group(known: GroupStatus) -> list[Field]:
         ("is_founded", known.is_founded),
         ("is_joint", known.is_joint),
         ("is_transferring", known.is_transferring),
+        ("last_term", known.last_term),
         ("last_index", known.last_index),
         ("committed_index", known.committed_index),
         ("applied_index", known.applied_index),
@@ -90,7 +90,7 @@ def write_fields(reply: ReplyWriter, fields: list[Field]) -> None:
 
 
 def parse_node_id(data: bytes) -> int:
-    return parse_integer(data, "a node id is a number from 1 to 4294967295", 1, NODE_ID_MAX)
+    return parse_integer(data, "a node id is a number from 1 on", 1)
 
 
 def parse_raft_address(data: bytes) -> str:

@@ -15,7 +15,7 @@ from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.commands.slots import SLOTS, slot_of
 
 ID_BYTES = 20  # of a node, written as hex digits
-IDENTITY_BYTES = 16
+NUMBER_BYTES = 8  # of its number, at the beginning
 NO_MASTER = "-"
 
 
@@ -33,8 +33,8 @@ def require_cluster(view: ViewContext) -> GroupStatus:
 
 
 def node_id(member: GroupMember) -> str:
-    """Return the id of a node in a cluster: its directory's identity, then its number."""
-    return f"{member.identity.hex():0>{2 * IDENTITY_BYTES}}{member.node_id:08x}"
+    """Return the id of a node in a cluster: its number, then its directory's identity, cut."""
+    return f"{member.node_id:0{2 * NUMBER_BYTES}x}{member.identity.hex():0<40}"[: 2 * ID_BYTES]
 
 
 def shard_id(status: GroupStatus) -> str:

@@ -70,7 +70,7 @@ class GroupStatus:
 
     is_networked: the node listens to other nodes; else it can only be a group of one.
     is_founded: the group exists. Before that nobody leads, and members are those it waits for.
-    leader_id: NO_NODE = not known.   is_joint: voters are being exchanged.
+    leader_id: NO_NODE = not known.   last_term, last_index: where the own log ends.   is_joint: voters are being exchanged.
     is_transferring: leadership is being handed over.   members: in the order of their ids, with
     the node itself if it is one.
     """
@@ -82,6 +82,7 @@ class GroupStatus:
     role: Role
     term: int
     leader_id: int
+    last_term: int
     last_index: int
     committed_index: int
     applied_index: int
@@ -171,6 +172,7 @@ class LoneGroup:
             role=Role.LEADER,
             term=self.TERM,
             leader_id=self.NODE_ID,
+            last_term=self.TERM,
             last_index=last,
             committed_index=committed,
             applied_index=last,

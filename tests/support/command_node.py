@@ -88,6 +88,10 @@ class CommandNode(LocalNode):
         for action in due:
             self.in_pass(action)
 
+    def later(self, action: Callable[[], None]) -> None:
+        """Run something in a pass of its own."""
+        self.timers.append((self.clock.now_ms, action))
+
     def next_ms(self) -> int | None:
         """Return how long nothing will happen by itself; None: for ever."""
         deadlines = [at for at, _, _ in self.conditions if at is not None]

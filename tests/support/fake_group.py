@@ -1,6 +1,8 @@
 """A group of three nodes as one of them sees it, without any network: commands.group.Group."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from kvnode.commands.context import SessionContext
 from kvnode.commands.group import (
@@ -31,10 +33,18 @@ class FakeGroup:
     """Implements Group. What is asked of it is noted in `asked`; tests change `known` at will.
 
     reason: what a change comes to, None = it is done.   refusal: what it is refused with at once.
+    later: lets something be called in a later pass.
     is_slow: `done` is kept in `pending` instead of being called.
     """
 
-    def __init__(self, node_id: int = 1, *, leader_id: int = 1) -> None:
+    def __init__(
+        self,
+        node_id: int = 1,
+        *,
+        leader_id: int = 1,
+        later: Callable[[Callable[[], None]], None] = lambda action: None,
+    ) -> None:
+        self._later = later
         self.known = GroupStatus(
             node_id=node_id,
             group_id=GROUP_ID,
@@ -43,6 +53,7 @@ class FakeGroup:
             role=Role.LEADER if node_id == leader_id else Role.FOLLOWER,
             term=3,
             leader_id=leader_id,
+            last_term=3,
             last_index=INDEX,
             committed_index=INDEX,
             applied_index=INDEX,
@@ -53,8 +64,6 @@ class FakeGroup:
         self.asked: list[tuple] = []
         self.reason: str | None = None
         self.refusal: str | None = None
-        self.is_slow = False
-        self.pending: list[Done] = []
         self.readers: set[int] = set()  # ids of sessions
 
     def change_status(self, **more: object) -> None:
@@ -85,13 +94,7 @@ class FakeGroup:
         if self.refusal is not None:
             raise ChangeRefused(self.refusal)
         if done is not None:
-            self.pending.append(done)
-
-    def finish(self) -> None:
-        """Call what was asked to be called; in a pass."""
-        pending, self.pending = self.pending, []
-        for done in pending:
-            done(self.reason)
+            self._later(partial(done, self.reason))
 
     def add(self, node_id: int, address: str, *, promote: bool, done: Done) -> None:
         self._ask(done, "add", node_id, address, promote)
