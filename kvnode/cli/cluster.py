@@ -24,7 +24,7 @@ This makes node {node_id} a group of one. It is for when a majority of the voter
   - What this node has, but nobody had acknowledged, may take effect.
   - The other nodes must never run again with their directories: empty them, then add them.
   - Of several nodes that are left take the one whose log ends last: with the highest term, and
-    in that with the highest index. The log of this one ends at term {last_term}, index {last_index}.
+    in that with the highest index. This log ends at term {last_term}, index {last_index}.
 Say --yes if that is what you want."""
 
 

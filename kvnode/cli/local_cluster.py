@@ -142,6 +142,7 @@ class LocalCluster:
     say: Say
     processes: dict[int, trio.Process] = field(default_factory=dict)
     leader: int = 0
+    had_leader: bool = False
     exit_code: int = 0
 
     async def run(self) -> int:
@@ -197,7 +198,7 @@ class LocalCluster:
         """End with an error if no node runs any more, or one could not even start."""
         while True:
             ended = [p for p in self.processes.values() if p.poll() is not None]
-            if len(ended) == len(self.processes) or (ended and not self.leader):
+            if len(ended) == len(self.processes) or (ended and not self.had_leader):
                 self.exit_code = EXIT_FAILED
                 scope.cancel()
                 return
@@ -206,18 +207,22 @@ class LocalCluster:
     async def _tell_leader(self) -> None:
         """Tell who leads, whenever that changes."""
         while True:
-            found = 0
-            for node_id in self.processes:
-                status = await trio.to_thread.run_sync(self.ask, node_id, abandon_on_cancel=True)
-                if status is not None and is_leader(status):
-                    found = node_id
-                    break
+            found = await self._find_leader()
             if found and found != self.leader:
                 self.say("cluster", f"node {found} leads")
             elif self.leader and not found:
                 self.say("cluster", "nobody leads")
             self.leader = found
+            self.had_leader |= found != 0
             await trio.sleep(WATCH_SECONDS)
+
+    async def _find_leader(self) -> int:
+        """Return the id of a node that says that it leads, 0 if none does."""
+        for node_id in self.processes:
+            status = await trio.to_thread.run_sync(self.ask, node_id, abandon_on_cancel=True)
+            if status is not None and is_leader(status):
+                return node_id
+        return 0
 
     async def _stop(self, signals: AsyncIterator[int]) -> None:
         """Stop the nodes: politely, then after a time or a second signal by force."""

@@ -70,9 +70,9 @@ class GroupStatus:
 
     is_networked: the node listens to other nodes; else it can only be a group of one.
     is_founded: the group exists. Before that nobody leads, and members are those it waits for.
-    leader_id: NO_NODE = not known.   last_term, last_index: where the own log ends.   is_joint: voters are being exchanged.
-    is_transferring: leadership is being handed over.   members: in the order of their ids, with
-    the node itself if it is one.
+    leader_id: NO_NODE = not known.   last_term, last_index: where the own log ends.
+    is_joint: voters are being exchanged.   is_transferring: leadership is being handed over.
+    members: in the order of their ids, with the node itself if it is one.
     """
 
     node_id: int
