@@ -52,6 +52,11 @@ def sentinel_command(port: int, directory: str) -> list[str]:
     return [path, str(file), "--sentinel"]
 
 
+def cluster_command(port: int, directory: str) -> list[str]:
+    """Return the command line of a redis-server in cluster mode."""
+    return [*redis_command(port, directory), "--cluster-enabled", "yes"]
+
+
 def kvnode_command(port: int, directory: str) -> list[str]:
     """Return the command line of a kvnode of this tree.
 
@@ -59,6 +64,14 @@ def kvnode_command(port: int, directory: str) -> list[str]:
     """
     serve = [sys.executable, "-m", "kvnode", "serve", "--port", str(port), "--bind", "127.0.0.1"]
     return [*serve, "--data-dir", directory, "--appendfsync", "no", "--enable-debug-command", "yes"]
+
+
+COMMANDS = {
+    "redis": redis_command,
+    "redis-cluster": cluster_command,
+    "sentinel": sentinel_command,
+    "kvnode": kvnode_command,
+}
 
 
 def free_port() -> int:
@@ -117,8 +130,8 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def running(name: str) -> Iterator[ServerProcess]:
-    """Run a server, "redis", "sentinel" or "kvnode", as long as the context lasts."""
-    build = {"redis": redis_command, "sentinel": sentinel_command, "kvnode": kvnode_command}[name]
+    """Run a server of COMMANDS as long as the context lasts."""
+    build = COMMANDS[name]
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         data = Path(directory, "data")
         data.mkdir()
