@@ -4,6 +4,10 @@ import re
 
 from kvnode.base.errors import CommandError
 
+# To a client that waits at a node which does not lead any more.
+UNBLOCKED = (
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 

@@ -115,12 +115,16 @@ class Group(Protocol):
     def status(self) -> GroupStatus:
         """Return what is known now."""
 
+    def leading_term(self) -> int:
+        """Return the term in which this node leads, 0 if it does not. Cheap."""
+
     def executed_index(self) -> int:
         """Return the index at or below which all that was executed so far stands in the log, the
         writes of the batch that is being formed included."""
 
     def replicas_with(self, index: int) -> int:
-        """Return how many other members have the log up to `index` durable; leader only."""
+        """Return how many other members have the log up to `index` durable; 0 where
+        this node does not lead. Cheap."""
 
     def add(self, node_id: int, address: str, *, promote: bool, done: Done) -> None:
         """Greet the node at a Raft address and make it a learner; promote: a voter in time.
@@ -180,6 +184,9 @@ class LoneGroup:
             is_transferring=False,
             members=(member,),
         )
+
+    def leading_term(self) -> int:
+        return self.TERM
 
     def executed_index(self) -> int:
         return self._indexes()[0]

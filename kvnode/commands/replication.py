@@ -3,9 +3,11 @@
 The leader is the master, the others are replicas, and offsets are indexes of the log.
 """
 
+from collections.abc import Callable
+
 from kvnode.commands.client import parse_timeout_ms
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
-from kvnode.commands.errors import error, parse_integer, syntax_error
+from kvnode.commands.errors import UNBLOCKED, error, parse_integer, syntax_error
 from kvnode.commands.group import NO_ADDRESS, NO_NODE, ChangeRefused, GroupMember, GroupStatus
 from kvnode.commands.group_words import Address, client_address, join_address, leader_address
 from kvnode.commands.row import Row
@@ -69,28 +71,24 @@ def _role_of_master(view: ViewContext, status: GroupStatus, reply: ReplyWriter) 
 
 def wait(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> int | None:
     """Count members that have all that was executed here, of this connection or of others."""
-    group, session = view.node.group, view.session
-    if not group.status().is_leader:
+    group = view.node.group
+    if not group.leading_term():
         raise error(ON_REPLICA)
     wanted = parse_integer(args[1])
     timeout_ms = parse_timeout_ms(args[2], view.now_ms)
     index = group.executed_index()
-    count = group.replicas_with(index)
-    if count >= wanted or session.in_exec:
-        reply.integer(count)
-        return None
-    view.node.answer_when(
-        session,
+    return answer_when_replicated(
+        view,
+        reply,
         timeout_ms,
         lambda: group.replicas_with(index) >= wanted,
         lambda reply: reply.integer(group.replicas_with(index)),
     )
-    return WAITING
 
 
 def waitaof(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> int | None:
     """As WAIT: what a member has acknowledged is synced there."""
-    node, session, group = view.node, view.session, view.node.group
+    node, group = view.node, view.node.group
     local = parse_integer(args[1])
     if not 0 <= local <= 1:
         raise error("value is out of range, value must between 0 and 1")
@@ -98,7 +96,7 @@ def waitaof(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> int | N
     if replicas < 0:
         raise error("value is out of range, must be positive")
     timeout_ms = parse_timeout_ms(args[3], view.now_ms)
-    if not group.status().is_leader:
+    if not group.leading_term():
         raise error(AOF_ON_REPLICA)
     index = group.executed_index()
 
@@ -110,10 +108,35 @@ def waitaof(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> int | N
         reply.integer(1 if node.is_synced() else 0)
         reply.integer(group.replicas_with(index))
 
-    if is_due() or session.in_exec:
+    return answer_when_replicated(view, reply, timeout_ms, is_due, write)
+
+
+def answer_when_replicated(
+    view: ViewContext,
+    reply: ReplyWriter,
+    timeout_ms: int,
+    is_due: Callable[[], bool],
+    write: Callable[[ReplyWriter], None],
+) -> int | None:
+    """Answer at once if it is due or nothing may wait, else later; UNBLOCKED if leadership ends."""
+    node, group = view.node, view.node.group
+    if is_due() or view.session.in_exec:
         write(reply)
         return None
-    node.answer_when(session, timeout_ms, is_due, write)
+    term = group.leading_term()
+
+    def write_later(reply: ReplyWriter) -> None:
+        if group.leading_term() == term:
+            write(reply)
+        else:
+            reply.error(UNBLOCKED)
+
+    node.answer_when(
+        view.session,
+        timeout_ms,
+        lambda: group.leading_term() != term or is_due(),
+        write_later,
+    )
     return WAITING
 
 

@@ -83,6 +83,9 @@ class FakeGroup:
     def status(self) -> GroupStatus:
         return self.known
 
+    def leading_term(self) -> int:
+        return self.known.term if self.known.is_leader else 0
+
     def executed_index(self) -> int:
         return self.known.last_index
 

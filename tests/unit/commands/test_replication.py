@@ -103,6 +103,15 @@ def test_wait_ends_in_time(node: CommandNode, leader: FakeGroup, client: TableCl
     assert node.clock.now_ms == before + 50
 
 
+@pytest.mark.parametrize("words", ["WAIT 2 0", "WAITAOF 0 2 0"])
+def test_wait_ends_with_leadership(leader: FakeGroup, client: TableClient, words: str) -> None:
+    leader.change_member(3, match_index=0)
+    client.send(f"{words}\r\n".encode())
+    leader.change_status(term=5)  # it leads again
+    client.send(b"")
+    assert error(client.receive()).startswith("UNBLOCKED force unblock")
+
+
 def test_waitaof_waits_for_both(node: CommandNode, leader: FakeGroup, client: TableClient) -> None:
     node.synced = False
     assert client.words("WAITAOF 1 1 20") == [0, 2]
