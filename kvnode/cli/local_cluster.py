@@ -76,8 +76,11 @@ def prepare(directory: Path, nodes: int | None, base_port: int | None) -> Plan:
         known = json.loads(file.read_text()) if file.exists() else None
         if known is None:
             plan = Plan(directory, nodes or NODES, base_port or BASE_PORT)
-            _make_secret(directory / "secret")
-            file.write_text(json.dumps({"nodes": plan.nodes, "base_port": plan.base_port}) + "\n")
+            secret = directory / "secret"
+            if not secret.exists():
+                _write_whole(secret, secrets.token_hex(SECRET_BYTES) + "\n")
+            known = {"nodes": plan.nodes, "base_port": plan.base_port}
+            _write_whole(file, json.dumps(known) + "\n")
             return plan
         plan = Plan(directory, int(known["nodes"]), int(known["base_port"]))
     except OSError as error:
@@ -94,16 +97,14 @@ def prepare(directory: Path, nodes: int | None, base_port: int | None) -> Plan:
     return plan
 
 
-def _make_secret(path: Path) -> None:
-    """Write a new secret that only this user can read, unless there is one."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+def _write_whole(path: Path, text: str) -> None:
+    """Make a file that only this user can read; it is there with all of its text, or not at all."""
+    unfinished = path.with_suffix(".tmp")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 # -- the processes ------------------------------------------------------------------------------
