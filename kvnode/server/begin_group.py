@@ -9,6 +9,7 @@ import socket
 import structlog
 import trio
 
+from kvnode.base.errors import ConfigError
 from kvnode.raft import wire
 from kvnode.raft.membership import Member, Membership
 from kvnode.raft.messages import Message
@@ -45,7 +46,15 @@ async def begin_group(
         data.found(group_of(members), members, hash_key_of(members, config.secret))
         log.info("founded a group of one", group=data.facts.group.hex())
         return
-    founding = Founding(config.node_id, identity, config.cluster, data.pinned())
+    if not data.is_empty:
+        raise ConfigError(
+            f"{data.path} has data, and a group is founded by nodes without: start this node "
+            f"without --cluster, as a group of one, and add the others to it"
+        )
+    pinned = data.founders()
+    founding = Founding(
+        config.node_id, identity, config.cluster, pinned if pinned.members else None
+    )
     beginning = _Beginning(data, config, founding, client_address, listener)
     await beginning.run()
 

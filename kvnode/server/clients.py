@@ -95,12 +95,20 @@ class Clients:
         self.sessions.pop(session.id, None)
         if reason == "client-output-buffer-limit":
             self.counters.output_limit += 1
-            log.warning("client closed: its output is above client-output-buffer-limit",
-                        addr=session.addr, id=session.id, output_bytes=session.output_bytes)
+            log.warning(
+                "client closed: its output is above client-output-buffer-limit",
+                addr=session.addr,
+                id=session.id,
+                output_bytes=session.output_bytes,
+            )
         elif reason == "client-query-buffer-limit":
             self.counters.input_limit += 1
-            log.warning("client closed: its input is above client-query-buffer-limit",
-                        addr=session.addr, id=session.id, input_bytes=session.input_bytes)
+            log.warning(
+                "client closed: its input is above client-query-buffer-limit",
+                addr=session.addr,
+                id=session.id,
+                input_bytes=session.input_bytes,
+            )
         self.on_gone(session)
 
     def idle(self, timeout_s: int) -> Iterator[Session]:

@@ -28,7 +28,7 @@ from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
 from kvnode.raft.reads import lease_ms
-from kvnode.raft.wire import decode_membership, encode_membership
+from kvnode.raft.wire import decode_membership, decode_membership_entry, encode_membership
 from kvnode.scripting import runtime
 from kvnode.server.failpoints import Failpoints
 from kvnode.storage.disk import OsDisk
@@ -39,9 +39,9 @@ from kvnode.storage.hard_state import HardStateFile, create_hard_state
 from kvnode.storage.image import ImageFacts
 from kvnode.storage.image_install import IncomingFolder, finish_installation, install
 from kvnode.storage.leveldb import LevelDBEngine
-from kvnode.storage.local import open_facts, write_group
+from kvnode.storage.local import join_group, open_facts, pin_founders
 from kvnode.storage.log_reading import LogReading
-from kvnode.storage.log_recovery import memberships_in, open_replay, recover_log
+from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.recovery import Recovered, open_tip, recover
 from kvnode.txn.building import build_state
 from kvnode.txn.state import State
@@ -127,7 +127,7 @@ class DataDirectory:
             mode=self._mode,
         )
         self.failpoints.arm(self._writer)
-        self.reading = LogReading(self._disk, self._log_directory, self._recovered_log)
+        self.reading = LogReading(self._disk, self._log_directory)
 
     def _check_terms(self) -> None:
         last_term = self._recovered_log.start.last_term
@@ -155,8 +155,10 @@ class DataDirectory:
             base = decode_membership(self.facts.membership)
         else:
             base = Membership.of_voters([self._node_id])
-        later = memberships_in(self._disk, self._log_directory, self._recovered_log, self.facts)
-        return MembershipLog(base, [(index, decode_membership(data)) for index, data in later])
+        later = self._recovered_log.memberships(self.facts.checkpoint.at.index)
+        return MembershipLog(
+            base, [(index, decode_membership_entry(payload)) for index, payload in later]
+        )
 
     def make_raft(self, *, has_leases: bool) -> RaftCore:
         """Return Raft as of what is durable here."""
@@ -216,9 +218,24 @@ class DataDirectory:
         """A checkpoint may have ended since the directory was opened."""
         self.facts = open_facts(self.engine, identity=b"", hash_key=b"")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever written here."""
+        return self._recovered_log.last_index == 0
+
+    def founders(self) -> Membership:
+        """Return with whom this directory founds, or has founded, its group; if it did."""
+        return decode_membership(self.facts.founders) if self.facts.founders else Membership()
+
+    def pin(self, founders: Membership) -> None:
+        """Note durably with whom this directory founds a group, and with nobody else for ever."""
+        pin_founders(self.engine, encode_membership(founders))
+        self.read_facts_again()
+
     def found(self, group: bytes, membership: Membership, hash_key: bytes) -> None:
-        """Make the directory, which is empty, one of a group, durably."""
-        write_group(self.engine, group, encode_membership(membership), hash_key)
+        """Make the directory one of a group, durably. hash_key: unless it has keys already."""
+        key = hash_key if self.is_empty else b""
+        join_group(self.engine, group, encode_membership(membership), key)
         self.read_facts_again()
 
     def install(self, facts: ImageFacts) -> None:

@@ -29,9 +29,7 @@ class Gauges:
     def sample(self, now_ms: int) -> None:
         """Take a sample for the rates; called regularly."""
         totals = self._totals()
-        self._samples.append(
-            (now_ms, totals["commands"], totals["bytes_in"], totals["bytes_out"])
-        )
+        self._samples.append((now_ms, totals["commands"], totals["bytes_in"], totals["bytes_out"]))
         while len(self._samples) > 2 and now_ms - self._samples[0][0] > RATE_WINDOW_MS:
             self._samples.pop(0)
         first, last = self._samples[0], self._samples[-1]

@@ -8,13 +8,14 @@ import structlog
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import IMAGE_QUEUED_BYTES_MAX
 from kvnode.raft.messages import Snapshot
-from kvnode.raft.wire import decode_membership
+from kvnode.raft.wire import decode_membership, encode_membership
 from kvnode.server.peers.peers import Peers
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
 from kvnode.storage.image import IMAGE_ID_BYTES, Abort, Ack, ImageFacts, decode, encode
 from kvnode.storage.image_receiving import ImageReceiver, IncomingStore
 from kvnode.storage.image_sending import ImageSender
+from kvnode.storage.local import LocalFacts
 from kvnode.txn.replica import Replica
 
 log = structlog.get_logger()
@@ -41,7 +42,8 @@ class Images:
         writer: Executor,
         now_ms: Callable[[], int],
     ) -> None:
-        self.receiver = ImageReceiver(writer, incoming, identity, group)
+        self.receiver = ImageReceiver(writer, incoming, identity)
+        self._group = group
         self._replica = replica
         self._peers = peers
         self._reader = reader
@@ -67,10 +69,15 @@ class Images:
             engine,
             self._reader,
             cut_index=self._replica.raft.log.base_index,
-            membership_of=lambda facts: facts.membership,
+            group=self._group,
+            membership_of=self._membership_of,
             now_ms=self._now_ms(),
         )
         log.info("sending an image", to=peer)
+
+    def _membership_of(self, facts: LocalFacts) -> bytes:
+        at = facts.checkpoint.at.index
+        return encode_membership(self._replica.raft.memberships.at(at))
 
     def expect(self, source: int, snapshot: Snapshot) -> None:
         """Raft has agreed to take an image."""

@@ -372,7 +372,12 @@ class Node(NodeServices):
             self.networked.peers.send_entries(append, block)
 
     def read_entries(
-        self, first: int, last: int, bytes_max: int, done: Callable[[Sequence[LogEntry]], None]
+        self,
+        first: int,
+        last: int,
+        term: int,
+        bytes_max: int,
+        done: Callable[[Sequence[LogEntry]], None],
     ) -> None:
         def completed(entries: Sequence[LogEntry], error: BaseException | None) -> None:
             if error is not None:
@@ -380,7 +385,7 @@ class Node(NodeServices):
             done(entries)
 
         reading = self.data.reading
-        self.readers[0].submit(lambda: reading.read(first, last, bytes_max), completed)
+        self.readers[0].submit(lambda: reading.read(first, last, term, bytes_max), completed)
 
     def begin_image(self, peer: int) -> None:
         if self.networked is not None:

@@ -76,7 +76,7 @@ class ImageFacts:
 
     @property
     def record(self) -> CheckpointRecord:
-        return CheckpointRecord(self.at, self.next_id)
+        return CheckpointRecord(self.at, self.next_id, self.membership)
 
 
 @dataclass(frozen=True, slots=True)

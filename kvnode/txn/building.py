@@ -54,9 +54,7 @@ def build_state(
         on_step=on_step,
     )
     fetcher = Fetcher(tip, engine, readers)
-    state = State(
-        sequencer, checkpointer, fetcher, cache_bytes=cache_bytes, request_sync=log.sync
-    )
+    state = State(sequencer, checkpointer, fetcher, cache_bytes=cache_bytes, request_sync=log.sync)
     state.upkeep.append(
         Housekeeping(
             sequencer,

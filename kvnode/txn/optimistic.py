@@ -274,9 +274,7 @@ class Transactions:
     on_memory: is told how much memory all of them take, in bytes, as this changes.
     """
 
-    def __init__(
-        self, state: State, engine: Engine, worker: Executor, reader: Executor
-    ) -> None:
+    def __init__(self, state: State, engine: Engine, worker: Executor, reader: Executor) -> None:
         self.state = state
         self.engine = engine
         self.worker = worker

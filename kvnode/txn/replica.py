@@ -14,27 +14,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from kvnode._core.replicated_log import ReplicatedLog, check_block, encode_block
-from kvnode.base.errors import RemoteProtocolError
+from kvnode._core.replicated_log import ReplicatedLog, encode_block
 from kvnode.base.limits import APPEND_BYTES_MAX, APPLY_BYTES_PER_STEP
 from kvnode.raft.core import RaftCore
-from kvnode.raft.membership import Change, Membership
+from kvnode.raft.membership import Change, Member, Membership
 from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
-from kvnode.raft.wire import encode_membership
+from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
 from kvnode.storage.local import CheckpointRecord
 from kvnode.txn.state import State
 
 LogEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
 
 TIMESTAMP_COUNTER_BITS = 16  # commit_ts = ms << 16 | counter
-MEMBERSHIP = b"\x03"  # first byte of an entry that is a membership, see _core/replicated_log
 
 UNCERTAIN = b"UNCERTAIN leadership was lost: this command may or may not have been done"
 NOT_DONE = b"TRYAGAIN leadership was lost: nothing of this command is done"
 UNBLOCKED = (
-    b"UNBLOCKED force unblock from blocking operation, "
-    b"instance state changed (master -> replica?)"
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
 
 
@@ -54,9 +51,15 @@ class Host(Protocol):
         """Send entries; they may be lost, which note_lost() tells. They do not overtake each other."""
 
     def read_entries(
-        self, first: int, last: int, bytes_max: int, done: Callable[[Sequence[LogEntry]], None]
+        self,
+        first: int,
+        last: int,
+        term: int,
+        bytes_max: int,
+        done: Callable[[Sequence[LogEntry]], None],
     ) -> None:
-        """Read entries from the log's files, one at least, and call done() on this thread."""
+        """Read entries of `term` from the log's files, and call done() on this thread; with none
+        if they are gone, else with one at least."""
 
     def begin_image(self, peer: int) -> None:
         """Make an image for a peer; call image_begun() when it is known what it is."""
@@ -150,7 +153,9 @@ class Replica:
         Raises RemoteProtocolError for entries that are malformed; nothing of them was done.
         """
         if isinstance(message, Append):
-            self._check(message)
+            # What Raft accepts must be stored, so it is looked at before Raft hears of it.
+            assert isinstance(message.payload, bytes)
+            check_entries(message, message.payload)
         self._tell_appended()
         self.raft.step(message, identity)
 
@@ -206,15 +211,6 @@ class Replica:
             first, self._told = self._told + 1, last
             self.raft.note_appended(self.log.last_term, first, last)
 
-    def _check(self, append: Append) -> None:
-        """What Raft accepts must be stored, so it is looked at before Raft hears of it."""
-        block = append.payload
-        assert isinstance(block, bytes)
-        found = check_block(block, append.previous_index + 1, append.last_index)
-        stated = [(index, encode_membership(change)) for index, change in append.memberships]
-        if found != stated:
-            raise RemoteProtocolError("an Append states other memberships than its entries have")
-
     # -- Raft -----------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -237,7 +233,9 @@ class Replica:
                 self._send_entries(append)
             if ready.fence_index:
                 self._append(b"", ready.term)
-                assert self.log.last_index == ready.fence_index, "the fence is the first of its term"
+                assert self.log.last_index == ready.fence_index, (
+                    "the fence is the first of its term"
+                )
                 self._tell_appended()
             if ready.membership is not None:
                 self._append_membership(ready.membership, ready.term)
@@ -291,7 +289,7 @@ class Replica:
         self._tell_appended()
         if len(membership.members) > 1:
             self._end_solitude()
-        index = self._append(MEMBERSHIP + encode_membership(membership), term)
+        index = self._append(encode_membership_entry(membership), term)
         self._told = index
         self.raft.note_appended(term, index, index, membership)
 
@@ -332,7 +330,7 @@ class Replica:
             for following in waiting:
                 self._send_entries(following)
 
-        self._host.read_entries(first, last, APPEND_BYTES_MAX, done)
+        self._host.read_entries(first, last, append.entry_term, APPEND_BYTES_MAX, done)
 
     # -- the state ------------------------------------------------------------------------------
 
@@ -369,7 +367,11 @@ class Replica:
                 self._is_reading = False
                 self._arrived = list(entries)
 
-        self._host.read_entries(self.applied + 1, last, APPLY_BYTES_PER_STEP, done)
+        first = self.applied + 1
+        term = self.raft.log.term(first)
+        assert term is not None, "what is not applied stays in the log"
+        last = min(last, self.raft.log.term_end(first))
+        self._host.read_entries(first, last, term, APPLY_BYTES_PER_STEP, done)
 
     def _begin_executing(self) -> None:
         assert not self.tip.mixed_until, "a leader has all that its store shows"
@@ -484,7 +486,10 @@ class Replica:
         return self.state.request_checkpoint(done)
 
     def _membership_at(self, index: int) -> bytes:
-        return encode_membership(self.raft.memberships.at(index))
+        membership = self.raft.memberships.at(index)
+        if membership.members == (Member(self.raft.node_id),):
+            return b""  # it never was in a group with others
+        return encode_membership(membership)
 
     def _on_checkpoint(self, record: CheckpointRecord) -> None:
         """Let the log before a checkpoint go, but for what others still need of it."""
@@ -504,4 +509,3 @@ class Replica:
     def statistics(self) -> dict[str, Any]:
         """Counters for INFO."""
         return self.state.statistics()
-
