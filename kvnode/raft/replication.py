@@ -87,7 +87,7 @@ class Replication:
         return min(images, default=None)
 
     def slowest_match(self) -> int | None:
-        """Of the peers that take entries as they come: up to where the last one is; None: none does."""
+        """Return how far the last one is of the peers that take entries as they come, if any."""
         matches = [
             progress.match
             for progress in self.progress.values()

@@ -9,13 +9,12 @@ An image that was received takes the place of db/ and log/, see storage/image_in
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kvnode._core.dispatch import Dispatch
 from kvnode._core.logwriter import LogWriter
 from kvnode._core.replicated_log import ReplicatedLog
-from kvnode._core.view import View
 from kvnode.base.errors import CorruptionError, StorageIOError
 from kvnode.base.limits import (
     RAFT_ELECTION_TICKS,
@@ -86,8 +85,8 @@ class DataDirectory:
         self._open_store()
         self.hard_state = self._open_hard_state()
         self._open_log()
-        at = self.facts.checkpoint.at
-        self.log = ReplicatedLog(self._writer, at.index, at.term, at.commit_ts)
+        end = self._recovered_log.start
+        self.log = ReplicatedLog(self._writer, end.last_index, end.last_term, end.last_commit_ts)
         self._check_terms()
 
     # -- opening --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from kvnode.base.limits import (
     BACKGROUND_SECONDS,
     DRAIN_SECONDS,
     GC_THRESHOLDS,
+    PEERS_BACKLOG,
     READER_THREADS,
     SWITCH_INTERVAL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
@@ -479,7 +480,7 @@ def serve(config: Config) -> int:
 async def _serve(config: Config, group: GroupConfig | None, data: DataDirectory) -> int:
     if group is None:
         return await Node(config, data).run()
-    listener = peer_listener(*group.listen)
+    listener = open_listener(*group.listen, PEERS_BACKLOG, "--raft-listen")
     if not data.facts.group:
         await begin_group(data, group, client_address(config), listener)
     return await Node(config, data, group, listener).run()

@@ -1,4 +1,4 @@
-"""Builds the state of a node on a store: memory as of a recovered position, and all that works on it."""
+"""Builds the state of a node: memory as of a recovered position, and all that works on it."""
 
 from collections.abc import Callable, Sequence
 

@@ -22,8 +22,8 @@ from kvnode.txn.long_reply import LongReplies, LongReply
 from kvnode.txn.optimistic import Transactions
 from kvnode.txn.program import Command
 from kvnode.txn.queue import Queue
-from kvnode.txn.state import State
 from kvnode.txn.script import Script
+from kvnode.txn.state import State
 
 SCRIPTS = (b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO", b"FCALL", b"FCALL_RO")
 

@@ -48,7 +48,7 @@ class Host(Protocol):
         """Send a small message; it may be lost."""
 
     def send_entries(self, append: Append, block: bytes) -> None:
-        """Send entries; they may be lost, which note_lost() tells. They do not overtake each other."""
+        """Send entries, which do not overtake each other; note_lost() tells that they may be lost."""
 
     def read_entries(
         self,
@@ -233,9 +233,7 @@ class Replica:
                 self._send_entries(append)
             if ready.fence_index:
                 self._append(b"", ready.term)
-                assert self.log.last_index == ready.fence_index, (
-                    "the fence is the first of its term"
-                )
+                assert self.log.last_index == ready.fence_index, "not the first of its term"
                 self._tell_appended()
             if ready.membership is not None:
                 self._append_membership(ready.membership, ready.term)
@@ -502,7 +500,7 @@ class Replica:
         slowest = None if leadership is None else leadership.replication.slowest_match()
         if slowest is not None:
             index = min(index, max(slowest, self.log.first_kept - 1))
-        self.log.cut(index)
+        self.log.inner.cut(index)
         if index > self.raft.log.base_index:
             self.raft.note_compacted(index)
 

@@ -10,28 +10,25 @@ from collections.abc import Callable
 
 from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
-from kvnode._core.sequencer import Sequencer
+from kvnode._core.replicated_log import ReplicatedLog
 from kvnode._core.session import Session
-from kvnode._core.transactions import Watches
-from kvnode._core.view import View
 from kvnode.base.limits import KIB, MIB
 from kvnode.commands import table
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
 from kvnode.raft.messages import HardState
+from kvnode.raft.ready import Role
 from kvnode.scripting import runtime
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
-from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
-from kvnode.storage.fetch import Fetcher
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
 from kvnode.storage.local import LocalFacts, open_facts
 from kvnode.storage.log import SegmentWriter
 from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.recovery import Recovered, recover
-from kvnode.txn.housekeeping import Housekeeping
+from kvnode.txn.building import build_state
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import Replica
 from tests.sim.disk import SimDisk
@@ -65,6 +62,23 @@ class NodeLog(SimLog):
     def cut(self, index: int) -> None:
         assert self._writer is not None
         self._writer.cut(index)
+
+
+class LoneHost:
+    """The host of a replica that has no peers."""
+
+    def __init__(self, node: "SimNode", hard_state: HardStateFile) -> None:
+        self._node = node
+        self.store_hard_state = hard_state.store
+
+    def now_ms(self) -> int:
+        return self._node.now_ms
+
+    def role_changed(self, role: Role, term: int, leader: int) -> None:
+        pass
+
+    def execution_changed(self, is_executing: bool) -> None:
+        pass
 
 
 class SimNode:
@@ -130,13 +144,8 @@ class SimNode:
         self.recovered = recovered
         for index in [index for index in self.entries if index > last.index]:
             del self.entries[index]
-        self.tip = recovered.tip
-        self.view = View(self.tip, recovered.next_id, **self._view_options)
-        self.watches = Watches(self.tip)
+        self.replicated = ReplicatedLog(sink, last.index, last.term, last.commit_ts)
         commands = self.commands or table.build(native_handlers())
-        self.view.connect(Dispatch(commands), self.watches, self)
-        runtime.connect(self.view)
-        self.view.scripts.budget_micros = 0  # the test says how long a script may take
         hard_state = self._open_hard_state()
         raft = RaftCore(
             1,
@@ -146,19 +155,7 @@ class SimNode:
             committed=facts.checkpoint.at.index,
             random_ticks=lambda n: self.rng.randrange(n),
         )
-        self.sequencer = Sequencer(
-            self.tip,
-            self.view,
-            self.view.dispatch,
-            sink,
-            raft.term,
-            last.index,
-            last.index,
-            last.commit_ts,
-            last.term,
-        )
-        self.sequencer.relaxed = self.is_relaxed
-        self._build(raft, sink, hard_state, facts, recovered)
+        self._build(raft, Dispatch(commands), hard_state, facts, recovered)
         return sink
 
     def _open_hard_state(self) -> HardStateFile:
@@ -169,38 +166,32 @@ class SimNode:
     def _build(
         self,
         raft: RaftCore,
-        sink: NodeLog,
+        dispatch: Dispatch,
         hard_state: HardStateFile,
         facts: LocalFacts,
         recovered: Recovered,
     ) -> None:
-        self.checkpointer = Checkpointer(
-            self.tip,
+        state = build_state(
             self.engine,
-            self.writer,
-            last=facts.checkpoint,
-            high_water=recovered.high_water,
-        )
-        self.replica = Replica(
-            self.sequencer,
-            raft,
-            sink,
-            self.checkpointer,
-            Fetcher(self.tip, self.engine, [self.reader]),
-            store_hard_state=hard_state.store,
-            cache_bytes=self.cache_bytes,
-        )
-        self.housekeeping = Housekeeping(
-            self.sequencer,
-            self.engine,
-            self.checkpointer,
+            facts,
             recovered,
-            self.replica.fetcher,
+            self.replicated,
+            dispatch,
             writer=self.writer,
-            reader=self.reader,
+            readers=[self.reader],
+            cache_bytes=self.cache_bytes,
+            steps_max=self.steps_max,
+            prepare=runtime.connect,
         )
-        self.replica.upkeep.append(self.housekeeping)
-        self.jobs = Jobs(self.replica, self.engine, self.reader)
+        self.tip, self.view, self.sequencer = state.tip, state.view, state.sequencer
+        self.sequencer.relaxed = self.is_relaxed
+        self.view.node = self
+        self.watches = self.view.watches
+        self.view.scripts.budget_micros = 0  # the test says how long a script may take
+        self.checkpointer = state.checkpointer
+        (self.housekeeping,) = state.upkeep
+        self.replica = Replica(raft, self.replicated, state, LoneHost(self, hard_state))
+        self.jobs = Jobs(state, self.engine, self.reader)
 
     def _lead(self) -> None:
         self.replica.lead()

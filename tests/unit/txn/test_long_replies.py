@@ -88,7 +88,7 @@ def test_little_is_written_ahead_of_the_client(node, client):
 
 
 def test_what_is_being_written_is_kept_and_given_back(node, client):
-    node.replica._wants_checkpoint = lambda: False
+    node.replica.state._wants_checkpoint = lambda: False
     client("HSET", "h", *[word for i in range(100) for word in (b"f%d" % i, b"new")])
     session = begin(node, "HVALS", "h")
     go_on(node)
@@ -243,7 +243,7 @@ def test_changes_before_it_reads_are_not_in_it(node, client):
 
 
 def test_the_death_of_its_collection_loses_nothing(node, client):
-    node.replica._wants_checkpoint = lambda: bool(node.replica._requests)
+    node.replica.state._wants_checkpoint = lambda: bool(node.replica.state._requests)
     dirty = {b"f%d" % i: b"dirty" for i in range(0, FIELDS, 50)}
     client("HSET", "h", *[word for pair in dirty.items() for word in pair])
     session = begin(node, "HGETALL", "h")
