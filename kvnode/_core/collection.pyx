@@ -457,7 +457,8 @@ cdef bint old_item_missing(View view, Collection* c, int64_t position) except -1
     """
     cdef char key[8]
     cdef uint64_t hash
-    if c.elements.resident or not c.low <= position < c.high or view.is_private:
+    if c.elements.resident or view.is_private \
+            or not (c.unseen or c.low <= position < c.high):
         return False
     put_position(key, position)
     hash = position_hash(key)

@@ -2,9 +2,15 @@
 # they are attached to their heads, flushed, evicted and swept. Included by tip.pyx.
 
 cdef enum:
+    UNSEEN_KEY_BYTES = 33           # of note_unseen(): id, low, high, folded
     SWEPT_ITEMS_PER_FLUSH = 512     # positions that one flush of a list's head may sweep
+    SWEPT_ITEMS_PER_DELTA = 256     # that the application of a delta may
+    FOLD_DELTAS = 8                 # unfolded deltas past which one that is applied folds some
     WHOLE_SHARE = 8                 # a collection under 1/8 of the cache leaves memory as a whole
     PREFIX_OF_PLACED = 9            # PLACED_PREFIX_BYTES, for array bounds
+
+
+cdef int64_t UNSEEN = INT64_MIN     # on disk, as `low` of a head: see Collection.unseen
 
 
 # -- in memory ----------------------------------------------------------------------------------
@@ -79,12 +85,12 @@ cdef int locate_part(Tip tip, const char* key, size_t n, Table** table, Slice* r
 
 
 cdef bint is_fresh(Tip tip, uint64_t id) noexcept nogil:
-    """Whether all of a collection is in the replayed log."""
-    return tip.fresh_id != 0 and id >= tip.fresh_id
+    """Whether a collection is made by the entry that is being applied: all of it is in memory."""
+    return id >= tip.fresh_from
 
 
 cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
-    """Make room for a replayed element or claim of a collection that is not in memory."""
+    """Make room for an element or claim that an entry wrote, of a collection that is not in memory."""
     cdef uint64_t id = get_be64(key + 1)
     cdef Collection* c = tip.collection(id)
     if c == NULL:
@@ -98,6 +104,22 @@ cdef Table* stub_for(Tip tip, const char* key, size_t n) except NULL:
     if key[0] == K_FIELD:
         c.type = T_HASH
     return c.elements
+
+
+cdef int learn_type(Tip tip, Collection* c, const Version* v) except -1:
+    """An entry brings a member: whether of a set or of a sorted set is told by its data."""
+    if c.type == T_NONE and v.type != T_NONE:
+        set_type(tip, c, T_ZSET if v.length == SCORE_BYTES else T_SET, c.elements.resident)
+    return 0
+
+
+cdef int begin_pending(Tip tip, uint64_t id, const char* value, size_t n) except -1:
+    """From this entry on a collection is written ahead of its head: nothing of it was before."""
+    if n == 0 or (is_collection(<uint8_t>value[0]) and n != 1):
+        raise CorruptionError("pending record")
+    if is_collection(<uint8_t>value[0]) and tip.collection(id) == NULL:
+        tip.new_collection(id, <uint8_t>value[0], True).stored = tip.mixed_until != 0
+    return 0
 
 
 # -- metadata -----------------------------------------------------------------------------------
@@ -162,7 +184,11 @@ cdef int make_ready(Tip tip, Collection* c) except -1:
         c.changed = max(c.changed, c.deltas.items[c.deltas.count - 1].commit_ts)
         tip.mark_dirty(c.head)      # its base is written again, without them
     deltas_fold(&c.deltas, d.folded)
-    widen(c, min(d.low, c.meta.head), max(d.high, c.meta.tail))
+    widen(c, c.meta.head, c.meta.tail)
+    if d.low == UNSEEN:
+        c.unseen = True
+    else:
+        widen(c, d.low, d.high)
     c.ready = True
     return 0
 
@@ -185,7 +211,12 @@ cdef int attach_committed(Tip tip, Entry* e) except -1:
     cdef HeadData* d = head_data(e.newest)
     cdef Collection* c = tip.collection(d.id)
     cdef Meta change
-    if c != NULL and c.ready:
+    if c == NULL or not c.ready:    # what it says is left to sweep is not of this node
+        d.low = d.base.head
+        d.high = d.base.tail
+        if not is_fresh(tip, d.id) and (c == NULL or c.stored):
+            d.low = UNSEEN
+    else:
         change = d.base
         meta_subtract(&change, &c.meta)
         if d.folded == e.newest.commit_ts and not meta_is_zero(&change):
@@ -289,12 +320,43 @@ cdef bint flush_head(Tip tip, Entry* e, Version* v, list rows, size_t* written) 
         done = sweep_items(tip, c, SWEPT_ITEMS_PER_FLUSH, rows)
     d.low = c.low
     d.high = c.high
+    if c.unseen and c.died == 0:
+        done &= note_unseen(tip, c, e)
+        d.low = UNSEEN
     for i in range(c.stored_deltas.count):
         put_delta_key(key, c.id, c.stored_deltas.items[i].commit_ts)
         rows.append((PyBytes_FromStringAndSize(key, DELTA_KEY_BYTES), None))
     written[0] += c.stored_deltas.count * DELTA_KEY_BYTES
     deltas_free(&c.stored_deltas)
     return done
+
+
+cdef bint note_unseen(Tip tip, Collection* c, Entry* head) except -1:
+    """Have the writer of this slice look for rows of LevelDB that the head tells nothing of.
+
+    An entry has written the head while the one before it was not in memory. False: later, since a
+    reader of that time may be there.
+    """
+    cdef char key[UNSEEN_KEY_BYTES]
+    if oldest_reader(tip) < head.newest.commit_ts:
+        return False
+    key[0] = K_ITEM
+    put_be64(key + 1, c.id)
+    put_position(key + 9, c.low)
+    put_position(key + 17, c.high)
+    put_be64(key + 25, tip.durable)
+    tip.blind.append(PyBytes_FromStringAndSize(key, UNSEEN_KEY_BYTES))
+    return True
+
+
+def note_seen(Tip tip not None, uint64_t id, bint is_all):
+    """The writer has deleted what note_unseen() told it to look for. is_all: there is no more."""
+    cdef Collection* c = tip.collection(id)
+    if c == NULL or not c.ready or c.died or not c.unseen:
+        return
+    if is_all:
+        c.unseen = False
+    tip.mark_dirty(c.head)      # to say so, or to go on
 
 
 cdef int live_span(Tip tip, Collection* c, int64_t* low, int64_t* high) noexcept nogil:
@@ -517,6 +579,13 @@ def install_items(Tip tip not None, uint64_t id, list rows not None, uint64_t fi
 
 
 # -- death --------------------------------------------------------------------------------------
+
+cdef int note_if_trash(Tip tip, Entry* entry) except -1:
+    """If a record says that something is trash, so it is."""
+    if entry.key[0] == K_TRASH and entry.key_len == 9:
+        note_trash(tip, entry)
+    return 0
+
 
 cdef int note_trash(Tip tip, Entry* entry) except -1:
     """A trash record was written or taken away: its collection is dead."""

@@ -103,6 +103,7 @@ cdef struct Collection:
     uint64_t id
     Collection* chained     # in the index by id
     uint8_t type            # ValueType; T_NONE: only sub-records or deltas are known
+    uint8_t unseen          # LevelDB may have items outside of [low, high), and folded deltas
     bint ready
     bint stored             # LevelDB may have sub-records of it
     bint used               # since the eviction clock came by

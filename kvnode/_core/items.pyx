@@ -162,7 +162,7 @@ cdef bint room_missing(View view, Collection* c, int64_t n, bint at_tail) except
     cdef bint missing = False
     if c.elements.resident:
         return False
-    while n > 0 and c.low <= position < c.high:     # beyond, nothing ever was
+    while n > 0 and (c.unseen or c.low <= position < c.high):     # beyond, nothing ever was
         missing |= old_item_missing(view, c, position)
         position += 1 if at_tail else -1
         n -= 1

@@ -4,9 +4,9 @@
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from kvnode._core.bytes cimport ASSERT, put_be64
+from kvnode._core.bytes cimport ASSERT, get_be64, put_be64
 from kvnode._core.entries cimport (
-    DATABASES_MAX, T_HASH, T_LIST, T_NONE, V_WIDER_ENCODING, head_data)
+    DATABASES_MAX, T_CHUNKED, T_HASH, T_LIST, T_NONE, V_WIDER_ENCODING, head_data)
 from kvnode._core.keys cimport K_PENDING, K_TRASH, get_position
 from kvnode._core.records cimport place_of_fields
 from kvnode._core.tip cimport Tip, claims_of
@@ -185,15 +185,19 @@ def bury_pending(Sequencer sequencer not None, uint64_t id):
     cdef Collection* c = view.tip.collection(id)
     cdef char key[9]
     cdef char value[2]
+    cdef uint64_t length
     key[0] = K_PENDING
     put_be64(key + 1, id)
     e = view.tip.find(view.tip.meta, view.tip.hash_key(key, 9), key, 9)
     value[0] = TRASH_COLLECTION
     value[1] = e.newest.data[0]
+    length = get_be64(e.newest.data + 1) if value[1] == T_CHUNKED else 0
     if not sequencer.batch_open:
         sequencer.open_batch()
     view.enter(None)
     view.record_delete(view.tip.meta, key, 9)
+    if value[1] == T_CHUNKED:
+        return view.trash_chunks(id, length)
     key[0] = K_TRASH
     view.record_put(view.tip.meta, key, 9, value, 2)
     if c != NULL:

@@ -157,7 +157,7 @@ cdef int install_member(Tip tip, Collection* c, bytes key, bytes envelope) excep
 cdef int note_blind(Tip tip, Entry* e, Version* v) noexcept:
     """An entry of the log writes what is not in memory: of a member LevelDB may have another score."""
     if e.table.kind == K_MEMBER and e.table.owner.type != T_SET and (v.type == T_NONE or v.length == SCORE_BYTES) \
-            and (tip.fresh_id or not e.table.resident):
+            and e.flags & E_STORED:
         e.flags |= E_BLIND
     return 0
 
@@ -192,7 +192,10 @@ cdef bytes score_key(Entry* e, uint64_t order):
 
 
 def take_blind(Tip tip not None):
-    """Return the record keys of members in the last slice of which LevelDB may have another score."""
+    """Return the record keys of members in the last slice of which LevelDB may have another score.
+
+    And what note_unseen() asks for.
+    """
     keys, tip.blind = tip.blind, []
     return keys
 

@@ -59,6 +59,10 @@ cdef class Sequencer:
     cdef readonly uint64_t unsynced_bytes
     cdef readonly uint64_t durable_index    # newest entry committed and synced here
     cdef readonly uint64_t durable_term
+    cdef readonly uint64_t applied          # newest entry that took effect here and is durable
+    cdef uint64_t before_own                # the newest entry of others, when leadership began
+    cdef uint64_t late_commit               # own entries up to here are committed once that is applied
+    cdef bint has_led                       # since it last applied an entry
     cdef readonly uint64_t payload_bytes    # of all entries formed
     cdef deque[vector[Holder]] holders      # of each batch: sessions whose output waits for it
     cdef size_t held                        # holders of all batches
@@ -99,3 +103,5 @@ cdef class Sequencer:
     cdef int commit(self, uint64_t index) except -1
     cdef int sync(self, uint64_t index) except -1
     cdef int drop_batches(self) except -1
+    cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
+                         bytes payload) except -1

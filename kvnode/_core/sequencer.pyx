@@ -21,7 +21,7 @@ from kvnode._core.stream cimport Streams
 from kvnode._core.tip cimport Table, sweep_dying
 from kvnode._core.view cimport Head
 
-from kvnode.base.errors import InvariantError, StorageIOError
+from kvnode.base.errors import CorruptionError, InvariantError, StorageIOError
 
 cdef enum:
     TIMESTAMP_COUNTER_BITS = 16     # commit_ts = ms << 16 | counter
@@ -48,6 +48,7 @@ cdef class Sequencer:
         self.synced = committed
         self.stable = committed
         self.durable_index = committed
+        self.applied = self.before_own = committed
         self.durable_term = durable_term
         self.last_ts = last_ts
         self.ran = []
@@ -430,11 +431,17 @@ cdef class Sequencer:
         cdef Session session
         cdef vector[Holder] waiting
         cdef size_t i
+        if self.batches.empty():
+            return 0
         if index > self.last_index:
             raise InvariantError(f"commit of {index} past {self.last_index}")
-        if index <= self.committed:
+        if index > self.before_own and self.applied < self.before_own:
+            self.late_commit = index    # what others have left in the log comes first
             return 0
-        self.committed = index
+        if index <= self.committed and not self.late_commit:
+            return 0
+        self.late_commit = 0
+        self.committed = max(self.committed, index)
         while self.committed_batches < self.batches.size() \
                 and self.batches[self.committed_batches].index <= index:
             self.tip.watermark = self.batches[self.committed_batches].commit_ts
@@ -461,6 +468,7 @@ cdef class Sequencer:
         while self.committed_batches > 0 and self.batches.front().index <= self.synced:
             self.tip.durable = self.batches.front().commit_ts
             self.durable_index = self.batches.front().index
+            self.applied = self.durable_index
             self.durable_term = self.batches.front().term
             self.unsynced_bytes -= self.batches.front().bytes
             self.batches.pop_front()
@@ -523,7 +531,7 @@ cdef class Sequencer:
         cdef uint64_t before
         for owner, key in records:
             table = self.tip.generation(owner)
-            if table == NULL or table.dead:
+            if not self.tip.is_current(table):
                 stale += not expire_field_of(self.view, owner, key)
                 continue
             before = self.view.expired
@@ -535,10 +543,6 @@ cdef class Sequencer:
         self.view.clear_missing()
         self.view.finish_command()
         return stale
-
-    def untrash(self, uint64_t id):
-        """The sweeper is done with `id`. In a pass."""
-        self.view.untrash(id)
 
     def resume(self, Session session not None):
         """What a session waited for is there: its next command may run. In a pass, or before one."""
@@ -638,3 +642,68 @@ cdef class Sequencer:
             "last_index": self.last_index, "committed": self.committed, "synced": self.synced,
             "unsynced_bytes": self.unsynced_bytes, "held_sessions": self.held,
         }
+
+    # -- following ------------------------------------------------------------------------------
+
+    cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
+                         bytes payload) except -1:
+        if index != self.applied + 1 or term < self.durable_term or commit_ts <= self.tip.durable:
+            raise CorruptionError(
+                f"log entry (index {index}, term {term}, time {commit_ts}) cannot follow (index "
+                f"{self.applied}, term {self.durable_term}, time {self.tip.durable})")
+        self.tip.durable = commit_ts        # what it replaces goes at once, but for pins
+        self.tip.apply_entry(payload, len(payload), commit_ts)
+        if self.tip.mixed_until and index >= self.tip.mixed_until:
+            self.tip.mixed_until = 0
+        if self.tip.fresh_id > self.view.next_id:
+            self.view.set_next_id(self.tip.fresh_id)
+        self.applied = self.durable_index = index
+        self.last_index = max(self.last_index, index)
+        self.committed = max(self.committed, index)
+        self.synced = max(self.synced, index)
+        self.stable = max(self.stable, index)
+        self.durable_term = term
+        self.last_ts = max(self.last_ts, commit_ts)
+        self.payload_bytes += len(payload)
+        return 0
+
+    def apply(self, uint64_t term, uint64_t index, uint64_t commit_ts, bytes payload not None):
+        """Let an entry take effect that is committed, and synced in the own log; in or between passes.
+
+        Raises CorruptionError: it cannot follow what was applied, or is malformed.
+        """
+        self.apply_many([(term, index, commit_ts, payload)])
+
+    def apply_many(self, list entries not None):
+        """The same for (term, index, commit_ts, payload) of several, in order.
+
+        Not for entries of this leadership, which took effect when they were formed.
+        """
+        if self.serving or self.view.has_writes() \
+                or (not self.batches.empty() and self.applied >= self.before_own):
+            raise InvariantError("an entry is applied among own ones")
+        if self.has_led:        # of what it made itself nothing is new
+            self.tip.fresh_id = max(self.tip.fresh_id, self.view.next_id)
+            self.has_led = False
+        for term, index, commit_ts, payload in entries:
+            self.apply_entry(term, index, commit_ts, payload)
+        if not self.tip.dying.empty():
+            sweep_dying(self.tip, SWEPT_ENTRIES_PER_PASS)
+        if self.late_commit and self.applied >= self.before_own:
+            self.commit(self.late_commit)
+
+    def lead(self, uint64_t term, uint64_t last_index, uint64_t last_ts):
+        """Leadership begins: the first own entry is the one behind `last_index`, the end of the log.
+
+        Entries up to there that are not applied yet still are, by apply(), once they are committed;
+        own ones do not count as committed before that. last_ts: the highest commit_ts in the log.
+        """
+        if not self.batches.empty() or self.view.has_writes() or last_index < self.applied:
+            raise InvariantError(f"leadership begins at {last_index}, applied is {self.applied}")
+        self.term = term
+        self.last_index = self.before_own = last_index
+        self.late_commit = 0
+        self.last_ts = max(self.last_ts, last_ts)
+        self.has_led = True
+        if self.view.watches is not None:
+            self.view.watches.touch_all()

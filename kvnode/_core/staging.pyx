@@ -17,6 +17,8 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
     cdef size_t at
     cdef uint64_t value_id
     cdef int i
+    if session.staged is not None and not all_begun(view, session):
+        unstage(view, session)
     if session.staged is None:
         command = dispatch.find(args.v[0].data, args.v[0].len)
         if command is None or not command.stores_arguments or session.in_multi:
@@ -26,8 +28,7 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
             if args.v[i].len > STAGE_ARGUMENT_BYTES:
                 value_id = view.new_id()
                 session.staged.append([i, value_id, 0])
-                view.staging.add(value_id)
-                view.trash_chunks(value_id, args.v[i].len)
+                view.begin_value(value_id, args.v[i].len)
     view.staged.clear()
     for entry in session.staged:
         i = entry[0]
@@ -46,6 +47,14 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
         staged.value_id = entry[1]
         view.staged.push_back(staged)
     return False
+
+
+cdef bint all_begun(View view, Session session) except -1:
+    """Whether all of what a session has staged is as it left it."""
+    for entry in session.staged:
+        if not view.is_begun(entry[1]):
+            return False
+    return True
 
 
 cdef int unstage(View view, Session session) except -1:

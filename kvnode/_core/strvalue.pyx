@@ -120,7 +120,7 @@ cdef int set_chunked(View view, Head* head, const char* data, size_t n,
     cdef size_t at = 0
     cdef size_t take
     if id:
-        view.untrash(id)
+        view.end_value(id)
         return view.publish_chunks(head, id, n, expire_at)
     id = view.new_id()
     while at < n:
@@ -249,7 +249,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
         return DONE
     if work is None:
         work = session.building = Build()
-    elif work.value_id and work.source_ts != source_ts:
+    elif work.value_id and (work.source_ts != source_ts or not view.is_begun(work.value_id)):
         view.staging.discard(work.value_id)
         work.value_id = 0
         work.restarts += 1
@@ -260,8 +260,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
         work.source_ts = source_ts
         work.number = 0
         work.value_id = view.new_id()
-        view.staging.add(work.value_id)
-        view.trash_chunks(work.value_id, total)
+        view.begin_value(work.value_id, total)
     at = work.number * CHUNK_BYTES
     if work.restarts < BUILD_RESTARTS_MAX and total - at > BUILD_BYTES_MAX:
         end = at + BUILD_BYTES_MAX
@@ -272,7 +271,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
     if end < total:
         return AGAIN
     id[0] = work.value_id
-    view.untrash(work.value_id)
+    view.end_value(work.value_id)
     view.staging.discard(work.value_id)
     session.building = None
     return DONE

@@ -81,7 +81,12 @@ cdef class Tip:
     cdef Table* delta_rows              # deltas of collections whose head is not in memory
     cdef public bint has_delta_rows     # LevelDB may hold deltas
     cdef readonly uint64_t delta_rows_written
-    cdef public uint64_t fresh_id       # collections from this id on were made in the replayed log
+    cdef public uint64_t fresh_id       # first id that no entry applied so far has brought
+    cdef uint64_t fresh_from            # the same while an entry is applied; else none is fresh
+    cdef uint64_t next_fresh            # what the entry that is applied says of ids
+    cdef public uint64_t mixed_until    # LevelDB may show effects of entries up to this index, which
+                                        # are not applied yet; 0: of none
+    cdef vector[uint64_t] stored_generations    # those that had heads in LevelDB at the start
     cdef vector[Change] changes     # of the open batch: collections that it changed, see View
     cdef Blocks[Entry*] dirty       # written since the running checkpoint took its list; or NULL
     cdef Blocks[Entry*] flushing    # the running checkpoint's list
@@ -125,8 +130,11 @@ cdef class Tip:
     cdef void prune(self, Entry* entry) noexcept
     cdef Table* generation(self, uint64_t id) noexcept
     cdef Table* new_generation(self, uint64_t id, bint resident) except NULL
+    cdef Table* first_seen(self, uint64_t id) except NULL
+    cdef bint is_current(self, Table* table) noexcept
     cdef void forget_newest_generation(self) noexcept
     cdef void undirty(self, size_t first) noexcept
+    cdef int apply_entry(self, const char* p, size_t n, uint64_t commit_ts) except -1
     cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
                            bint present, uint64_t commit_ts) except -1
     cdef int side_effect(self, Entry* entry) except -1

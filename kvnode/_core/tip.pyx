@@ -2,7 +2,7 @@
 """Multi-version memory: tables, entries, version chains, dirty lists, eviction, flush and fetch."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport INT64_MAX, INT64_MIN
+from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from kvnode._core.bytes cimport ASSERT, get_be64, get_varint, put_be64
@@ -14,8 +14,8 @@ from kvnode._core.order_tree cimport OrderTree
 from kvnode._core.prefetch cimport prefetch_line
 from kvnode._core.score_windows cimport bound_bytes, bound_of, order_bottom, order_top
 from kvnode._core.keys cimport (
-    CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_DATABASE, K_DELTA,
-    K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_SCORE, K_TRASH, PLACED_PREFIX_BYTES,
+    CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE,
+    K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_PENDING, K_SCORE, K_TRASH, PLACED_PREFIX_BYTES,
     POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key, put_head_prefix,
     put_placed_prefix, put_position, put_score_prefix, record_prefix)
 from kvnode._core.trash cimport TRASH_COLLECTION
@@ -42,6 +42,7 @@ cdef class Tip:
             raise ValueError("hash_key takes 16 bytes")
         self.k0 = get_be64(PyBytes_AS_STRING(hash_key))
         self.k1 = get_be64(PyBytes_AS_STRING(hash_key) + 8)
+        self.fresh_from = UINT64_MAX
         self.meta = new_table(78, 0, True)
         self.chunks = new_table(K_CHUNK, 0, resident)
         self.delta_rows = new_table(K_DELTA, 0, True)
@@ -78,6 +79,28 @@ cdef class Tip:
         cdef Table* table = new_table(K_HEAD, id, resident)
         self.generations.push_back(table)
         return table
+
+    cdef Table* first_seen(self, uint64_t id) except NULL:
+        """Return the table of a generation that the log or a row of LevelDB names; make it if need be.
+
+        Its heads are all in memory if LevelDB had none when this life of the node began.
+        """
+        cdef Table* table = self.generation(id)
+        cdef bint resident = True
+        cdef size_t i
+        if table != NULL:
+            return table
+        for i in range(self.stored_generations.size()):
+            resident &= self.stored_generations[i] != id
+        return self.new_generation(id, resident)
+
+    cdef bint is_current(self, Table* table) noexcept:
+        """Whether a database shows a generation: others are dead, or are going to be."""
+        cdef int i
+        for i in range(DATABASES_MAX):
+            if self.databases[i] == table and table != NULL:
+                return True
+        return False
 
     cdef void forget_newest_generation(self) noexcept:
         """Take back new_generation(); nothing is in it."""
@@ -194,12 +217,9 @@ cdef class Tip:
         free(entry)
         return 0
 
-    def set_resident(self, uint64_t id, bint resident):
-        """Say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
-        cdef Table* table = self.generation(id)
-        table.resident = resident
-        del table.filter        # it began under another truth
-        table.filter = NULL
+    def note_stored_generations(self, list ids not None):
+        """Before anything is loaded or applied: LevelDB has heads of these generations only."""
+        self.stored_generations = ids
 
     def generation_ids(self):
         """Ids of all generations in memory, dying ones included."""
@@ -343,7 +363,7 @@ cdef class Tip:
                 return
         raise ValueError("no such pin")
 
-    # -- records by key: fetch, replay ----------------------------------------------------------
+    # -- records by key: entries, rows of LevelDB ----------------------------------------------------------
 
     cdef Entry* locate(self, const char* key, size_t n, Table** table, Slice* rest,
                        uint64_t* hash) except? NULL:
@@ -381,38 +401,49 @@ cdef class Tip:
 
     cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
                            bint present, uint64_t commit_ts) except -1:
-        """Put a committed version of a record: replay, and application on a follower."""
+        """Put the version of a record that a committed entry wrote.
+
+        Whatever of it is in memory, dirty or clean, stays consistent; what is not in memory is
+        written without a look at LevelDB. A version that is there already changes nothing.
+        """
         cdef Table* table
         cdef Slice rest
         cdef uint64_t hash
         cdef Entry* e
         cdef Version* v
-        if present and key[0] == K_GENERATION and n == 9 \
-                and self.generation(get_be64(key + 1)) == NULL:
-            self.new_generation(get_be64(key + 1), False)
-        if key[0] == K_DELTA and present:
+        if present and n == 9 and key[0] == K_GENERATION:
+            self.first_seen(get_be64(key + 1))
+        elif present and n == 9 and key[0] == K_PENDING:
+            begin_pending(self, get_be64(key + 1), value, m)
+        elif present and n and key[0] == K_DELTA:
             return self.put_delta(key, n, value, m, commit_ts)
         e = self.locate(key, n, &table, &rest, &hash)
         if table == NULL and record_prefix(key[0]) and key[0] != K_HEAD:
             table = stub_for(self, key, n)
         if table == NULL:
             return 0
-        if e != NULL and e.newest.commit_ts >= commit_ts and commit_ts != 0:
+        if e != NULL and e.newest.commit_ts >= commit_ts:
+            if table == self.meta:      # a row of LevelDB was ahead: what is there by now is as dead
+                return note_if_trash(self, e)
             return 0
         v = decode_value(table, value, m, present)
         v.commit_ts = commit_ts
         if e == NULL:
+            if table.kind == K_MEMBER:
+                learn_type(self, table.owner, v)
             e = self.insert(table, hash, rest.data, rest.len)
-            if table.owner != NULL:     # a checkpoint that did not end may have written it
+            if table.owner != NULL and (self.mixed_until or not surely_absent(table, hash)):
                 e.flags |= E_STORED
                 table.owner.stored = True
-            note_blind(self, e, v)
+                note_blind(self, e, v)
         v.older = e.newest
         e.newest = v
         self.adopt(e, v)
         self.mark_dirty(e)
         if v.expire_at:
             self.file_deadline(e, v.expire_at)
+        elif v.type == T_NONE and (table.kind == K_HEAD or table.kind == K_FIELD):
+            e.row_at = 0        # a later deadline of this name is filed anew
         if table.kind == K_HEAD:
             if is_collection(v.type):
                 attach_committed(self, e)
@@ -427,16 +458,13 @@ cdef class Tip:
         """Bring what is kept ready-made in line with a database or generation record."""
         cdef Version* v = entry.newest
         cdef Table* table
-        if entry.key[0] == K_TRASH and entry.key_len == 9:
-            return note_trash(self, entry)
+        note_if_trash(self, entry)
         if v.type == T_NONE:
             return 0
         if entry.key[0] == K_DATABASE and entry.key_len == 2:
             if v.length != 8 or <uint8_t>entry.key[1] >= DATABASES_MAX:
                 raise CorruptionError("database record")
-            table = self.generation(get_be64(v.data))
-            if table == NULL:       # its own record follows in the same entry
-                table = self.new_generation(get_be64(v.data), False)
+            table = self.first_seen(get_be64(v.data))   # its own record may follow
             self.databases[<uint8_t>entry.key[1]] = table
             table.switched = v.commit_ts
         elif entry.key[0] == K_GENERATION and entry.key_len == 9:
@@ -448,12 +476,28 @@ cdef class Tip:
                 table.volatile_keys = <int64_t>get_be64(v.data + 8)
                 table.logged_keys = table.keys
                 table.logged_volatile = table.volatile_keys
+        elif entry.key[0] == K_COUNTER:
+            if v.length != 8:
+                raise CorruptionError("counter record")
+            self.next_fresh = get_be64(v.data)
         return 0
 
-    def replay(self, bytes payload not None, uint64_t commit_ts):
-        """Apply the payload of a committed entry. Raises CorruptionError."""
-        apply_payload(self, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), commit_ts)
+    cdef int apply_entry(self, const char* p, size_t n, uint64_t commit_ts) except -1:
+        """Apply the payload of a committed entry. Raises CorruptionError.
+
+        What is made in this entry, by its id, is complete in memory from its beginning.
+        """
+        self.next_fresh = self.fresh_id
+        self.fresh_from = self.fresh_id
+        apply_payload(self, p, n, commit_ts)
+        self.fresh_from = UINT64_MAX
+        self.fresh_id = max(self.fresh_id, self.next_fresh)
         self.watermark = commit_ts
+        return 0
+
+    def apply(self, bytes payload not None, uint64_t commit_ts):
+        """apply_entry() for Python."""
+        self.apply_entry(PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), commit_ts)
 
     def load(self, bytes key not None, bytes envelope not None):
         """Take a meta record (database, generation, counter, trash) from LevelDB at start."""
@@ -464,9 +508,12 @@ cdef class Tip:
         cdef Table* table
         cdef Slice rest
         cdef uint64_t hash
-        self.put_committed(key, len(key), PyBytes_AS_STRING(envelope) + at, len(envelope) - at,
-                           True, commit_ts)
+        if key[0] == K_GENERATION and len(key) == 9:
+            self.first_seen(get_be64(PyBytes_AS_STRING(key) + 1))
+        self.put_raw(self.meta, key, len(key), PyBytes_AS_STRING(envelope) + at, len(envelope) - at,
+                     commit_ts)
         e = self.locate(key, len(key), &table, &rest, &hash)
+        self.side_effect(e)
         self.settle(e)
 
     cdef int settle(self, Entry* e) except -1:
@@ -549,7 +596,7 @@ cdef class Tip:
         if type != T_NONE:
             set_type(self, c, type, resident)
         else:       # of what is not in memory nothing is known: LevelDB may have all of it
-            c.stored = not is_fresh(self, id)
+            c.stored = self.mixed_until != 0 or not is_fresh(self, id)
         if self.clock_start == NULL:
             c.next = c.previous = self.clock_start = self.clock_collection = c
         else:
@@ -608,11 +655,12 @@ cdef class Tip:
             deltas_push(&c.deltas, commit_ts, &sum)
             meta_add(&c.meta, &sum)
             c.changed = commit_ts
+            self.mark_dirty(c.head)
+            if c.deltas.count > FOLD_DELTAS:
+                fold(self, c)
             if c.type == T_LIST:
                 widen(c, c.meta.head, c.meta.tail)
-            self.mark_dirty(c.head)
-            if c.deltas.count > DELTAS_MAX:
-                fold(self, c)
+                sweep_items(self, c, SWEPT_ITEMS_PER_DELTA, None)
             return 0
         if insert_delta(&c.deltas, commit_ts, &sum):
             self.put_raw(self.delta_rows, key + 1, n - 1, value, m, commit_ts)
@@ -720,22 +768,6 @@ cdef class Tip:
                          + PyBytes_FromStringAndSize(name.data, name.len))
         return heads
 
-    def finish_replay(self):
-        """All entries are applied: what dead collections left is to be swept."""
-        cdef vector[Entry*] entries
-        cdef uint64_t next_hash = 0
-        cdef bint done = False
-        cdef Entry* e
-        cdef Collection* c = self.clock_start
-        self.scan_next(self.meta, 0, &entries, <size_t>-1, &next_hash, &done)
-        for e in entries:
-            if e.key[0] == K_TRASH and e.key_len == 9 and e.newest.type != T_NONE:
-                note_trash(self, e)
-        while c != NULL:
-            order_members(self, c)
-            c = c.next if c.next != self.clock_start else NULL
-        self.fresh_id = 0
-
     # -- expiry ---------------------------------------------------------------------------------
 
     def file_deadline_of(self, bytes key not None):
@@ -779,7 +811,7 @@ cdef class Tip:
         """Return the next slice of the checkpoint: a list of (key, envelope or None).
 
         Newest durable versions only (I5); older ones that a pin sees go under their history keys.
-        At most about `records` rows and `bytes_max` bytes. Write them with_old_scores() of
+        At most about `records` rows and `bytes_max` bytes. Write them with_old_rows() of
         take_blind(), and call flushed() when LevelDB has it.
         """
         cdef list rows = []
@@ -1017,6 +1049,6 @@ cdef class Tip:
 
 
 include "eviction.pxi"
-include "replay.pxi"
+include "application.pxi"
 include "collections.pxi"
 include "scores.pxi"

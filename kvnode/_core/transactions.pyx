@@ -77,6 +77,13 @@ cdef class Watches:
                 for session in self.sessions.get((db, key), ()):
                     session.cas_dirty = True
 
+    def touch_all(self):
+        """Others have written for a while: all EXECs of those who watch something fail."""
+        cdef Session session
+        for watchers in self.sessions.values():
+            for session in watchers:
+                session.cas_dirty = True
+
     def switch(self, int db, uint64_t old, uint64_t new):
         """FLUSHDB or SWAPDB: a key that is absent before and after does not count as changed."""
         cdef Session session

@@ -14,7 +14,7 @@ from kvnode._core.deltas cimport Meta
 from kvnode._core cimport trash
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, EXPIRY_PREFIX_BYTES, HEAD_PREFIX_BYTES, K_DATABASE, K_EXPIRY, K_FIELD, K_HEAD,
-    K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix)
+    K_GENERATION, K_PENDING, K_TRASH, put_chunk_key, put_expiry_prefix, put_hashed_prefix, put_head_prefix)
 from kvnode._core.records cimport HAS_DEADLINE, HAS_ROW
 from kvnode._core.tip cimport (
     DATABASES_MAX, E_DIRTY, E_FLUSHING, T_CHUNKED, T_NONE, Collection, Deadline, Entry, HeadData,
@@ -315,6 +315,29 @@ def trash(Tip tip not None, uint64_t from_hash, size_t limit):
         found.append((get_be64(e.key + 1), <uint8_t>v.data[0],
                       get_be64(v.data + 1) if v.length == 9 else 0))
     return found, None if done else next_hash
+
+
+def drop_trash(Tip tip not None, uint64_t id):
+    """All of `id` is swept, for good: forget its trash record, and that of a generation.
+
+    Returns the keys of their rows, to be deleted; None: LevelDB has not got them yet.
+    """
+    cdef char key[TRASH_KEY_BYTES]
+    cdef char kind
+    cdef Entry* e
+    cdef list keys = []
+    put_be64(key + 1, id)
+    for kind in (<char>K_TRASH, <char>K_GENERATION):
+        key[0] = kind
+        e = tip.find(tip.meta, tip.hash_key(key, TRASH_KEY_BYTES), key, TRASH_KEY_BYTES)
+        if e == NULL:
+            continue
+        if e.flags & (E_DIRTY | E_FLUSHING):
+            return None
+        keys.append(PyBytes_FromStringAndSize(key, TRASH_KEY_BYTES))
+    for found in keys:
+        tip.remove(tip.find(tip.meta, tip.hash_key(found, TRASH_KEY_BYTES), found, TRASH_KEY_BYTES))
+    return keys
 
 
 def kill_generation(Tip tip not None, uint64_t id):

@@ -179,7 +179,9 @@ cdef class View:
     cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length,
                             uint64_t expire_at) except -1
     cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
-    cdef int untrash(self, uint64_t id) except -1
+    cdef int begin_value(self, uint64_t value_id, uint64_t length) except -1
+    cdef bint is_begun(self, uint64_t value_id) noexcept
+    cdef int end_value(self, uint64_t value_id) except -1
     cdef uint64_t new_id(self) except 0
     cdef int notify(self, int event_class, bytes event, const char* key, size_t n) except -1
     cdef int notify_in(self, Table* table, int event_class, bytes event, const char* key,

@@ -9,7 +9,7 @@ from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
 from kvnode._core.deltas cimport deltas_push, meta_add, meta_is_zero, meta_subtract
 from kvnode._core.keys cimport (
     HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE, K_FIELD, K_GENERATION, K_HEAD,
-    K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
+    K_PENDING, K_TRASH, PLACED_PREFIX_BYTES, RECORD_PREFIX_BYTES_MAX, put_hashed_prefix, put_placed_prefix,
     record_prefix)
 from kvnode._core.payload cimport encode_delta, encode_write
 from kvnode._core.tip cimport (
@@ -469,16 +469,31 @@ cdef class View:
         put_be64(value + 1, length)
         return self.record_put(self.tip.meta, key, 9, value, 9)
 
-    cdef int untrash(self, uint64_t id) except -1:
-        """The value or generation `id` is alive, or swept: take its trash record away."""
+    cdef int begin_value(self, uint64_t value_id, uint64_t length) except -1:
+        """Chunks are going to be written before a head names them: they are garbage until then."""
+        cdef char key[9]
+        cdef char value[9]
+        self.staging.add(value_id)
+        key[0] = K_PENDING
+        put_be64(key + 1, value_id)
+        value[0] = T_CHUNKED
+        put_be64(value + 1, length)
+        return self.record_put(self.tip.meta, key, 9, value, 9)
+
+    cdef bint is_begun(self, uint64_t value_id) noexcept:
+        """Whether a value begun here may still be written: no other leader has buried it meanwhile."""
         cdef char key[9]
         cdef Entry* e
-        put_be64(key + 1, id)
-        key[0] = K_GENERATION       # of a value there is none
+        key[0] = K_PENDING
+        put_be64(key + 1, value_id)
         e = self.tip.find(self.tip.meta, self.tip.hash_key(key, 9), key, 9)
-        if e != NULL and e.newest.type != T_NONE:
-            self.record_delete(self.tip.meta, key, 9)
-        key[0] = K_TRASH
+        return e != NULL and e.newest.type != T_NONE
+
+    cdef int end_value(self, uint64_t value_id) except -1:
+        """A head is going to name the value: it lives."""
+        cdef char key[9]
+        key[0] = K_PENDING
+        put_be64(key + 1, value_id)
         return self.record_delete(self.tip.meta, key, 9)
 
     cdef uint64_t new_id(self) except 0:
@@ -748,7 +763,7 @@ cdef class View:
     cdef int encode_batch(self, Buffer* out) except -1:
         """Append the net effects of the batch to `out` and end it.
 
-        One operation a record, its last value: see payload. Applied by tip.replay.
+        One operation a record, its last value: see payload. Applied by tip.apply_entry.
         """
         cdef size_t i
         cdef Write w

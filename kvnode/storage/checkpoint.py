@@ -19,13 +19,13 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from kvnode._core.flush_order import sort_flush
-from kvnode._core.tip import Tip, take_blind
+from kvnode._core.tip import Tip, note_seen, take_blind
 from kvnode.base.errors import InvariantError
 from kvnode.base.limits import CHECKPOINT_SLICE_BYTES, CHECKPOINT_SLICE_RECORDS
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor, Slot
 from kvnode.storage.local import CheckpointRecord, HighWater, Position
-from kvnode.storage.scores import with_old_scores
+from kvnode.storage.unseen import with_old_rows
 
 
 class Phase(Enum):
@@ -127,10 +127,17 @@ class Checkpointer:
         rows.append(self._high_water.row(durable_index))
         blind = take_blind(self._tip)
 
-        def write() -> None:
-            self._engine.write(with_old_scores(self._engine, rows, blind))
+        seen: dict[int, bool] = {}
 
-        self._submit("checkpoint_slice", write, self._tip.flushed)
+        def write() -> None:
+            self._engine.write(with_old_rows(self._engine, rows, blind, seen))
+
+        def then() -> None:
+            self._tip.flushed()
+            for id_, is_all in seen.items():
+                note_seen(self._tip, id_, is_all)
+
+        self._submit("checkpoint_slice", write, then)
 
     def _write_record(self, record: CheckpointRecord) -> None:
         rows = record.rows()

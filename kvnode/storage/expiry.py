@@ -70,6 +70,17 @@ class ExpirySweeper:
         """Rows may have come before the place: a checkpoint ended, or expiry was switched on."""
         self._is_rewound = True
 
+    def rest(self) -> None:
+        """Nothing expires by this node now: let go of what was read. The next step() begins anew."""
+        self._is_rewound = True
+        if not self._read.is_free:
+            return
+        if self._epoch is not None:
+            self._tip.end_fetch(self._epoch)
+            self._epoch = None
+        self._due = []
+        self._forget_read()
+
     def has_more(self, now_ms: int) -> bool:
         """Whether step() would do more at once."""
         if not (self._read.is_free and self._write.is_free):
@@ -116,6 +127,9 @@ class ExpirySweeper:
 
     def _is_read(self) -> bool:
         return self._envelopes is not None
+
+    def _forget_read(self) -> None:
+        self._envelopes = None
 
     def _read_rows(self, now_ms: int) -> None:
         """Read due rows from the place on, and at their end the deadline of the one after them."""
@@ -175,7 +189,7 @@ class ExpirySweeper:
             else:
                 rows += self._refile(due, deadline, envelope)
                 self.rows_refiled += 1
-        self._envelopes = None
+        self._forget_read()
         self._finish(rows)
         return heads
 

@@ -50,7 +50,6 @@ class HeadRange:
     next_hash: int  # where the next range begins; the low CURSOR_SHIFT bits are 0
     is_done: bool  # there is none
 
-
     def install(self, tip: Tip) -> bool:
         """Say whether it may be used: nothing of it goes into the tip."""
         return True
@@ -104,9 +103,7 @@ def read_heads(reader: Reader, generation: int, from_hash: int, count: int) -> H
     return HeadRange(_split(rows), 0 if is_done else next_hash, is_done)
 
 
-def read_elements(
-    reader: Reader, id_: int, from_hash: int, count: int, kind: int
-) -> ElementRange:
+def read_elements(reader: Reader, id_: int, from_hash: int, count: int, kind: int) -> ElementRange:
     """The same for the elements of a collection."""
     count = min(count, ELEMENT_ROWS_MAX)
     end = part_bounds(kind, id_)[1]

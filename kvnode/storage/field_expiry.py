@@ -38,6 +38,9 @@ class FieldSweeper(ExpirySweeper):
     def _is_read(self) -> bool:
         return self._records is not None
 
+    def _forget_read(self) -> None:
+        self._records, self._asked = None, frozenset()
+
     def _read_missing(self) -> bool:
         """Start to read the fields that are not in memory, and the heads of their hashes."""
         missing = [due for due in self._due if field_deadline(self._tip, due.record) is None]
@@ -83,6 +86,6 @@ class FieldSweeper(ExpirySweeper):
                 rows.append((expiry_key(self.kind, deadline, due.owner, due.name), due.value))
                 refile(self._tip, due.record)
                 self.rows_refiled += 1
-        self._records, self._asked = None, frozenset()
+        self._forget_read()
         self._finish(rows)
         return fields

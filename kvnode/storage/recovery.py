@@ -1,8 +1,9 @@
 """Recovery: from LevelDB and the log to a tip that may be served.
 
-LevelDB shows the state at A mixed with effects of entries up to H. Replaying the log from A heals
+LevelDB shows the state at A mixed with effects of entries up to H. Applying the log from A heals
 that, and every hole that a power failure left in what LevelDB had not made durable: records carry
-their commit_ts, so a replayed version never replaces a newer one.
+their commit_ts, so a version applied again never replaces a newer one. Entries are applied here as
+they are on a follower, see Sequencer.apply(); until those up to H are, nobody may read.
 """
 
 from collections.abc import Iterable
@@ -14,16 +15,16 @@ from kvnode._core.keys import (
     DATABASE,
     DELTA,
     GENERATION,
+    HEAD,
     LIBRARY,
     PENDING,
     SCRIPT,
     TRASH,
     head_end,
-    head_start,
     kind_bounds,
 )
 from kvnode._core.tip import Tip
-from kvnode._core.upkeep import database_generations, meta_value
+from kvnode._core.upkeep import meta_value
 from kvnode.base.errors import CorruptionError
 from kvnode.base.limits import RECOVERY_ROWS_PER_READ
 from kvnode.storage.engine import Engine
@@ -36,57 +37,64 @@ ReplayedEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A node's state as of its last committed entry."""
+    """A node's state as of `last`."""
 
     tip: Tip
     last: Position
-    next_id: int  # first id of generations and values that nothing uses
+    next_id: int  # first id of generations and values that nothing up to `last` uses
     high_water: HighWater
-    orphans: list[int]  # generations in memory that no record names: for the sweeper
-    replayed_entries: int
+    replayed_entries: int = 0
 
 
-def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry]) -> Recovered:
-    """Build the tip: meta records from LevelDB, then `entries`, all committed ones after A.
+def open_tip(engine: Engine, facts: LocalFacts) -> Recovered:
+    """Return the state at A without any entry: the caller applies those behind it, in order.
 
-    Raises CorruptionError when log and LevelDB do not fit together; nothing is changed by then.
+    Raises CorruptionError, StorageIOError.
     """
     has_chunks = bool(engine.scan_keys(*kind_bounds(CHUNK), limit=1))
     tip = Tip(facts.hash_key, not has_chunks)
+    tip.note_stored_generations(_stored_generations(engine))
     for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING, SCRIPT, LIBRARY):
         _load(engine, tip, kind)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
+    at = facts.checkpoint.at
     tip.fresh_id = max(facts.checkpoint.next_id, 1)
+    tip.mixed_until = facts.highest_index if facts.highest_index > at.index else 0
+    tip.watermark = tip.durable = at.commit_ts
+    return Recovered(tip, at, next_id(tip, facts), HighWater(facts.highest_index))
+
+
+def next_id(tip: Tip, facts: LocalFacts) -> int:
+    """Return the first id that neither A nor what was applied since uses."""
+    ids = meta_value(tip, IDS_COUNTER)
+    return max(int.from_bytes(ids or b""), facts.checkpoint.next_id, 1)
+
+
+def recover(engine: Engine, facts: LocalFacts, entries: Iterable[ReplayedEntry]) -> Recovered:
+    """Return the state of a group of one: that at A, and `entries`, all committed ones after it.
+
+    Raises CorruptionError when log and LevelDB do not fit together; nothing is changed by then.
+    """
+    opened = open_tip(engine, facts)
+    tip = opened.tip
     last, count = _replay(tip, facts, entries)
-    tip.finish_replay()
     if last.index < facts.highest_index:
         raise CorruptionError(
             f"LevelDB shows effects of entry {facts.highest_index}, the log ends at {last.index}: "
             "entries are missing. Restore the data directory from a backup"
         )
-    tip.watermark = tip.durable = last.commit_ts
-    for generation in database_generations(tip):
-        if generation is None:
-            continue
-        if not engine.scan_keys(head_start(generation, 0), head_end(generation), 1):
-            tip.set_resident(generation, True)
-    ids = meta_value(tip, IDS_COUNTER)
-    next_id = max(int.from_bytes(ids or b""), facts.checkpoint.next_id, 1)
-    return Recovered(tip, last, next_id, HighWater(facts.highest_index), _find_orphans(tip), count)
+    tip.mixed_until = 0
+    return Recovered(tip, last, next_id(tip, facts), opened.high_water, count)
 
 
-def _find_orphans(tip: Tip) -> list[int]:
-    """Return generations that live in no database and in no trash record.
-
-    The log from A on may write into a generation whose sweep had ended before the crash.
-    """
-    current = database_generations(tip)
-    return [
-        generation
-        for generation in tip.generation_ids()
-        if generation not in current
-        and meta_value(tip, bytes((TRASH,)) + generation.to_bytes(8)) is None
-    ]
+def _stored_generations(engine: Engine) -> list[int]:
+    """Return the generations of which LevelDB has a head: those of databases, and dead ones."""
+    found = []
+    lo, hi = kind_bounds(HEAD)
+    while keys := engine.scan_keys(lo, hi, limit=1):
+        found.append(int.from_bytes(keys[0][1:9]))
+        lo = head_end(found[-1])
+    return found
 
 
 def _load(engine: Engine, tip: Tip, kind: int) -> None:
@@ -114,8 +122,8 @@ def _replay(tip: Tip, facts: LocalFacts, entries: Iterable[ReplayedEntry]) -> tu
                 f"log entry (index {index}, term {term}, time {commit_ts}) cannot follow "
                 f"(index {last.index}, term {last.term}, time {last.commit_ts})"
             )
-        tip.durable = commit_ts  # replaced versions go at once: nobody has a pin yet
-        tip.replay(payload, commit_ts)
+        tip.durable = commit_ts  # what it replaces goes at once: nobody has a pin yet
+        tip.apply(payload, commit_ts)
         last = Position(index, term, commit_ts)
         count += 1
     return last, count

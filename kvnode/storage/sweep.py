@@ -2,8 +2,10 @@
 
 Its work list are the trash records, written by the entry that killed something (hard case 10).
 Trash is taken when its death is committed, durable and below every pin, so nobody can ask for it
-again. A trash record goes, through the log, only when the deletions are durable in LevelDB, that
-is after a checkpoint that began behind them: a crash before that finds the record and goes on.
+again. Death is in the log; what is done about it is each node's own matter, leader or not. So a
+trash record goes from this node's memory and LevelDB alone, when the deletions are durable there,
+that is after a checkpoint that began behind them: a crash before that finds the record and goes on,
+and an entry that is applied again makes it again, for a sweep that finds nothing.
 
 A dead generation first waits for a checkpoint. Then all of it is in LevelDB with its last word,
 the memory may be freed at once, and the heads found there name no value that lives on elsewhere
@@ -20,6 +22,7 @@ from kvnode._core.tip import Tip
 from kvnode._core.upkeep import (
     TRASH_COLLECTION,
     dead_heads,
+    drop_trash,
     free_generation,
     kill_chunks,
     kill_generation,
@@ -89,7 +92,6 @@ class TrashSweeper:
     """Sweeps a bounded piece per step(); one call in flight.
 
     writer: the executor through which all writes to the engine go, in order.
-    orphans: generations that nothing names, left by a log that was replayed behind their end.
     is_staged: whether a value or collection is being written by who has not published it yet.
     is_read: whether a reply still needs the chunks of a value.
     """
@@ -102,7 +104,6 @@ class TrashSweeper:
         checkpointer: Checkpointer,
         high_water: HighWater,
         *,
-        orphans: list[int],
         is_staged: Callable[[int], bool],
         is_read: Callable[[int], bool],
     ) -> None:
@@ -122,8 +123,6 @@ class TrashSweeper:
         self._left: list[int] = []  # pending, and nobody is going to publish it
         self._looked_at = 0  # hash of the next meta record to look at
         self.rows_deleted = 0
-        for generation in orphans:
-            self._add_generation(generation)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -138,6 +137,8 @@ class TrashSweeper:
         """Whether step() would do more now than look for trash."""
         if not self._slot.is_free:
             return False
+        if self._may_forget:
+            return True
         if self._has_rows or not self._generations:
             return bool(self._collections) or self._may_delete()
         first = self._generations[0]
@@ -148,30 +149,32 @@ class TrashSweeper:
         """Whether rows are known that are to be deleted."""
         return bool(self._collections or self._values or self._heads)
 
-    def step(self, durable_index: int) -> list[int]:
-        """Do a piece of work; return ids whose trash records may go: untrash() them in this pass.
+    @property
+    def _may_forget(self) -> bool:
+        """Whether the deletion of something is durable."""
+        return bool(self._swept) and self._swept[0][0] <= self._checkpointer.finished
+
+    def step(self, durable_index: int) -> None:
+        """Do a piece of work.
 
         durable_index: the newest entry committed and synced here, that of tip.durable or later.
         Raises StorageIOError or CorruptionError when a call failed: the node stops.
         """
         self._look_for_trash()
         if self._slot.is_free:
-            if self._collections:
+            if self._may_forget:
+                self._forget(durable_index)
+            elif self._collections:
                 self._delete_parts(self._collections[0], durable_index)
             elif self._has_rows:
                 if self._may_delete():
                     self._delete_rows(durable_index)
             elif self._generations:
                 self._sweep_generation(self._generations[0])
-        gone = []
-        while self._swept and self._swept[0][0] <= self._checkpointer.finished:
-            gone.append(self._swept.popleft()[1])
-        self._known.difference_update(gone)
-        return gone
 
     def take_left(self) -> list[int]:
-        """Return ids of collections that step() has met and nobody will publish: bury_pending()
-        them in the same pass.
+        """Return ids that step() has met and nobody here is going to publish: a leader has to
+        bury_pending() them in the same pass.
         """
         left, self._left = self._left, []
         return left
@@ -214,6 +217,21 @@ class TrashSweeper:
     def _next_checkpoint(self) -> int:
         """Return the number of the first checkpoint that begins after now."""
         return self._checkpointer.begun + 1
+
+    def _forget(self, durable_index: int) -> None:
+        """Drop trash records of what is swept for good."""
+        rows: list[tuple[bytes, None]] = []
+        while self._may_forget and len(rows) < SWEEP_ROWS_PER_STEP:
+            _, dead = self._swept.popleft()
+            keys = drop_trash(self._tip, dead)
+            if keys is None:  # written again, by an entry applied anew
+                self._swept.append((self._next_checkpoint(), dead))
+                continue
+            self._known.discard(dead)
+            rows += [(key, None) for key in keys]
+        if rows:
+            mark = self._high_water.row(durable_index)
+            self._slot.submit(lambda: self._engine.write([mark, *rows]))
 
     # -- collections ------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Housekeeping: the sweepers of the store, and the entries that their findings ask for.
 
-What a sweeper finds is local knowledge; what follows from it goes through the log.
+Dead rows, history and deltas are each node's own matter. What is to die is the leader's: deadlines
+that have passed, and what somebody began to write and will never publish. That goes through the log.
 """
 
 from kvnode._core.publish import bury_pending
@@ -48,7 +49,6 @@ class Housekeeping:
             writer,
             checkpointer,
             recovered.high_water,
-            orphans=recovered.orphans,
             is_staged=staging.__contains__,
             is_read=sequencer.view.readers.__contains__,
         )
@@ -60,8 +60,26 @@ class Housekeeping:
         """Whether memory waits for a checkpoint."""
         return self.trash.wants_checkpoint
 
-    def step(self, now_ms: int) -> bool:
+    def step(self, now_ms: int, is_serving: bool) -> bool:
         """Do a bounded piece of everything, in a pass; True: there is more to do at once."""
+        sequencer = self._sequencer
+        self.trash.step(sequencer.durable_index)
+        left = self.trash.take_left()
+        self.history.step()
+        if not sequencer.tip.mixed_until:  # else what is read may be ahead of what is applied
+            self.deltas.step(now_ms)
+        has_more = bool(sweep_collections(sequencer.tip, SWEEP_ENTRIES_PER_STEP))
+        if is_serving:
+            for id_ in left:
+                bury_pending(sequencer, id_)
+            has_more |= self._expire(now_ms)
+        else:
+            self.expiry.rest()
+            self.fields.rest()
+        return has_more or self.trash.has_more
+
+    def _expire(self, now_ms: int) -> bool:
+        """Delete what is past its deadline, through the log; True: there is more to do at once."""
         sequencer = self._sequencer
         if self._checkpointer.finished != self._checkpoints:
             self._checkpoints = self._checkpointer.finished
@@ -73,14 +91,7 @@ class Housekeeping:
                 if expired := sweeper.step(now_ms):
                     sequencer.expire_records(expired)
                 has_more |= sweeper.has_more(now_ms)
-        for dead in self.trash.step(sequencer.durable_index):
-            sequencer.untrash(dead)
-        for left in self.trash.take_left():
-            bury_pending(sequencer, left)
-        self.history.step()
-        self.deltas.step(now_ms)
-        has_more |= sweep_collections(sequencer.tip, SWEEP_ENTRIES_PER_STEP)
-        return has_more or self.trash.has_more
+        return has_more
 
     def statistics(self) -> dict[str, int]:
         """Return counters for INFO."""

@@ -48,7 +48,7 @@ class Host(Protocol):
         """Send a small message; it may be lost."""
 
     def send_entries(self, append: Append, block: bytes) -> None:
-        """Send entries, which do not overtake each other; note_lost() tells that they may be lost."""
+        """Send entries, which do not overtake each other; note_lost() tells of a loss."""
 
     def read_entries(
         self,

@@ -6,7 +6,8 @@ sequencer, tip and commands are the production code.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Self
 
 from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
@@ -27,7 +28,7 @@ from kvnode.storage.local import LocalFacts, open_facts
 from kvnode.storage.log import SegmentWriter
 from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.memory import MemoryEngine
-from kvnode.storage.recovery import Recovered, recover
+from kvnode.storage.recovery import Recovered, ReplayedEntry, recover
 from kvnode.txn.building import build_state
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import Replica
@@ -133,18 +134,19 @@ class SimNode:
         )
         first = facts.checkpoint.at.index + 1
         entries = open_replay(self.disk, LOG_DIRECTORY, log, first, log.last_index)
-        recovered = recover(self.engine, facts, entries)
+        recovered = self._state(facts, entries)
         writer = SegmentWriter(
             self.disk, LOG_DIRECTORY, log.start, segment_bytes=SEGMENT_BYTES, id_seed=id_seed
         )
         sink = NodeLog(writer, self.entries)
-        sink.set_written(recovered.last.term, recovered.last.index)
-        sink.set_synced(recovered.last.term, recovered.last.index)
-        last = recovered.last
+        sink.set_written(log.start.last_term, log.last_index)
+        sink.set_synced(log.start.last_term, log.last_index)
         self.recovered = recovered
-        for index in [index for index in self.entries if index > last.index]:
+        for index in [index for index in self.entries if index > log.last_index]:
             del self.entries[index]
-        self.replicated = ReplicatedLog(sink, last.index, last.term, last.commit_ts)
+        self.replicated = ReplicatedLog(
+            sink, log.last_index, log.start.last_term, log.start.last_commit_ts
+        )
         commands = self.commands or table.build(native_handlers())
         hard_state = self._open_hard_state()
         raft = RaftCore(
@@ -157,6 +159,9 @@ class SimNode:
         )
         self._build(raft, Dispatch(commands), hard_state, facts, recovered)
         return sink
+
+    def _state(self, facts: LocalFacts, entries: Iterable[ReplayedEntry]) -> Recovered:
+        return recover(self.engine, facts, entries)
 
     def _open_hard_state(self) -> HardStateFile:
         if HARD_STATE.rpartition("/")[2] in self.disk.list(DIRECTORY):
@@ -325,20 +330,20 @@ class SimNode:
 
     # -- ends -----------------------------------------------------------------------------------
 
-    def crash(self) -> "SimNode":
+    def crash(self) -> Self:
         """Lose power, and start again on what is left."""
         self.disk.crash(self.rng)
         keep = self.rng.random()
         engine = self.engine.crash(lambda file, batch: self.rng.random() < keep)
         return self._again(engine)
 
-    def kill(self) -> "SimNode":
+    def kill(self) -> Self:
         """kill -9: the page cache stays."""
         self.disk.kill()
         return self._again(self.engine.crash(lambda file, batch: True))
 
-    def _again(self, engine: MemoryEngine) -> "SimNode":
-        return SimNode(
+    def _again(self, engine: MemoryEngine) -> Self:
+        return type(self)(
             self.disk,
             engine,
             self.rng,

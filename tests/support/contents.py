@@ -130,11 +130,9 @@ def _elements(type_: int, id_: bytes, meta: Meta, records: dict[bytes, Record]) 
 def replay(entries: list[tuple[int, bytes]], hash_key: bytes) -> Tip:
     """Return a new tip to which the entries (commit_ts, payload) were applied."""
     tip = Tip(hash_key, True)
-    tip.fresh_id = 1
     for commit_ts, payload in entries:
-        tip.replay(payload, commit_ts)
+        tip.apply(payload, commit_ts)
         tip.durable = commit_ts
-    tip.finish_replay()
     return tip
 
 

@@ -28,7 +28,7 @@ from kvnode.storage.parts import (
     read_records,
     read_span,
 )
-from kvnode.storage.scores import with_old_scores
+from kvnode.storage.unseen import with_old_rows
 from tests.sim.log import SimLog
 from tests.support.contents import Contents, contents
 from tests.support.resp import Reply, ReplyStream, encode
@@ -230,7 +230,7 @@ class LocalNode:
         """Write one slice of the running checkpoint; return its rows."""
         rows = self.tip.flush_slice(records, 1 << 20)
         self.check()
-        self.engine.write(with_old_scores(self.engine, rows, take_blind(self.tip)))
+        self.engine.write(with_old_rows(self.engine, rows, take_blind(self.tip), {}))
         self.tip.flushed()
         self.check()
         return rows

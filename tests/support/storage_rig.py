@@ -1,6 +1,6 @@
 """A store without a server: entries go straight into the tip, everything else is production code.
 
-Committed versions come from hand-made payloads (tip.replay). What the log has synced is stated by
+Committed versions come from hand-made payloads (tip.apply). What the log has synced is stated by
 the test, and both the log and the engine lose the rest in a crash. `states[i]` is what a reader
 must see when entries up to i are applied.
 """
@@ -167,7 +167,6 @@ class Rig:
             self.writer,
             self.checkpointer,
             recovered.high_water,
-            orphans=recovered.orphans,
             is_staged=lambda _: False,
             is_read=lambda _: False,
         )
@@ -204,7 +203,7 @@ class Rig:
         index = self.last_index + 1
         self.log.append(Entry(index, index * TS_STEP, payload))
         self.states.append(state)
-        self.tip.replay(payload, index * TS_STEP)
+        self.tip.apply(payload, index * TS_STEP)
 
     @property
     def state(self) -> State:
@@ -274,11 +273,7 @@ class Rig:
     # -- background work --------------------------------------------------------------------------
 
     def step_trash(self) -> None:
-        for dead in self.trash.step(self.synced):
-            payload = delete(trash_key(dead))
-            if meta_value(self.tip, b"G" + u64(dead)) is not None:
-                payload += delete(b"G" + u64(dead))
-            self.apply(payload, {})
+        self.trash.step(self.synced)
 
     def step_expiry(self) -> None:
         """What the sweeper names is in memory, and the sequencer judges it by its own time."""

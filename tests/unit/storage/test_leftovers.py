@@ -23,7 +23,7 @@ def sweep(node: SimNode, rounds: int = 40) -> None:
     """Let the sweepers work while no checkpoint is made."""
     for _ in range(rounds):
         node.sync()
-        node.run_pass(lambda: node.housekeeping.step(node.now_ms))
+        node.run_pass(lambda: node.housekeeping.step(node.now_ms, is_serving=True))
         node.step_threads()
 
 

@@ -71,7 +71,7 @@ def test_a_log_beside_an_empty_store_is_refused():
         [(1, 2, 100, b""), (1, 2, 110, b"")],
         [(2, 2, 100, b""), (1, 3, 110, b"")],  # a term that falls
         [(1, 2, 100, b""), (1, 3, 100, b"")],  # time that stands still
-        [(1, 2, 100, b"\x03")],  # no such operation
+        [(1, 2, 100, b"\x04")],  # no such operation
     ],
 )
 def test_entries_that_cannot_follow_are_refused(entries):

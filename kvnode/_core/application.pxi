@@ -1,13 +1,22 @@
-# Entries of the log, applied to the tip. Included by tip.pyx.
+# Entries of the log, applied to the tip: at a start and on a follower. Included by tip.pyx.
+
+cdef enum:
+    MEMBERSHIP = 3      # first byte of an entry that changes who is in the group
+
 
 cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) except -1:
-    """Apply the operations of an entry: see view.encode_batch for their form."""
+    """Apply the operations of an entry: see view.encode_batch for their form.
+
+    That of a membership is Raft's: it changes no record.
+    """
     cdef size_t at = 0
     cdef size_t used
     cdef uint64_t key_len
     cdef uint64_t value_len
     cdef char op
     cdef const char* key
+    if n and p[0] == MEMBERSHIP:
+        return 0
     while at < n:
         op = p[at]
         used = get_varint(p + at + 1, n - at - 1, &key_len)

@@ -1,0 +1,86 @@
+"""A node that follows: its own disk and engine get another node's committed entries, in steps that the
+test chooses, until it leads a group of one that goes on from there.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from kvnode.raft.core import RaftCore
+from kvnode.raft.log_terms import LogTerms
+from kvnode.raft.membership import Membership, MembershipLog
+from kvnode.raft.messages import HardState
+from kvnode.storage.local import LocalFacts
+from kvnode.storage.recovery import Recovered, ReplayedEntry, open_tip
+from tests.sim.node import SimNode
+
+
+class FollowerNode(SimNode):
+    """A SimNode that begins at A and applies what receive() brought; lead() makes it serve.
+
+    unapplied: committed and synced here, not applied yet.
+    """
+
+    def _state(self, facts: LocalFacts, entries: Iterable[ReplayedEntry]) -> Recovered:
+        self.is_leading = False
+        self.term = 0
+        self.unapplied: deque[ReplayedEntry] = deque(entries)
+        return open_tip(self.engine, facts)
+
+    def _lead(self) -> None:
+        """Nobody has elected it yet."""
+
+    @property
+    def received(self) -> int:
+        """Index of the newest entry in the own log."""
+        return max(self.entries, default=0)
+
+    def receive(self, entries: Iterable[ReplayedEntry]) -> None:
+        """Take committed entries into the log, and sync it."""
+        for term, index, commit_ts, payload in entries:
+            assert index == self.received + 1
+            if term > self.term:
+                self.term = term
+                self.replica._store_hard_state(term, 0)
+            self.log.on_submit(term, index, commit_ts, payload)
+            self.unapplied.append((term, index, commit_ts, payload))
+        self.log.complete()
+
+    def apply(self, count: int) -> None:
+        """Apply up to `count` of the entries received."""
+        count = min(count, len(self.unapplied))
+        self.sequencer.apply_many([self.unapplied.popleft() for _ in range(count)])
+
+    def write(self, n: int | None = None) -> None:
+        if self.is_leading:
+            super().write(n)
+
+    def sync(self, n: int | None = None) -> None:
+        if self.is_leading:
+            super().sync(n)
+
+    def lead(self, late: int = 0) -> None:
+        """Be elected; the last `late` entries are applied only when the fence is in the log."""
+        self.apply(len(self.unapplied) - late)
+        last = self.received
+        term = max(self.term, self.replica.raft.term)
+        raft = RaftCore(
+            1,
+            MembershipLog(Membership.of_voters([1])),
+            HardState(term),
+            LogTerms([(0, 0), (1, term)] if last else [(0, 0)], last),
+            committed=last,
+            random_ticks=lambda n: self.rng.randrange(n),
+        )
+        self.replica.raft = raft
+        self.replica._appended = last
+        highest = max((ts for ts, _ in self.entries.values()), default=0)
+        self.sequencer.lead(term + 1, last, max(highest, self.sequencer.highest_ts()))
+        self.is_leading = True
+        self.replica.lead()
+        self.sync()  # the fence is committed before what stands in front of it is applied
+        self.apply(late)
+        while not self.replica.is_serving:
+            self.sync()
+        if not self.tip.has_databases():
+            self.run_pass(self.sequencer.create_databases)
+            self.sync()
