@@ -52,7 +52,6 @@ cdef enum Release:          # how a wait ends without data
     NOT_RELEASED = 0
     TIMED_OUT = 1           # also CLIENT UNBLOCK ... TIMEOUT
     UNBLOCKED = 2           # CLIENT UNBLOCK ... ERROR
-    DEMOTED = 3             # the node leads no longer
 
 
 cdef struct Waiter

@@ -71,7 +71,7 @@ def commit(Sequencer sequencer not None, Session session not None, Workspace wor
         view.finish_command()
         if not view.signalled.empty():
             serve_waiters(sequencer, session)
-        session.observed = max(session.observed, view.observed)
+        sequencer.note_effects(session)
         sequencer.bound_batch()
     keys = view.take_missing()
     return verdict, keys if verdict == V_MISSING else None

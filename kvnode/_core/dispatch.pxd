@@ -55,6 +55,7 @@ cdef class Command:
     cdef readonly dict subcommands      # upper-case name -> Command, or None
     cdef readonly bint replaces_databases   # a write that names no keys and may hit any
     cdef readonly bint reads_keys       # readonly, and names keys: what INFO's cache_hits count
+    cdef readonly bint looks            # at data, perhaps: not only at its connection and the node
     cdef readonly bint stores_arguments # large arguments become values as they are: see staging
     cdef readonly object row            # the row of the table
     cdef public uint64_t calls, microseconds, rejected, failed

@@ -61,6 +61,7 @@ cdef class Command:
             self.handler = handler
         self.row = row
         self.reads_keys = flags & C_READONLY and row is not None and bool(row.keys)
+        self.looks = row is None or row.group != "connection"
         self.stores_arguments = name in STORES_ARGUMENTS
         self.replaces_databases = name in REPLACES_DATABASES
         self.subcommands = subcommands
@@ -167,6 +168,7 @@ cdef class Dispatch:
         cdef uint64_t micros
         cdef uint64_t errors = session.reply.errors
         cdef int outcome
+        session.looked |= command.looks
         if command.flags & C_FAST and not 0 <= self.slow_micros < PRECISE_MICROS:
             if <void*>command != self.run_command or self.run_length >= FAST_RUN:
                 self.end_run()

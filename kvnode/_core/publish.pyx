@@ -27,7 +27,7 @@ cdef class Publication:
         while c != NULL:
             if self.is_large(c):
                 self.ids[c.id] = view.new_id()
-                view.staging.add(self.ids[c.id])
+                view.staging[self.ids[c.id]] = None
             c = c.next if c.next != work.tip.clock_start else NULL
 
     @property
@@ -157,7 +157,7 @@ cdef class Publication:
         """Nobody publishes it any more: what is not published by now is garbage."""
         cdef View view = self.sequencer.view
         for pair in self.ids:
-            view.staging.discard(pair.second)
+            view.staging.pop(pair.second, None)
 
 
 cdef bint has_deadlines(Collection* c) noexcept:

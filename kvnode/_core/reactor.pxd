@@ -68,6 +68,7 @@ cdef class Reactor:
     cdef readonly bint slowed       # because of `pace`: time alone ends it
     cdef public uint64_t dirty_bytes_max        # of records not yet in LevelDB
     cdef public uint64_t unsynced_bytes_max     # of entries not yet synced
+    cdef public uint64_t fenced_bytes_max       # of output that waits for a confirmation
     cdef public uint64_t cache_bytes            # the tip evicts clean records above it
     cdef public bint wants_after    # call after_pass() at the end of this pass
     cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
@@ -85,11 +86,13 @@ cdef class Reactor:
     cdef bint is_due(self)
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
+    cdef int unwatch(self, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1
     cdef int note_pass(self, uint64_t started) noexcept
     cdef int bound_memory(self) except -1
     cdef int finish_pass(self, bint may_inline) except -1
     cdef int read(self, Connection connection) except -1
+    cdef int read_again(self, Session session) except -1
     cdef bint may_half_close(self, Session session) except -1
     cdef int run(self, Session session) except -1
     cdef int send(self, Connection connection) except -1

@@ -58,6 +58,7 @@ cdef class Reactor:
         self.floor_ms = floor_ms
         self.floor_mono_ms = monotonic_ms()
         self.dirty_bytes_max = self.unsynced_bytes_max = self.cache_bytes = UINT64_MAX
+        self.fenced_bytes_max = UINT64_MAX
 
     def __dealloc__(self):
         buffer_free(&self.spare_input)
@@ -71,6 +72,11 @@ cdef class Reactor:
         event.data.fd = fd
         if epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, "epoll_ctl")
+        return 0
+
+    cdef int unwatch(self, int fd) except -1:
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
+        epoll_ctl(self.quiet_epoll, EPOLL_CTL_DEL, fd, NULL)
         return 0
 
     # -- for the host ---------------------------------------------------------------------------
@@ -113,8 +119,9 @@ cdef class Reactor:
             if self.slowed:
                 self.bound_memory()
             epoll = self.quiet_epoll if self.paused else self.epoll
-            idle = (self.paused or not self.sequencer.ready) and not self.is_due() \
-                and not self.sequencer.waiters.backlog
+            idle = not self.is_due() and (
+                not self.sequencer.waiters.backlog if self.paused
+                else not self.sequencer.wants_pass())
             if self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
                     and self.sequencer.synced < self.sequencer.last_index:
                 # Their replies wait for the sync under way all the same: let writes gather, so that
@@ -141,14 +148,11 @@ cdef class Reactor:
     def run_pass(self, work=None):
         """Run one pass outside poll(): `work()` is called inside it; return its result."""
         cdef uint64_t started = monotonic_micros()
-        self.sequencer.open_pass(self.now_ms())
-        self.sequencer.view.enter(None)
-        if not self.sequencer.batch_open:
-            self.sequencer.open_batch()
+        self.sequencer.open_work(self.now_ms())
         result = work() if work is not None else None
         self.finish_pass(False)
         self.note_pass(started)
-        if self.sequencer.ready or self.sequencer.waiters.backlog:
+        if self.sequencer.wants_pass():
             # They run in poll(), which nobody may have called.
             eventfd_write(self.wake_fd, 1)
         return result
@@ -165,6 +169,32 @@ cdef class Reactor:
         if earliest == 0:
             return None
         return (earliest - now) / 1000.0 if earliest > now else 0.0
+
+    def adopt(self, Sequencer sequencer not None):
+        """Go on with another sequencer: this one is over. Its connections and sessions stay.
+
+        In a pass, or between two; in one, the rest of it is the new one's.
+        """
+        cdef Sequencer old = self.sequencer
+        cdef Connection connection
+        self.unwatch(old.log.event_fd)
+        self.sequencer = sequencer
+        if sequencer.log.event_fd >= 0:
+            self.watch(self.epoll, sequencer.log.event_fd)
+            self.watch(self.quiet_epoll, sequencer.log.event_fd)
+        sequencer.take_over([connection.session for connection in self.connections.values()])
+        sequencer.flushable += old.take_flushable()
+        if old.pass_open:
+            old.close_pass(False)
+            sequencer.flushable += old.take_flushable()
+            sequencer.open_work(self.now_ms())
+        eventfd_write(self.wake_fd, 1)
+
+    def raise_floor(self, uint64_t ms):
+        """From now on the node's time is never below `ms`."""
+        if ms > self.now_ms():
+            self.floor_ms = ms
+            self.floor_mono_ms = monotonic_ms()
 
     def flush_all(self):
         """Send what may leave, outside a pass: the node is about to end."""
@@ -218,6 +248,7 @@ cdef class Reactor:
             self.sequencer.ready = []
             for session in ready:
                 self.run(session)
+                self.read_again(session)
         self.finish_pass(True)
         return self.note_pass(started)
 
@@ -255,7 +286,8 @@ cdef class Reactor:
         cdef uint64_t unsynced_max = self.unsynced_bytes_max // (2 if self.paused else 1)
         cdef uint64_t steps
         cdef bint full = self.sequencer.unsynced_bytes > unsynced_max \
-            or tip.dirty_bytes > self.dirty_bytes_max
+            or tip.dirty_bytes > self.dirty_bytes_max \
+            or self.sequencer.fences.bytes > self.fenced_bytes_max // (2 if self.paused else 1)
         self.slowed = self.pace.update(monotonic_micros(), tip.dirty_bytes, tip.flushed_bytes) \
             and not full
         self.paused = full or self.slowed
@@ -297,11 +329,22 @@ cdef class Reactor:
             self.run(session)
         if connection.closed:
             return 0
-        if session.state != S_READY and parser.pending() > STALLED_INPUT_BYTES:
+        if (session.state != S_READY or not self.sequencer.serving) \
+                and parser.pending() > STALLED_INPUT_BYTES:
             self.want(connection, connection.interest & ~<uint32_t>EPOLLIN)
         if parser.pending() > self.input_bytes_max and self.input_bytes_max:
             return self.drop(connection, "client-query-buffer-limit")
         return 0
+
+    cdef int read_again(self, Session session) except -1:
+        """A session ran that may have been read no more while it could not."""
+        cdef Connection connection
+        if session.state != S_READY or not self.sequencer.serving:
+            return 0
+        connection = self.connection_of(session.fd)
+        if connection is None or connection.interest & EPOLLIN:
+            return 0
+        return self.want(connection, connection.interest | EPOLLIN)
 
     cdef bint may_half_close(self, Session session) except -1:
         """A client sends no more: whether it has something to get, after which it is closed."""
@@ -327,7 +370,8 @@ cdef class Reactor:
         if session.reply.out.len == 0 and session.reply.out.capacity:
             self.recycle_output(session)    # it waits: it may be for long
         if session.reply.out.len - session.out_head > EARLY_SEND_BYTES and session.marks.empty() \
-                and session.observed <= self.sequencer.tip.watermark:
+                and session.observed <= self.sequencer.tip.watermark and self.sequencer.is_alone:
+            session.settle_output()
             # Its buffer serves the next session while it is still in the processor's cache.
             connection = self.connection_of(session.fd)
             if connection is not None:

@@ -3,6 +3,9 @@
 One pass: open_pass, run any number of sessions, close_pass. All commands of a batch share one
 commit_ts and become one log entry. Nothing that depends on an entry leaves a session before that
 entry is committed with its term (I2); a hold names (term, index), never a timestamp.
+
+In a group of more than one node (`is_alone` false) passes are numbered, and what a pass writes also
+waits until leadership is confirmed for it: see fences.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -11,6 +14,8 @@ from libcpp.vector cimport vector
 from kvnode._core.blocking cimport Waiters
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.dispatch cimport Command, Dispatch
+from kvnode._core.fences cimport Fences, Holder
+from kvnode._core.front cimport Front
 from kvnode._core.logwriter cimport LogSink
 from kvnode._core.parser cimport Args
 from kvnode._core.session cimport Session
@@ -24,9 +29,7 @@ cdef struct Batch:
     uint64_t term
     uint64_t index
     uint64_t bytes
-
-
-ctypedef void* Holder        # a Session, as a counted reference
+    uint64_t confirms       # pass whose input had all arrived when the batch was closed
 
 
 cdef enum:
@@ -49,9 +52,16 @@ cdef class Sequencer:
     cdef readonly uint64_t committed        # newest index committed
     cdef readonly uint64_t synced           # newest index synced in the own log
     cdef public bint serving                # leader with a committed entry of its own term
+    cdef public Front front                 # takes the sessions while it does not serve, or None
+    cdef dict kept                          # without one: sessions with input -> None
+    cdef public bint is_alone               # the group has no other node: nothing needs a fence
+    cdef public object has_lease            # has_lease() -> bool: leadership is certain now; or None
+    cdef readonly Fences fences             # output that waits for a confirmation of leadership
+    cdef readonly bint is_over              # it stepped down with entries that may be lost
     cdef public bint relaxed                # appendfsync everysec or no: written counts as committed
     cdef uint64_t last_ts                   # newest commit_ts taken or seen
     cdef uint64_t now_ms
+    cdef readonly bint pass_open
     cdef bint batch_open
     cdef Buffer payload
     cdef deque[Batch] batches               # not yet both committed and synced, oldest first
@@ -83,12 +93,18 @@ cdef class Sequencer:
     cdef readonly uint64_t cold_reads       # commands that read keys and had to wait for LevelDB
 
     cdef int open_pass(self, uint64_t now_ms) except -1
+    cdef int open_work(self, uint64_t now_ms) except -1
     cdef int open_batch(self) except -1
     cdef int close_batch(self, bint may_inline) except -1
     cdef int bound_batch(self) except -1
+    cdef uint64_t complete_passes(self) noexcept
     cdef int run(self, Session session) except -1
+    cdef int run_elsewhere(self, Session session) except -1
+    cdef bint may_run(self) noexcept
+    cdef bint wants_pass(self) noexcept
     cdef int attend(self, Session session) except -1
     cdef int join_pass(self, Session session) except -1
+    cdef int note_effects(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
     cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
@@ -105,3 +121,5 @@ cdef class Sequencer:
     cdef int drop_batches(self) except -1
     cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
                          bytes payload) except -1
+    cdef list take_held(self)
+    cdef int fail_output(self, Session session, bytes line) except -1

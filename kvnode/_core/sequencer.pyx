@@ -8,6 +8,7 @@ from kvnode._core.blocking cimport Waiter, Waiters
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport AGAIN, BLOCK, DONE, HELD, LONG, PARK, Command, args_list
+from kvnode._core.fences cimport Fences, Holder
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
 from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
@@ -17,6 +18,7 @@ from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_STREAMING, S_WAITING)
 from kvnode._core.staging cimport STAGE_COMMAND_BYTES, abandon, stage, unstage
+from kvnode._core.step_down cimport end_leadership
 from kvnode._core.stream cimport Streams
 from kvnode._core.tip cimport Table, sweep_dying
 from kvnode._core.view cimport Head
@@ -59,6 +61,9 @@ cdef class Sequencer:
         self.waiters = Waiters(view)
         self.serving_max = SERVED_PER_PASS
         self.ready = []
+        self.kept = {}
+        self.is_alone = True
+        self.fences = Fences()
 
     def __dealloc__(self):
         cdef size_t i
@@ -77,6 +82,7 @@ cdef class Sequencer:
         Those that wait on keys and had their turn in the last pass come first.
         """
         self.passes += 1
+        self.pass_open = True
         self.commands_before = self.commands
         self.now_ms = now_ms
         self.streams.open_pass()
@@ -85,6 +91,25 @@ cdef class Sequencer:
             serve_waiters(self, None)
         if not self.waiters.backlog:    # else a waiter whose key has data might be told otherwise
             time_out(self)
+        if self.kept and self.may_run():
+            self.ready.extend(self.kept)
+            self.kept.clear()
+        return 0
+
+    cdef bint may_run(self) noexcept:
+        """Whether somebody takes what sessions ask for."""
+        return self.serving or self.front is not None
+
+    cdef bint wants_pass(self) noexcept:
+        """Whether a pass has something to do though nothing arrives."""
+        return len(self.ready) > 0 or self.waiters.backlog or (len(self.kept) > 0 and self.may_run())
+
+    cdef int open_work(self, uint64_t now_ms) except -1:
+        """Open a pass for internal work."""
+        self.open_pass(now_ms)
+        self.view.enter(None)
+        if not self.batch_open and not self.is_over:
+            self.open_batch()
         return 0
 
     cdef int open_batch(self) except -1:
@@ -93,6 +118,8 @@ cdef class Sequencer:
         Time never runs backwards: it continues from the highest commit_ts seen.
         """
         cdef uint64_t ts = self.now_ms << TIMESTAMP_COUNTER_BITS
+        if self.is_over:
+            raise InvariantError("what has stepped down executes nothing more")
         if ts <= self.last_ts:
             ts = self.last_ts + 1
         self.last_ts = ts
@@ -112,6 +139,7 @@ cdef class Sequencer:
         batch.term = self.term
         batch.index = self.last_index + 1
         batch.bytes = self.payload.len
+        batch.confirms = self.complete_passes()
         self.last_index = batch.index
         self.batches.push_back(batch)
         self.holders.resize(self.batches.size())
@@ -126,6 +154,10 @@ cdef class Sequencer:
         return self.log.submit(batch.term, batch.index, batch.commit_ts,
                                self.payload.data, self.payload.len)
 
+    cdef uint64_t complete_passes(self) noexcept:
+        """The newest pass that reads no more input."""
+        return self.passes - self.pass_open
+
     cdef int bound_batch(self) except -1:
         """Go on in a new batch once this one is large."""
         if self.view.batch_bytes > BATCH_BYTES_MAX:
@@ -136,10 +168,14 @@ cdef class Sequencer:
     cdef int close_pass(self, bint may_inline) except -1:
         """Close the batch and say of each session that ran what its output waits for."""
         cdef Session session
-        serve_waiters(self, None)   # of what happened outside the run of a session
+        if not self.is_over:
+            serve_waiters(self, None)   # of what happened outside the run of a session
         self.dispatch.end_run()
+        self.pass_open = False
         if self.batch_open:
             self.close_batch(may_inline)
+        if self.has_lease is not None and self.ran and self.has_lease():
+            self.fences.confirm(self.passes, self.committed, self.flushable)
         self.single_writes = self.commands - self.commands_before == <uint64_t>len(self.ran)
         for session in self.ran:
             session.in_pass = False
@@ -150,23 +186,35 @@ cdef class Sequencer:
                 self.flushable.append(session)
         self.ran.clear()
         self.view.ranges.clear()
-        if not self.tip.dying.empty():
+        if not self.tip.dying.empty() and not self.is_over:
             sweep_dying(self.tip, SWEPT_ENTRIES_PER_PASS)
         return 0
 
     cdef int hold_output(self, Session session) except -1:
-        """Make the output of a session wait for the newest entry that it wrote or saw (I2)."""
+        """Make the output of a session wait for the newest entry that it wrote or saw (I2).
+
+        In a group also for a confirmation of leadership, unless that entry's commit will be one.
+        """
         cdef Batch batch
-        cdef size_t i
-        if session.observed <= self.tip.watermark:
+        cdef size_t i = self.committed_batches
+        cdef uint64_t fence = 0
+        if session.observed <= self.tip.watermark and self.is_alone:
             return 0
-        i = self.batches.size()
-        while i > self.committed_batches and self.batches[i - 1].commit_ts > session.observed:
-            i -= 1
+        if session.observed > self.tip.watermark:
+            i = self.batches.size()
+            while i > self.committed_batches and self.batches[i - 1].commit_ts > session.observed:
+                i -= 1
+        if not self.is_alone and session.looked and self.fences.confirmed < self.passes \
+                and (i == self.committed_batches or self.batches[i - 1].confirms < self.passes) \
+                and session.new_output():
+            fence = self.passes
+            self.fences.add(session, fence)
         if i == self.committed_batches:
+            if fence:
+                session.hold(0, 0, fence)
             return 0
         batch = self.batches[i - 1]
-        if session.hold(batch.term, batch.index):
+        if session.hold(batch.term, batch.index, fence):
             Py_INCREF(session)
             self.holders[i - 1].push_back(<void*>session)
             self.held += 1
@@ -186,9 +234,18 @@ cdef class Sequencer:
         if not session.in_pass:
             session.in_pass = True
             session.observed = 0
+            session.wrote = session.looked = False
             self.ran.append(session)
-        if session.observed <= self.tip.watermark:
             session.open_output()
+        elif session.observed <= self.tip.watermark and self.is_alone:
+            session.open_output()
+        return 0
+
+    cdef int note_effects(self, Session session) except -1:
+        """The output of `session` depends on what was seen and written since it entered the view."""
+        if self.view.observed > session.observed:
+            session.observed = self.view.observed
+        session.wrote |= self.view.wrote
         return 0
 
     cdef int run(self, Session session) except -1:
@@ -199,6 +256,8 @@ cdef class Sequencer:
         cdef int left = RUN_COMMANDS_MAX
         cdef int near = 1           # the first command: nothing to overlap its waits with
         cdef ParseResult result
+        if not self.serving:
+            return self.run_elsewhere(session)
         if session.state != S_READY and not self.go_on(session):
             return 0
         self.join_pass(session)
@@ -237,10 +296,17 @@ cdef class Sequencer:
             if session.state != S_READY:
                 break
             self.bound_batch()
-        if self.view.observed > session.observed:
-            session.observed = self.view.observed
+        self.note_effects(session)
         session.active_ms = self.now_ms
         parser.compact()
+        return 0
+
+    cdef int run_elsewhere(self, Session session) except -1:
+        """This node does not serve: another may, or the session waits with its input."""
+        if self.front is not None:
+            return self.front.run(session)
+        if session.state == S_READY:
+            self.kept[session] = None
         return 0
 
     cdef int bring_near(self, Session session) except -1:
@@ -335,12 +401,15 @@ cdef class Sequencer:
     cdef bint go_on(self, Session session) except -1:
         """Take a step of a reply that leaves in steps; True when it was the last: commands may run."""
         cdef int outcome
+        cdef bint is_joined = session.in_pass
         if session.state != S_STREAMING or not self.streams.may_step(session, self.ready):
             return False
         self.join_pass(session)
         session.active_ms = self.now_ms
         outcome = self.streams.step(self.view, session, self.ready)
-        session.observed = max(session.observed, self.view.observed)
+        self.note_effects(session)
+        if not is_joined:
+            session.settle_output()     # it is of the moment of its beginning
         if outcome == PARK:
             session.state = S_PARKED
             self.parked.append(session)
@@ -356,6 +425,7 @@ cdef class Sequencer:
             self.streams.end(self.view, session)
         if session.waiter != NULL:
             self.waiters.remove(<Waiter*>session.waiter)
+        self.kept.pop(session, None)
 
     cdef int look_ahead(self, Session session) except -1:
         """Note what the commands behind a parked one will miss too: one fetch for all of them."""
@@ -411,8 +481,10 @@ cdef class Sequencer:
             if self.on_stable is None:
                 self.commit(stable)
             else:
-                self.commit(self.on_stable(
-                    report.written_term if self.relaxed else report.synced_term, stable))
+                stable = self.on_stable(
+                    report.written_term if self.relaxed else report.synced_term, stable)
+                if not self.is_over:
+                    self.commit(stable)
         if synced > self.synced:
             self.sync(synced)
         return 0
@@ -430,6 +502,7 @@ cdef class Sequencer:
         """Entries up to `index` are committed."""
         cdef Session session
         cdef vector[Holder] waiting
+        cdef uint64_t confirmed = 0
         cdef size_t i
         if self.batches.empty():
             return 0
@@ -445,16 +518,19 @@ cdef class Sequencer:
         while self.committed_batches < self.batches.size() \
                 and self.batches[self.committed_batches].index <= index:
             self.tip.watermark = self.batches[self.committed_batches].commit_ts
+            confirmed = self.batches[self.committed_batches].confirms
             waiting.insert(waiting.end(), self.holders[self.committed_batches].begin(),
                            self.holders[self.committed_batches].end())
             self.holders[self.committed_batches].clear()
             self.committed_batches += 1
         self.drop_batches()
         self.held -= waiting.size()
+        if not self.is_alone:
+            self.fences.confirm(confirmed, index, self.flushable)
         for i in range(waiting.size()):
             session = <Session>waiting[i]
             Py_DECREF(session)
-            if session.release(index) and session.state != S_CLOSED:
+            if session.release(index, self.fences.confirmed) and session.state != S_CLOSED:
                 self.flushable.append(session)
         return 0
 
@@ -480,10 +556,7 @@ cdef class Sequencer:
 
     def begin(self, uint64_t now_ms):
         """Open a pass for internal work; end() closes it."""
-        self.open_pass(now_ms)
-        self.view.enter(None)
-        if not self.batch_open:
-            self.open_batch()
+        self.open_work(now_ms)
 
     def end(self):
         """Close the pass that begin() opened."""
@@ -497,6 +570,56 @@ cdef class Sequencer:
         """The log has a new report."""
         self.advance()
 
+    def commit_to(self, uint64_t index):
+        """Entries up to `index` are committed, by whomever's answers: what waited may leave.
+
+        Raises InvariantError past the newest entry. Those not synced here stay until they are.
+        """
+        self.commit(index)
+
+    def confirm(self, uint64_t number):
+        """Leadership is confirmed by a round that began after pass `number` had read its input.
+
+        Raises InvariantError for a pass that still reads.
+        """
+        if number > self.complete_passes():
+            raise InvariantError(f"confirmation of pass {number} after {self.complete_passes()}")
+        self.fences.confirm(number, self.committed, self.flushable)
+
+    def unconfirmed(self):
+        """Return the newest pass with output that a confirmation must free, 0 if there is none.
+
+        A batch not committed yet that was closed behind its input will bring one.
+        """
+        cdef uint64_t number = self.fences.newest()
+        if self.batches.size() > self.committed_batches and self.batches.back().confirms >= number:
+            return 0
+        return number
+
+    def step_down(self, bytes uncertain not None, bytes retry not None, bytes unblocked not None):
+        """Leadership is lost: answer what waits, and close; execute nothing more.
+
+        Each is the line of an error. uncertain: for sessions whose held output is of commands that
+        wrote. retry: for those that only read, and for commands of take_jobs() that were not taken.
+        unblocked: for those that wait on keys. Replies that leave in steps end without one.
+
+        Other sessions stay as they are; none of them has anything staged, and an EXEC of those that
+        watch keys will fail. Commands that wait in a job are for who runs it: fail_waiting().
+
+        Returns whether memory is as of `committed`. If not, this sequencer, its view and its tip
+        are over.
+        """
+        return end_leadership(self, uncertain, retry, unblocked)
+
+    def take_over(self, sessions):
+        """Go on with the sessions of a sequencer that is over: those with input run when they may."""
+        cdef Session session
+        for session in sessions:
+            if session.state == S_PARKED:
+                session.state = S_READY
+            if session.state == S_READY and session.parser.pending():
+                self.kept[session] = None
+
     def propose_empty(self):
         """Append an entry without effects; return its index: its commit is a fence."""
         cdef Batch batch
@@ -508,6 +631,7 @@ cdef class Sequencer:
         batch.term = self.term
         batch.index = self.last_index + 1
         batch.bytes = 0
+        batch.confirms = self.complete_passes()
         self.last_index = batch.index
         self.batches.push_back(batch)
         self.holders.resize(self.batches.size())
@@ -562,10 +686,11 @@ cdef class Sequencer:
             return
         self.join_pass(session)
         write(session.reply)
-        if self.view.observed > session.observed:
-            session.observed = self.view.observed
+        self.note_effects(session)
         if not is_last:
+            session.settle_output()     # of a moment that is committed
             return
+        session.looked = True
         if session.reply_mode != REPLY_ON:
             self.apply_reply_mode(session, before)
         session.state = S_READY
@@ -613,19 +738,33 @@ cdef class Sequencer:
         Those whose reply is half sent close without one: its client is in the middle of a string.
         """
         cdef Session session
+        for session in self.take_held():
+            self.fail_output(session, line)
+        self.flushable += self.streams.fail(self.view)
+
+    cdef list take_held(self):
+        """Forget which sessions have output that waits; return them."""
+        cdef dict sessions = {}
+        cdef Session session
         cdef size_t i
         cdef size_t k
         for i in range(self.holders.size()):
             for k in range(self.holders[i].size()):
                 session = <Session>self.holders[i][k]
                 Py_DECREF(session)
-                if session.state != S_CLOSED and session.drop_held():
-                    reply_error(session.reply, line, len(line))
-                    session.state = S_CLOSING
-                    self.flushable.append(session)
+                sessions[session] = None
             self.holders[i].clear()
         self.held = 0
-        self.flushable += self.streams.fail(self.view)
+        self.fences.take(sessions)
+        return list(sessions)
+
+    cdef int fail_output(self, Session session, bytes line) except -1:
+        """Replace the output of a session that waits by an error; it closes after that."""
+        if session.state != S_CLOSED and session.drop_held():
+            reply_error(session.reply, line, len(line))
+            session.state = S_CLOSING
+            self.flushable.append(session)
+        return 0
 
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""
@@ -640,7 +779,8 @@ cdef class Sequencer:
         return {
             "passes": self.passes, "entries": self.entries, "commands": self.commands,
             "last_index": self.last_index, "committed": self.committed, "synced": self.synced,
-            "unsynced_bytes": self.unsynced_bytes, "held_sessions": self.held,
+            "unsynced_bytes": self.unsynced_bytes,
+            "held_sessions": self.held + self.fences.held,
         }
 
     # -- following ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 """Sessions that wait on keys are served in their order, or answered without data."""
 
 from kvnode._core.blocking cimport (
-    DEMOTED, NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
+    NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
     Waiters)
 from kvnode._core.dispatch cimport BLOCK, C_MAY_REPLICATE, C_WRITE, DONE, HELD, PARK, Command
 from kvnode._core.parser cimport Args
@@ -11,6 +11,8 @@ from kvnode._core.reply cimport reply_error, reply_null_array
 from kvnode._core.session cimport REPLY_ON, S_CLOSING, S_PARKED, S_READY, S_WAITING
 
 from kvnode.base.errors import InvariantError
+
+cdef bytes UNBLOCKED_LINE = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
 
 
 cdef int serve_waiters(Sequencer s, Session session) except -1:
@@ -25,8 +27,8 @@ cdef int serve_waiters(Sequencer s, Session session) except -1:
     if not waiters.has_ready():
         waiters.backlog = False
         return 0
-    if session is not None and s.view.observed > session.observed:
-        session.observed = s.view.observed
+    if session is not None:
+        s.note_effects(session)
     while s.serving_left > 0:
         queue = waiters.next_ready()
         if queue == NULL:
@@ -95,8 +97,7 @@ cdef int run_waiter(Sequencer s, Waiter* w) except -1:
             outcome = s.dispatch.measure(s.view, session, command, &w.args)
         finally:
             s.waiters.running = NULL
-    if s.view.observed > session.observed:
-        session.observed = s.view.observed
+    s.note_effects(session)
     if outcome == DONE:
         s.waiters.remove(w)
         session.state = S_READY
@@ -165,10 +166,11 @@ cdef int end_waiter(Sequencer s, Waiter* w, Release how) except -1:
     cdef size_t before = session.reply.out.len
     s.attend(session)
     session.observed = s.last_ts
+    session.looked = True
     if how == TIMED_OUT:
         reply_null_array(session.reply)
     else:
-        reply_unblocked(session, how)
+        reply_error(session.reply, UNBLOCKED_LINE, len(UNBLOCKED_LINE))
         s.dispatch.count_error(session.reply)
         command.failed += 1
     command.calls += 1
@@ -179,16 +181,6 @@ cdef int end_waiter(Sequencer s, Waiter* w, Release how) except -1:
     s.waiters.remove(w)
     session.state = S_READY
     return 0
-
-
-cdef int reply_unblocked(Session session, Release how) except -1:
-    cdef bytes line
-    if how == UNBLOCKED:
-        line = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
-    else:
-        line = (b"UNBLOCKED force unblock from blocking operation, "
-                b"instance state changed (master -> replica?)")
-    return reply_error(session.reply, line, len(line))
 
 
 cdef int release(Sequencer s, Waiter* w, Release how) except -1:
@@ -223,11 +215,3 @@ def unblock(Sequencer s not None, Session session not None, bint with_error):
         return False
     release(s, w, UNBLOCKED if with_error else TIMED_OUT)
     return True
-
-
-def unblock_all(Sequencer s not None, sessions):
-    """This node leads no longer, in a pass: those of `sessions` that wait on keys got nothing."""
-    cdef Session session
-    for session in sessions:
-        if session.waiter != NULL and session.state < S_CLOSING:
-            release(s, <Waiter*>session.waiter, DEMOTED)

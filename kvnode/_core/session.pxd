@@ -29,9 +29,11 @@ cdef enum ReplyMode:
 
 
 cdef struct Mark:
-    uint64_t end            # output stream offset: bytes before it wait for the entry
-    uint64_t term
+    uint64_t end            # output stream offset: bytes before it wait
+    uint64_t term           # for the commit of this entry; index 0: for none
     uint64_t index
+    uint64_t fence          # until leadership is confirmed for this pass; 0: for none
+    bint wrote              # the session wrote, and did not only look
 
 
 cdef class Session:
@@ -77,6 +79,8 @@ cdef class Session:
     cdef size_t out_head                # bytes of reply.out that have left already
     cdef uint64_t released              # stream offset up to which output waits for nothing
     cdef uint64_t observed              # newest commit_ts that its run wrote or saw
+    cdef bint wrote                     # its run wrote
+    cdef bint looked                    # its run ran a command that depends on data
     cdef bint in_pass                   # is in the sequencer's list of this pass
     cdef void* waiter                   # its Waiter while it waits on keys: blocking.pxd
 
@@ -86,6 +90,9 @@ cdef class Session:
     cdef void sent(self, size_t n) noexcept
     cdef size_t unsent(self) noexcept
     cdef void open_output(self) noexcept
-    cdef int hold(self, uint64_t term, uint64_t index) except -1
-    cdef bint release(self, uint64_t index) noexcept
+    cdef void settle_output(self) noexcept
+    cdef size_t new_output(self) noexcept
+    cdef int hold(self, uint64_t term, uint64_t index, uint64_t fence) except -1
+    cdef bint release(self, uint64_t index, uint64_t confirmed) noexcept
+    cdef bint holds_write(self) noexcept
     cdef size_t drop_held(self) noexcept

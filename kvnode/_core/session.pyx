@@ -64,8 +64,11 @@ cdef class Session:
     # -- output ---------------------------------------------------------------------------------
 
     cdef size_t sendable(self) noexcept:
-        """Bytes that may leave now, from reply.out.data + out_head on."""
-        if self.marks.empty():
+        """Bytes that may leave now, from reply.out.data + out_head on.
+
+        What is written in a pass waits for its end, which says what it waits for further.
+        """
+        if self.marks.empty() and not self.in_pass:
             return self.reply.out.len - self.out_head
         if self.released <= self.out_base + self.out_head:
             return 0
@@ -95,29 +98,64 @@ cdef class Session:
         if self.marks.empty():
             self.released = self.out_base + self.reply.out.len
 
-    cdef int hold(self, uint64_t term, uint64_t index) except -1:
-        """The output since open_output() waits for the entry (term, index); 1: the hold is new."""
+    cdef void settle_output(self) noexcept:
+        """What was just written waits for no more than what stands before it.
+
+        It was the only output of this pass so far: the next part of a reply.
+        """
+        if self.marks.empty():
+            self.released = self.out_base + self.reply.out.len
+        else:
+            self.marks.back().end = self.out_base + self.reply.out.len
+
+    cdef size_t new_output(self) noexcept:
+        """Bytes written since open_output() or the last hold."""
+        return self.out_base + self.reply.out.len - (
+            self.released if self.marks.empty() else self.marks.back().end)
+
+    cdef int hold(self, uint64_t term, uint64_t index, uint64_t fence) except -1:
+        """The output since open_output() waits; 1: the hold is new.
+
+        For the commit of the entry (term, index), if index is not 0; and until leadership is
+        confirmed for the pass `fence`, if that is not 0.
+        """
         cdef Mark mark
         cdef uint64_t end = self.out_base + self.reply.out.len
-        if not self.marks.empty() and self.marks.back().index == index:
+        if not self.marks.empty() and self.marks.back().index == index \
+                and self.marks.back().fence == fence:
             self.marks.back().end = end
+            self.marks.back().wrote |= self.wrote
             return 0
         if self.marks.empty() and self.released < self.out_base + self.out_head:
             self.released = self.out_base + self.out_head
         mark.end = end
         mark.term = term
         mark.index = index
+        mark.fence = fence
+        mark.wrote = self.wrote
         self.marks.push_back(mark)
         return 1
 
-    cdef bint release(self, uint64_t index) noexcept:
-        """Entries up to `index` are committed; True when more output may leave."""
+    cdef bint release(self, uint64_t index, uint64_t confirmed) noexcept:
+        """Entries up to `index` are committed, leadership is confirmed up to the pass `confirmed`.
+
+        True when more output may leave.
+        """
         cdef bint any = False
-        while not self.marks.empty() and self.marks.front().index <= index:
+        while not self.marks.empty() and self.marks.front().index <= index \
+                and self.marks.front().fence <= confirmed:
             self.released = self.marks.front().end
             self.marks.pop_front()
             any = True
         return any
+
+    cdef bint holds_write(self) noexcept:
+        """Whether what waits is of commands that wrote, perhaps."""
+        cdef size_t i
+        for i in range(self.marks.size()):
+            if self.marks[i].wrote:
+                return True
+        return False
 
     cdef size_t drop_held(self) noexcept:
         """Take back the output that still waits; return how many bytes it was."""
@@ -132,7 +170,7 @@ cdef class Session:
 
     @property
     def held(self):
-        """Whether output waits for a commit."""
+        """Whether output waits for a commit, or for leadership to be confirmed."""
         return not self.marks.empty()
 
     @property

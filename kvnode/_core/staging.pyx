@@ -28,7 +28,7 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
             if args.v[i].len > STAGE_ARGUMENT_BYTES:
                 value_id = view.new_id()
                 session.staged.append([i, value_id, 0])
-                view.begin_value(value_id, args.v[i].len)
+                view.begin_value(value_id, args.v[i].len, session)
     view.staged.clear()
     for entry in session.staged:
         i = entry[0]
@@ -60,13 +60,13 @@ cdef bint all_begun(View view, Session session) except -1:
 cdef int unstage(View view, Session session) except -1:
     """The command with staged arguments ran, or never will: what it did not publish is trash."""
     for entry in session.staged:
-        view.staging.discard(entry[1])
+        view.staging.pop(entry[1], None)
     session.staged = None
     return 0
 
 
 cdef int abandon(View view, Session session) except -1:
     """The command that built a value ended without it: what there is of it is trash."""
-    view.staging.discard(session.building.value_id)
+    view.staging.pop(session.building.value_id, None)
     session.building = None
     return 0

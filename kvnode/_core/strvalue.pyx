@@ -250,7 +250,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
     if work is None:
         work = session.building = Build()
     elif work.value_id and (work.source_ts != source_ts or not view.is_begun(work.value_id)):
-        view.staging.discard(work.value_id)
+        view.staging.pop(work.value_id, None)
         work.value_id = 0
         work.restarts += 1
     if not work.value_id:
@@ -260,7 +260,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
         work.source_ts = source_ts
         work.number = 0
         work.value_id = view.new_id()
-        view.begin_value(work.value_id, total)
+        view.begin_value(work.value_id, total, session)
     at = work.number * CHUNK_BYTES
     if work.restarts < BUILD_RESTARTS_MAX and total - at > BUILD_BYTES_MAX:
         end = at + BUILD_BYTES_MAX
@@ -272,7 +272,7 @@ cdef int build(View view, const Version* old, uint64_t offset, const char* data,
         return AGAIN
     id[0] = work.value_id
     view.end_value(work.value_id)
-    view.staging.discard(work.value_id)
+    view.staging.pop(work.value_id, None)
     session.building = None
     return DONE
 

@@ -78,7 +78,7 @@ cdef class Watches:
                     session.cas_dirty = True
 
     def touch_all(self):
-        """Others have written for a while: all EXECs of those who watch something fail."""
+        """Nobody can tell any more what changes: the EXECs of all watchers fail."""
         cdef Session session
         for watchers in self.sessions.values():
             for session in watchers:
@@ -334,12 +334,16 @@ def end_queue(Sequencer sequencer not None, Session session not None, db):
     session.reset_multi()
 
 
-def fail_waiting(Sequencer sequencer not None, sessions, bytes line not None):
-    """Answer commands that still wait, and so have done nothing, by an error; then close."""
+def fail_waiting(Sequencer sequencer not None, sessions, bytes line):
+    """Answer commands that still wait, and so have done nothing, by an error; then close.
+
+    line: None for those whose reply has begun: their clients are in the middle of it.
+    """
     cdef Session session
     for session in sessions:
         if session.state == S_WAITING:
-            reply_error(session.reply, line, len(line))
+            if line is not None:
+                reply_error(session.reply, line, len(line))
             session.state = S_CLOSING
             sequencer.flushable.append(session)
 

@@ -84,6 +84,7 @@ cdef class View:
     cdef public uint64_t now_ms         # of this batch
     cdef readonly uint64_t commit_ts    # of this batch
     cdef uint64_t observed              # newest commit_ts seen or written by the running session
+    cdef bint wrote                     # it wrote
     cdef Table* table                   # current database of the session
     cdef Blocks[Write] writes           # of the open batch, in order
     cdef size_t savepoint_floor         # writes below it must survive a rollback
@@ -109,7 +110,7 @@ cdef class View:
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public uint64_t hits, misses, expired, expired_fields
     cdef vector[Staged] staged          # arguments of the running command
-    cdef public set staging             # value ids whose chunks are being written by a waiting command
+    cdef public dict staging            # value ids whose chunks a waiting command writes -> its session or None
     cdef public object readers          # dict: value id -> parts of replies that need its chunks: stream
     cdef public uint64_t kept_bytes_max     # of overwritten chunks kept for one reply; 0 = no limit
     cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX
@@ -179,7 +180,7 @@ cdef class View:
     cdef int publish_chunks(self, Head* head, uint64_t value_id, uint64_t length,
                             uint64_t expire_at) except -1
     cdef int trash_chunks(self, uint64_t value_id, uint64_t length) except -1
-    cdef int begin_value(self, uint64_t value_id, uint64_t length) except -1
+    cdef int begin_value(self, uint64_t value_id, uint64_t length, session) except -1
     cdef bint is_begun(self, uint64_t value_id) noexcept
     cdef int end_value(self, uint64_t value_id) except -1
     cdef uint64_t new_id(self) except 0

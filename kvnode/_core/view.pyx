@@ -50,7 +50,7 @@ cdef class View:
         self.missing_loads = set()
         self.missing_spans = set()
         self.ranges = {}
-        self.staging = set()
+        self.staging = {}
         self.readers = {}
         self.events = []
         self.switches = []
@@ -86,6 +86,7 @@ cdef class View:
         """Run for `session` from here on."""
         self.session = session
         self.observed = 0
+        self.wrote = False
         self.saw_all = False
         self.table = self.tip.databases[session.db if session is not None else 0]
         return 0
@@ -147,8 +148,13 @@ cdef class View:
         return FOUND
 
     cdef int expire(self, Head* head) except -1:
-        """Delete a head past its deadline: the leader's decision, through the log."""
+        """Delete a head past its deadline: the leader's decision, through the log.
+
+        Nothing that the running command did: a read that finds it stays a read.
+        """
+        cdef bint wrote = self.wrote
         self.remove(head)
+        self.wrote = wrote
         self.expired += 1
         return self.notify_in(head.table, N_EXPIRED, b"expired", head.key.data, head.key.len)
 
@@ -246,6 +252,7 @@ cdef class View:
         cdef Write w
         v.commit_ts = self.commit_ts
         self.observed = self.commit_ts
+        self.wrote = True
         self.batch_bytes += v.length + entry.key_len + RECORD_OVERHEAD_BYTES
         if old != NULL and old.commit_ts == self.commit_ts and old.slot >= self.savepoint_floor:
             v.older = old.older
@@ -370,6 +377,7 @@ cdef class View:
         cdef Change change
         cdef size_t slot = c.slot
         self.observed = self.commit_ts
+        self.wrote = True
         if c.head.flags & E_WATCHED:
             self.touched.push_back(c.head)
         if self.awaited_types:
@@ -469,11 +477,11 @@ cdef class View:
         put_be64(value + 1, length)
         return self.record_put(self.tip.meta, key, 9, value, 9)
 
-    cdef int begin_value(self, uint64_t value_id, uint64_t length) except -1:
+    cdef int begin_value(self, uint64_t value_id, uint64_t length, session) except -1:
         """Chunks are going to be written before a head names them: they are garbage until then."""
         cdef char key[9]
         cdef char value[9]
-        self.staging.add(value_id)
+        self.staging[value_id] = session
         key[0] = K_PENDING
         put_be64(key + 1, value_id)
         value[0] = T_CHUNKED

@@ -90,6 +90,7 @@ CHECKPOINT_DIRTY_SHARE = 0.25  # of the cache; more dirty records begin a checkp
 DIRTY_SHARE_SOFT = 0.25  # of the cache; with more, clients write at the checkpoint's rate
 DIRTY_SHARE_MAX = 0.6  # of the cache; with more, clients wait
 UNSYNCED_BYTES_MAX = 64 * MIB  # entries on their way to the disk; with more, clients wait
+FENCED_BYTES_MAX = 64 * MIB  # output before leadership is confirmed; with more, clients wait
 
 # -- the node -----------------------------------------------------------------------------------
 READER_THREADS = 2  # that read records from LevelDB

@@ -76,6 +76,7 @@ def connect() -> Callable[[bytes], bytes]:
     view.connect(dispatch, Watches(tip))
     runtime.connect(view)
     sequencer = Sequencer(tip, view, dispatch, _MemoryLog(), TERM, 0, 0, 0)
+    sequencer.serving = True
     session = Session(1, START_MS)
     session.authenticated = session.parser.authenticated = True
     sequencer.begin(START_MS)

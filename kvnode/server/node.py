@@ -22,6 +22,7 @@ from kvnode.base.errors import ConfigError, StorageError
 from kvnode.base.limits import (
     BACKGROUND_SECONDS,
     DRAIN_SECONDS,
+    FENCED_BYTES_MAX,
     GC_THRESHOLDS,
     PEERS_BACKLOG,
     READER_THREADS,
@@ -172,6 +173,7 @@ class Node(NodeServices):
         reactor.pace.soft_bytes = state.dirty_bytes_soft()
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
+        reactor.fenced_bytes_max = FENCED_BYTES_MAX
         reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
         self.view.kept_bytes_max = reactor.output_bytes_max
         reactor.input_bytes_max = config["client-query-buffer-limit"]

@@ -173,7 +173,12 @@ class Jobs:
         return bool(self._jobs) or bool(self.transactions)
 
     def fail(self, line: bytes) -> None:
-        """The log cannot be written: tell those who wait, whose commands have done nothing."""
+        """Nothing goes on: tell those who wait, whose commands have done nothing.
+
+        A reply half written ends without a word.
+        """
+        begun = [job.session for job in self._jobs if isinstance(job, LongReply) and job.has_begun]
+        fail_waiting(self._replica.sequencer, begun, None)
         sessions = [job.session for job in self._jobs] + self.transactions.sessions
         fail_waiting(self._state.sequencer, sessions, line)
 

@@ -35,6 +35,7 @@ class LongReply:
         self.session = session
         self.is_done = False
         self.is_open = False  # it has begun to read
+        self.has_begun = False  # some of it is written
         self.reading: Reading | None = None
         self._owner = owner
         self._words = words
@@ -63,6 +64,7 @@ class LongReply:
         elif not self._is_reading:
             if self._part is not None and self.session.output_bytes < LONG_REPLY_UNSENT_BYTES:
                 part, self._part = self._part, None
+                self.has_begun = True
                 state.sequencer.answer(self.session, lambda out: out.raw(part), False)
             if self._part is None:
                 self._is_reading = True

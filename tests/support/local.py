@@ -90,6 +90,7 @@ class LocalNode:
         self.view.scripts.budget_micros = 0  # nothing runs beside the sequencer of this node
         self.view.scripts.misses_max = 1_000_000
         self.sequencer = Sequencer(self.tip, self.view, self.dispatch, self.log, TERM, 0, 0, 0)
+        self.sequencer.serving = True
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()
         self._sessions = 0

@@ -388,26 +388,6 @@ def test_client_unblock(node, with_error, reply):
     assert node.waiters.keys == 0
 
 
-def test_a_node_that_leads_no_longer_lets_everybody_go(node):
-    sessions = [waiting(node, ("TAKE", "k", 0), ("PING",)) for _ in range(3)]
-    other = node.session()
-    node.sequencer.begin(node.clock.now_ms)
-    serving.unblock_all(node.sequencer, [*sessions, other])
-    node.sequencer.end()
-    node.proceed()
-    for session in sessions:
-        assert (
-            session.take()
-            == (
-                b"-UNBLOCKED force unblock from blocking operation, "
-                b"instance state changed (master -> replica?)\r\n"
-            )
-            + PONG
-        )
-    assert other.take() == b""
-    assert node.waiters.sessions == node.waiters.keys == 0
-
-
 def test_nobody_else_is_unblocked(node):
     session = node.session()
     assert not unblock(node, session)
