@@ -26,7 +26,7 @@ cdef class Fences:
             fence.bytes = 0
             self.waiting.push_back(fence)
             self.holders.resize(self.waiting.size())
-        self.waiting.back().bytes += taken
+        self.waiting.back().bytes = self.waiting.back().bytes + taken
         self.bytes += taken
         Py_INCREF(session)
         self.holders.back().push_back(<void*>session)

@@ -124,7 +124,8 @@ cdef class Session:
         if not self.marks.empty() and self.marks.back().index == index \
                 and self.marks.back().fence == fence:
             self.marks.back().end = end
-            self.marks.back().wrote |= self.wrote
+            if self.wrote:
+                self.marks.back().wrote = True
             return 0
         if self.marks.empty() and self.released < self.out_base + self.out_head:
             self.released = self.out_base + self.out_head

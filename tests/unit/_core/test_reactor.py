@@ -8,10 +8,13 @@ import time
 import pytest
 
 from kvnode._core.reactor import Reactor
+from kvnode._core.session import Session
+from tests.support.leader import Leader
 from tests.support.local import LocalNode
 from tests.support.resp import encode
 
 POLLS_MAX = 1000
+STALLED_INPUT_BYTES, READ_BYTES = 1 << 20, 1 << 16  # as in reactor.pxd
 SECOND = 1_000_000  # micros
 NO_BOUND = (1 << 64) - 1
 
@@ -19,11 +22,12 @@ NO_BOUND = (1 << 64) - 1
 class Rig:
     """A reactor with one client."""
 
-    def __init__(self) -> None:
-        self.node = LocalNode()
+    def __init__(self, node: LocalNode | None = None) -> None:
+        self.node = node or LocalNode()
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.reactor = Reactor(self.node.sequencer, 0, self.wake_fd)
-        self.reactor.on_accept = lambda fd, listener: self.node.session()
+        self.sessions: list[Session] = []
+        self.reactor.on_accept = self._accept
         self.reactor.on_wake = lambda: None
         self.reactor.after_pass = lambda: None
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -32,6 +36,13 @@ class Rig:
         self.client = self.connect()
         self.write("first")
         self.commit()
+        if isinstance(self.node, Leader):
+            self.node.sequencer.commit_to(self.node.sequencer.last_index)
+            self.reactor.run_pass()
+
+    def _accept(self, fd: int, listener: socket.socket) -> Session:
+        self.sessions.append(self.node.session())
+        return self.sessions[-1]
 
     def connect(self) -> socket.socket:
         client = socket.create_connection(self.listener.getsockname())
@@ -196,3 +207,137 @@ def test_writes_that_gather_are_executed_though_the_sync_never_ends(rig):
     rig.client.recv(1 << 16)
     rig.commit()
     assert rig.replies() == b"+OK\r\n" * 2
+
+
+# -- in a group ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group():
+    rig = Rig(Leader())
+    assert rig.replies() == b"+OK\r\n"
+    yield rig
+    rig.close()
+
+
+GET = encode("GET", "first")
+FOUND = b"$100\r\n%b\r\n" % (b"x" * 100)
+
+
+def test_a_reply_waits_for_a_confirmation(group):
+    group.send(GET)
+    assert group.replies() == b""
+    number = group.node.sequencer.unconfirmed()
+    group.reactor.run_pass(lambda: group.node.sequencer.confirm(number))
+    assert group.replies() == FOUND
+
+
+def test_a_large_reply_does_not_leave_before_the_pass_has_ended(group):
+    group.node.settle(group.node.session(), encode("SET", "large", b"v" * 100_000))
+    group.node.finish()
+    group.send(encode("GET", "large"))
+    assert group.replies() == b""
+    assert group.node.sequencer.unconfirmed()
+    group.node.sequencer.confirm(group.node.sequencer.unconfirmed())
+    group.reactor.run_pass()
+    assert group.replies() != b""
+
+
+def test_at_the_bound_of_fenced_bytes_clients_are_not_read(group):
+    group.reactor.fenced_bytes_max = 1
+    group.send(GET)
+    assert group.reactor.paused
+    assert not group.reactor.poll()
+    group.node.sequencer.confirm(group.node.sequencer.unconfirmed())
+    group.reactor.run_pass()
+    assert not group.reactor.paused
+    assert group.replies() == FOUND
+
+
+def read_all(rig: Rig) -> None:
+    """Poll until there is nothing more to do."""
+    for _ in range(POLLS_MAX):
+        if not rig.reactor.poll():
+            return
+    raise AssertionError("the reactor never rests")
+
+
+def test_without_a_leader_clients_are_read_up_to_a_bound(group):
+    """Nobody polls in vain for them meanwhile, and they go on once somebody leads."""
+    group.node.sequencer.serving = False
+    group.client.setblocking(False)
+    sent = 0
+    while select.select([], [group.client], [], 0)[1]:
+        sent += group.client.send(GET * 1000)
+        read_all(group)
+    (session,) = [s for s in group.sessions if s.input_bytes]
+    assert STALLED_INPUT_BYTES < session.input_bytes <= STALLED_INPUT_BYTES + READ_BYTES
+    assert not group.reactor.poll()
+
+    def lead() -> None:
+        group.node.sequencer.serving = True
+        group.node.sequencer.is_alone = True
+
+    group.reactor.run_pass(lead)
+    replies = 0
+    for _ in range(POLLS_MAX):
+        group.reactor.poll()
+        while data := group.replies():
+            replies += len(data)
+        if replies == sent // len(GET) * len(FOUND):
+            return
+    raise AssertionError(f"{replies} bytes of replies to {sent} bytes")
+
+
+def test_another_sequencer_takes_over_the_connections(group):
+    """What was held is an error, what was not read runs there."""
+    reader, idle, late = group.client, group.connect(), group.connect()
+    read_all(group)
+    group.send(GET)
+    group.reactor.run_pass(lambda: group.node.sequencer.step_down(b"A", b"B", b"C"))
+    assert group.replies() == b"-B\r\n"
+    late.sendall(encode("PING"))
+    read_all(group)
+    other = Leader()
+    group.reactor.run_pass(lambda: group.reactor.adopt(other.sequencer))
+    assert group.is_readable()
+    idle.sendall(encode("PING"))
+    for _ in range(3):
+        read_all(group)
+    assert idle.recv(100) == late.recv(100) == b"+PONG\r\n"
+    assert reader.recv(100) == b""
+    idle.sendall(encode("SET", "a", "1"))
+    read_all(group)
+    other.finish()
+    group.reactor.run_pass()
+    assert other.sequencer.last_index == group.reactor.sequencer.last_index
+    for client in (idle, late):
+        client.close()
+
+
+def test_time_never_runs_below_the_floor(rig):
+    now = rig.reactor.now()
+    rig.reactor.raise_floor(now - 1000)
+    assert rig.reactor.now() - now < 500
+    rig.reactor.raise_floor(now + 10_000)
+    assert 0 <= rig.reactor.now() - (now + 10_000) < 500
+    rig.reactor.raise_floor(now + 5_000)
+    assert rig.reactor.now() >= now + 10_000
+
+
+def test_held_output_does_not_leave_when_the_client_takes_more(rig):
+    """The descriptor of a client is writable in the pass in which others serve its wait."""
+    waiter = rig.connect()
+    rig.node.settle(rig.node.session(), encode("SET", "large", b"v" * (8 << 20)))
+    read_all(rig)
+    waiter.sendall(encode("GET", "large") + encode("BLPOP", "q", "0"))
+    read_all(rig)
+    got = 0
+    while got < (8 << 20) + len(b"$8388608\r\n\r\n"):
+        rig.client.sendall(encode("RPUSH", "q", "1"))
+        got += len(waiter.recv(1 << 20))
+        rig.reactor.poll()
+    assert not select.select([waiter], [], [], 0)[0]
+    rig.commit()
+    assert waiter.recv(100) == b"*2\r\n$1\r\nq\r\n$1\r\n1\r\n"
+    waiter.close()

@@ -12,7 +12,7 @@ from kvnode.base.limits import (
 )
 from kvnode.storage import reading
 from tests.sim.node import new_node
-from tests.support.local import S_READY
+from tests.support.local import S_CLOSING, S_READY
 from tests.support.resp import decode, encode
 from tests.support.scripts import S_WAITING, ask
 
@@ -125,6 +125,29 @@ def test_so_many_at_once(node, client):
     assert open_ == LONG_REPLIES_OPEN_MAX
     for session in sessions:
         assert set(take_all(node, session)) == fields
+
+
+def test_a_half_written_reply_ends_without_an_error(node, client):
+    """Its client is in the middle of it; one whose reply has not begun is told."""
+    begun = begin(node, "HGETALL", "h")
+    go_on(node)
+    first = begin(node, "HGETALL", "h")
+    node.sequencer.fail_held(b"UNCERTAIN")
+    node.jobs.fail(b"UNAVAILABLE")
+    data = begun.take()
+    while data and begun.state != S_CLOSING:
+        data += begun.take()
+    assert b"UNAVAILABLE" not in data
+    assert first.take() == b"-UNAVAILABLE\r\n"
+    assert begun.state == first.state == S_CLOSING
+
+
+def test_replies_in_parts_need_no_fence_of_their_own(node, client):
+    """Their moment is a committed entry: no confirmation that is lacking cuts one in two."""
+    session = begin(node, "HGETALL", "h")
+    go_on(node, 2)
+    node.sequencer.is_alone = False
+    assert len(take_all(node, session)) == 2 * FIELDS
 
 
 def test_who_takes_nothing_is_told_apart(node, client):
