@@ -269,17 +269,6 @@ def test_parts_of_an_answer_wait_for_nothing_but_its_end_does(node):
     assert session.take() == b":1\r\n"
 
 
-def test_output_of_a_pass_does_not_leave_within_it(node):
-    session = node.session()
-    session.feed(pipeline(("SET", "a", "1")))
-    node.sequencer.begin(node.clock.now_ms)
-    node.sequencer.serve(session)
-    assert session.take() == b""
-    node.sequencer.end()
-    node.agree()
-    assert session.take() == OK
-
-
 def test_waiting_output_is_counted(node):
     assert node.sequencer.fences.bytes == node.sequencer.fences.held == 0
     ask(node, "GET", "old")

@@ -111,6 +111,19 @@ def test_a_committed_version_under_an_uncommitted_one_is_not_shown(node):
     assert reader.take() == b"$1\r\n2\r\n"
 
 
+def test_output_of_an_open_pass_does_not_leave(node):
+    """Its end says what that waits for; a descriptor may be writable before."""
+    session = node.session()
+    session.feed(pipeline(("GET", "old"), ("SET", "a", "1")))
+    node.sequencer.begin(node.clock.now_ms)
+    node.sequencer.serve(session)
+    assert session.take() == b""
+    node.sequencer.end()
+    assert session.take() == b""
+    node.commit()
+    assert session.take() == b"$1\r\n1\r\n" + OK
+
+
 def test_output_leaves_in_order(node):
     session = node.session()
     assert node.run(session, pipeline(("GET", "old"))) == b"$1\r\n1\r\n"

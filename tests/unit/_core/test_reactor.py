@@ -323,21 +323,3 @@ def test_time_never_runs_below_the_floor(rig):
     assert 0 <= rig.reactor.now() - (now + 10_000) < 500
     rig.reactor.raise_floor(now + 5_000)
     assert rig.reactor.now() >= now + 10_000
-
-
-def test_held_output_does_not_leave_when_the_client_takes_more(rig):
-    """The descriptor of a client is writable in the pass in which others serve its wait."""
-    waiter = rig.connect()
-    rig.node.settle(rig.node.session(), encode("SET", "large", b"v" * (8 << 20)))
-    read_all(rig)
-    waiter.sendall(encode("GET", "large") + encode("BLPOP", "q", "0"))
-    read_all(rig)
-    got = 0
-    while got < (8 << 20) + len(b"$8388608\r\n\r\n"):
-        rig.client.sendall(encode("RPUSH", "q", "1"))
-        got += len(waiter.recv(1 << 20))
-        rig.reactor.poll()
-    assert not select.select([waiter], [], [], 0)[0]
-    rig.commit()
-    assert waiter.recv(100) == b"*2\r\n$1\r\nq\r\n$1\r\n1\r\n"
-    waiter.close()
