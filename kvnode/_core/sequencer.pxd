@@ -88,7 +88,8 @@ cdef class Sequencer:
     cdef int serving_left          # of this pass
     cdef list ready                # sessions to run in the next pass though nothing arrived
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
-    cdef uint64_t stable                    # newest index reported to on_stable
+    cdef uint64_t stable                    # newest index reported to on_stable, and its term
+    cdef uint64_t stable_term
     cdef public uint64_t passes, entries, commands
     cdef readonly uint64_t cold_reads       # commands that read keys and had to wait for LevelDB
 

@@ -469,20 +469,23 @@ cdef class Sequencer:
         cdef LogReport report
         cdef uint64_t stable
         cdef uint64_t synced
+        cdef uint64_t term
         self.log.report(&report)
         if report.error:
             raise StorageIOError(f"log write failed: errno {report.error}")
         synced = self.believed(report.synced_term, report.synced_index)
         stable = synced
+        term = report.synced_term
         if self.relaxed:
             stable = self.believed(report.written_term, report.written_index)
-        if stable > self.stable:
+            term = report.written_term
+        if stable and (stable != self.stable or term != self.stable_term):  # others' may go back
             self.stable = stable
+            self.stable_term = term
             if self.on_stable is None:
                 self.commit(stable)
             else:
-                stable = self.on_stable(
-                    report.written_term if self.relaxed else report.synced_term, stable)
+                stable = self.on_stable(term, stable)
                 if not self.is_over:
                     self.commit(stable)
         if synced > self.synced:
@@ -622,6 +625,10 @@ cdef class Sequencer:
 
     def propose_empty(self):
         """Append an entry without effects; return its index: its commit is a fence."""
+        return self.propose(b"")
+
+    def propose(self, bytes payload not None):
+        """Append an entry that changes nothing in memory; return its index."""
         cdef Batch batch
         if self.batch_open:
             self.close_batch(False)
@@ -636,7 +643,7 @@ cdef class Sequencer:
         self.batches.push_back(batch)
         self.holders.resize(self.batches.size())
         self.entries += 1
-        self.log.submit(batch.term, batch.index, batch.commit_ts, b"", 0)
+        self.log.submit(batch.term, batch.index, batch.commit_ts, payload, len(payload))
         return batch.index
 
     def create_databases(self):

@@ -393,8 +393,9 @@ class Replica:
         self.is_executing = False
         self.sequencer.serving = False
         self._host.execution_changed(False)
-        self.sequencer.step_down(UNCERTAIN, NOT_DONE, UNBLOCKED)
-        self._end_state(None)
+        is_clean = self.sequencer.step_down(UNCERTAIN, NOT_DONE, UNBLOCKED)
+        if not is_clean or self.applied < self.sequencer.committed:
+            self._end_state(None)
 
     def _end_state(self, image: Snapshot | None) -> None:
         if not self._is_over:
