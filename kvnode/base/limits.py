@@ -137,6 +137,7 @@ IMAGE_ROW_BYTES_MAX = RECORD_BYTES_MAX  # a row that says it is longer is refuse
 IMAGE_MEMBERSHIP_BYTES_MAX = 64 * KIB
 IMAGE_TEXT_BYTES_MAX = 512  # of the reason for giving up
 IMAGE_STALLED_MS = 60_000  # without news of the other side an image is given up
+IMAGE_OPEN_FILES_MAX = 80  # of the store that is received; it is hardly read
 IMAGE_RESTARTS_MAX = 3  # times that a receiver may lose its half of one image
 # -- links between nodes ------------------------------------------------------------------------
 HANDSHAKE_SECONDS = 5.0  # until a connection is authenticated, or closed

@@ -19,8 +19,9 @@ from typing import Protocol
 
 from kvnode._core import crc32c
 from kvnode.base.errors import CorruptionError, FormatError
+from kvnode.base.limits import ENGINE_CACHE_BYTES_MIN, IMAGE_OPEN_FILES_MAX
 from kvnode.storage.disk import Disk
-from kvnode.storage.engine import Engine
+from kvnode.storage.engine import Engine, EngineOptions
 from kvnode.storage.folder import Folders
 from kvnode.storage.image import ImageFacts
 from kvnode.storage.local import Position
@@ -33,6 +34,11 @@ MARKER = "install"
 MARKER_TMP = "install.tmp"
 INCOMING = ".incoming"
 OLD = ".old"
+
+# Of the incoming store, which is open beside the one in use.
+INCOMING_OPTIONS = EngineOptions(
+    cache_bytes=ENGINE_CACHE_BYTES_MIN, open_files_max=IMAGE_OPEN_FILES_MAX
+)
 
 MAGIC = b"KVNODINS"
 VERSION = 1

@@ -9,12 +9,12 @@ import pytest
 from kvnode.base.errors import CorruptionError, FormatError, StorageError
 from kvnode.storage import image_install, image_receiving
 from kvnode.storage.disk import OsDisk
-from kvnode.storage.engine import EngineOptions
 from kvnode.storage.executor import StepExecutor
 from kvnode.storage.folder import OsFolders
 from kvnode.storage.image import Begin, ImageFacts, encode_rows, extend_digest, make_chunk
 from kvnode.storage.image import End as ImageEnd
 from kvnode.storage.image_install import (
+    INCOMING_OPTIONS,
     IncomingFolder,
     finish_installation,
     install,
@@ -356,7 +356,7 @@ class Counted:
 
 
 def open_leveldb(path: str) -> LevelDBEngine:
-    return LevelDBEngine(path, EngineOptions())
+    return LevelDBEngine(path, INCOMING_OPTIONS)
 
 
 def test_killed_at_every_step_in_real_directories(tmp_path):
