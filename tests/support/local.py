@@ -289,12 +289,13 @@ class LocalClient(ReplyStream):
         self.node = node
         self.session = session
         self._output = b""
-        super().__init__(self._transmit, self._receive)
+        super().__init__(self._transmit, self.take)
 
     def _transmit(self, data: bytes) -> None:
         self._output += self.node.settle(self.session, data)
 
-    def _receive(self) -> bytes:
+    def take(self) -> bytes:
+        """Return what was answered since the last call, as it is."""
         data, self._output = self._output, b""
         return data
 
