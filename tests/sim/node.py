@@ -15,6 +15,7 @@ from kvnode._core.replicated_log import ReplicatedLog
 from kvnode._core.session import Session
 from kvnode.base.limits import KIB, MIB
 from kvnode.commands import table
+from kvnode.commands.group import LoneGroup
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
 from kvnode.raft.membership import Membership, MembershipLog
@@ -36,6 +37,7 @@ from tests.sim.disk import SimDisk
 from tests.sim.log import SimLog
 from tests.support.resp import Reply, decode, encode
 
+STANDALONE = {"cluster-enabled": False}  # what commands ask of a configuration
 DIRECTORY = "/node"
 LOG_DIRECTORY = "/node/log"
 HARD_STATE = "/node/raft.state"
@@ -91,6 +93,9 @@ class SimNode:
     commands: of the dispatch; by default the whole table, built anew, which takes half the start.
     steps_max: the step budget of a command or EXEC; None: the node's.
     """
+
+    config = STANDALONE
+    group = LoneGroup(lambda: (0, 0))
 
     def __init__(
         self,

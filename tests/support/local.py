@@ -3,8 +3,9 @@
 Nothing happens by itself. After each step the invariants of the tip are checked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
@@ -15,6 +16,7 @@ from kvnode._core.transactions import Watches
 from kvnode._core.upkeep import due_records
 from kvnode._core.view import View
 from kvnode.commands import table
+from kvnode.commands.group import Group, LoneGroup
 from kvnode.scripting import runtime
 from kvnode.server.local import HASH_KEY, START_MS, native_handlers
 from kvnode.storage.fetch import ElementRange, HeadRange, RangeKey, Span, Wanted, read_range
@@ -70,6 +72,9 @@ class LocalNode:
 
     clock, log: see Clock and SimLog; the node's own by default.
     """
+
+    config: Mapping[str, Any] = {"cluster-enabled": False}  # what commands ask of it
+    group: Group = LoneGroup(lambda: (0, 0))
 
     def __init__(
         self,
