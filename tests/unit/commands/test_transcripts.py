@@ -11,7 +11,7 @@ from tests.conformance.replay import differences
 from tests.conformance.transcript import Section, load_all
 from tests.support.command_node import MEMORY_BYTES, CommandNode
 
-TOPICS = {"client", "command", "config", "connection", "resp3", "server"}
+TOPICS = {"client", "command", "config", "connection", "replication", "resp3", "server"}
 # Sections about what only a whole server does.
 ELSEWHERE = {
     "CLIENT PAUSE": "commands are held by the node",
