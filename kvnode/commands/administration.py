@@ -4,6 +4,7 @@ STATUS and RECOVER are about the node that is asked; the others have to be done 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
@@ -156,7 +157,7 @@ def recover(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> int:
     return answer_when_done(view, view.node.group.force_alone)
 
 
-def sub(name: str, handler: Handler, syntax: str, summary: str, arity: int, **more: tuple) -> Row:
+def sub(name: str, handler: Handler, syntax: str, summary: str, arity: int, **more: Any) -> Row:
     """Return the row of a subcommand."""
     flags = "admin noscript loading stale no_multi"
     return Row(

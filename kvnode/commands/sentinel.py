@@ -4,6 +4,8 @@ Each member is a sentinel, and the followers are replicas. Fields are those of R
 nobody measures here is 0. While nobody leads there is no master, and clients ask again.
 """
 
+from typing import Any
+
 from kvnode.base.errors import CommandError
 from kvnode.commands.cluster import node_id
 from kvnode.commands.context import ReplyWriter, ViewContext
@@ -177,7 +179,7 @@ def myid(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
 
 
 def sub(
-    name: str, handler: Handler, syntax: str, summary: str, since: str = "2.8.4", **more: tuple
+    name: str, handler: Handler, syntax: str, summary: str, since: str = "2.8.4", **more: Any
 ) -> Row:
     """Return the row of a subcommand."""
     arity = 2 + bool(syntax)

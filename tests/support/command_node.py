@@ -15,7 +15,7 @@ from kvnode.server.config import Config
 from kvnode.server.info import SECTIONS
 from kvnode.server.local import START_MS
 from tests.support.local import S_CLOSING, LocalClient, LocalNode
-from tests.support.resp import Reply
+from tests.support.resp import ErrorReply, Reply
 
 MEMORY_BYTES = 1 << 31  # of the machine it believes to run on
 
@@ -232,3 +232,9 @@ class TableClient(LocalClient):
     def words(self, line: str) -> Reply:
         """Send a command written as words and return its reply; an error is a value."""
         return self.ask(*line.split())
+
+
+def error(reply: Reply) -> str:
+    """Return the line of an error; anything else fails the test."""
+    assert isinstance(reply, ErrorReply), reply
+    return str(reply)

@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import Callable
 
+from kvnode.base.resp import encode
 from tests.reference.numbers import double_text
 
 RECEIVE_BYTES = 256 * 1024
@@ -55,15 +56,6 @@ class ReplyPairs(list):
 
 class ScoredPairs(ReplyPairs):
     """(member, score) pairs."""
-
-
-def encode(*arguments: bytes | str | int) -> bytes:
-    """Return one command as an array of bulk strings."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
-    return b"".join(parts)
 
 
 class ReplyStream:

@@ -1,40 +1,23 @@
-"""KVNODE: what operators see and change of a group."""
+"""KVNODE: what operators see and change of a leader."""
 
 import pytest
 
 from kvnode.commands.group import NO_ADDRESS, NO_NODE, Kind
 from kvnode.raft.membership import Demote, Promote, Remove
-from tests.support.command_node import CommandNode, TableClient
+from tests.support.command_node import CommandNode, TableClient, error
 from tests.support.fake_group import GROUP_ID, FakeGroup
-from tests.support.resp import ErrorReply
-
-
-@pytest.fixture
-def node() -> CommandNode:
-    return CommandNode()
-
-
-@pytest.fixture
-def group(node: CommandNode) -> FakeGroup:
-    """A group as its leader, node 1, knows it."""
-    node.group = FakeGroup(1, later=node.later)
-    return node.group
 
 
 @pytest.fixture
 def client(node: CommandNode) -> TableClient:
+    """A client that gets maps as maps."""
     client = node.connect()
     client.words("HELLO 3")
     return client
 
 
-def error(reply: object) -> str:
-    assert isinstance(reply, ErrorReply), reply
-    return str(reply)
-
-
-def test_status(group: FakeGroup, client: TableClient) -> None:
-    group.change_member(3, kind=Kind.JOINING, client_address=NO_ADDRESS, is_receiving=True)
+def test_status(leader: FakeGroup, client: TableClient) -> None:
+    leader.change_member(3, kind=Kind.JOINING, client_address=NO_ADDRESS, is_receiving=True)
     status = client.words("KVNODE STATUS")
     members = status.pop(b"members")
     assert status == {
@@ -78,13 +61,13 @@ def test_status(group: FakeGroup, client: TableClient) -> None:
         ("RECOVER alone", ("force_alone",)),
     ],
 )
-def test_changes(group: FakeGroup, client: TableClient, words: str, asked: tuple) -> None:
+def test_changes(leader: FakeGroup, client: TableClient, words: str, asked: tuple) -> None:
     assert client.words(f"KVNODE {words}") == b"OK"
-    group.refusal = "one at a time"
+    leader.refusal = "one at a time"
     assert error(client.words(f"KVNODE {words}")) == "ERR one at a time"
-    group.refusal, group.reason = None, "leadership was lost"
+    leader.refusal, leader.reason = None, "leadership was lost"
     assert error(client.words(f"KVNODE {words}")) == "ERR leadership was lost"
-    assert group.asked == [asked] * 3
+    assert leader.asked == [asked] * 3
 
 
 @pytest.mark.parametrize(
@@ -110,13 +93,13 @@ def test_changes(group: FakeGroup, client: TableClient, words: str, asked: tuple
     ],
 )
 def test_what_is_wrong_reaches_nobody(
-    group: FakeGroup, client: TableClient, words: str, text: str
+    leader: FakeGroup, client: TableClient, words: str, text: str
 ) -> None:
     assert error(client.words(f"KVNODE {words}")).startswith(f"ERR {text}")
-    assert group.asked == []
+    assert leader.asked == []
 
 
-def test_changes_are_not_queued(group: FakeGroup, client: TableClient) -> None:
+def test_changes_are_not_queued(leader: FakeGroup, client: TableClient) -> None:
     client.words("MULTI")
     assert "not allowed inside a transaction" in error(client.words("KVNODE REMOVE 3"))
 

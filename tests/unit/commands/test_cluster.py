@@ -5,53 +5,30 @@ import pytest
 from kvnode.commands.group import NO_ADDRESS, NO_NODE
 from kvnode.commands.slots import crc16, slot_of
 from kvnode.server.config import Config
-from tests.support.command_node import MEMORY_BYTES, CommandNode, TableClient
+from tests.support.command_node import MEMORY_BYTES, CommandNode, TableClient, error
 from tests.support.fake_group import FakeGroup
-from tests.support.resp import ErrorReply
 
 IDS = [f"{i:016x}{f'{i:02x}' * 12}" for i in range(4)]
 DISABLED = "ERR This instance has cluster support disabled"
-
-
-@pytest.fixture
-def node() -> CommandNode:
-    return CommandNode()
-
-
-@pytest.fixture
-def group(node: CommandNode) -> FakeGroup:
-    """A group as its node 2, which follows, knows it."""
-    node.group = FakeGroup(2, later=node.later)
-    return node.group
-
-
-@pytest.fixture
-def client(node: CommandNode) -> TableClient:
-    return node.connect()
-
-
-def error(reply: object) -> str:
-    assert isinstance(reply, ErrorReply), reply
-    return str(reply)
 
 
 def place(node_id: int) -> list:
     return [f"10.0.0.{node_id}".encode(), 7000 + node_id, IDS[node_id].encode(), []]
 
 
-def test_slots_begin_with_the_leader(group: FakeGroup, client: TableClient) -> None:
-    group.change_status(leader_id=3)
+def test_slots_begin_with_the_leader(follower: FakeGroup, client: TableClient) -> None:
+    follower.change_status(leader_id=3)
     assert client.words("CLUSTER SLOTS") == [[0, 16383, place(3), place(1), place(2)]]
 
 
-def test_slots_without_those_that_cannot_serve(group: FakeGroup, client: TableClient) -> None:
-    group.change_member(2, is_receiving=True)
-    group.change_member(3, is_alive=False)
+def test_slots_without_those_that_cannot_serve(follower: FakeGroup, client: TableClient) -> None:
+    follower.change_member(2, is_receiving=True)
+    follower.change_member(3, is_alive=False)
     assert client.words("CLUSTER SLOTS") == [[0, 16383, place(1)]]
 
 
-def test_nobody_leads(group: FakeGroup, client: TableClient) -> None:
-    group.change_status(leader_id=NO_NODE)
+def test_nobody_leads(follower: FakeGroup, client: TableClient) -> None:
+    follower.change_status(leader_id=NO_NODE)
     assert client.words("CLUSTER SLOTS") == []
     assert b"cluster_state:fail\r\n" in client.words("CLUSTER INFO")
     assert b"master" not in client.words("CLUSTER NODES")
@@ -60,8 +37,8 @@ def test_nobody_leads(group: FakeGroup, client: TableClient) -> None:
     assert [m[b"role"] for m in shard[b"nodes"]] == [b"replica"] * 3
 
 
-def test_nodes(node: CommandNode, group: FakeGroup, client: TableClient) -> None:
-    group.change_member(3, is_alive=False, lag_ms=5000)
+def test_nodes(node: CommandNode, follower: FakeGroup, client: TableClient) -> None:
+    follower.change_member(3, is_alive=False, lag_ms=5000)
     now = node.clock.now_ms
     assert client.words("CLUSTER NODES").decode() == (
         f"{IDS[1]} 10.0.0.1:7001@7101 master - 0 {now} 3 connected 0-16383\n"
@@ -70,10 +47,10 @@ def test_nodes(node: CommandNode, group: FakeGroup, client: TableClient) -> None
     )
 
 
-def test_shards(group: FakeGroup, client: TableClient) -> None:
+def test_shards(follower: FakeGroup, client: TableClient) -> None:
     client.words("HELLO 3")
-    group.change_member(2, is_receiving=True, match_index=7)
-    group.change_member(3, is_alive=False)
+    follower.change_member(2, is_receiving=True, match_index=7)
+    follower.change_member(3, is_alive=False)
     (shard,) = client.words("CLUSTER SHARDS")
     assert shard[b"slots"] == [0, 16383]
     assert shard[b"nodes"][1] == {
@@ -88,15 +65,15 @@ def test_shards(group: FakeGroup, client: TableClient) -> None:
     assert [m[b"health"] for m in shard[b"nodes"]] == [b"online", b"loading", b"failed"]
 
 
-def test_ids(group: FakeGroup, client: TableClient) -> None:
+def test_ids(follower: FakeGroup, client: TableClient) -> None:
     assert client.words("CLUSTER MYID") == IDS[2].encode()
     assert client.words("CLUSTER MYSHARDID") == b"000102030405060708090a0b0c0d0e0f00000000"
-    group.change_status(members=group.known.members[:1])
+    follower.change_status(members=follower.known.members[:1])
     assert "not in the group yet" in error(client.words("CLUSTER MYID"))
 
 
 @pytest.mark.parametrize("name", ["REPLICAS", "SLAVES"])
-def test_replicas(group: FakeGroup, client: TableClient, name: str) -> None:
+def test_replicas(follower: FakeGroup, client: TableClient, name: str) -> None:
     lines = client.words(f"CLUSTER {name} {IDS[1].upper()}")
     assert [line.split()[0].decode() for line in lines] == IDS[2:]
     assert error(client.words(f"CLUSTER {name} x")) == "ERR Unknown node x"
@@ -116,29 +93,29 @@ def test_replicas(group: FakeGroup, client: TableClient, name: str) -> None:
         ("GETKEYSINSLOT 1 1", "keys are not kept by slot: use SCAN"),
     ],
 )
-def test_keys_of_slots(group: FakeGroup, client: TableClient, words: str, text: str) -> None:
+def test_keys_of_slots(follower: FakeGroup, client: TableClient, words: str, text: str) -> None:
     assert error(client.words(f"CLUSTER {words}")) == f"ERR {text}"
 
 
-def test_modes_of_a_connection(node: CommandNode, group: FakeGroup, client: TableClient) -> None:
+def test_modes_of_a_connection(node: CommandNode, follower: FakeGroup, client: TableClient) -> None:
     assert client.words("ASKING") == b"OK"
     assert client.words("READONLY") == b"OK"
-    assert group.readers == {client.session.id}
+    assert follower.readers == {client.session.id}
     assert client.words("READWRITE") == b"OK"
-    assert group.readers == set()
+    assert follower.readers == set()
     client.words("READONLY")
     client.words("RESET")
-    assert group.readers == set()
+    assert follower.readers == set()
 
 
 def test_a_node_tells_its_own_address_as_the_client_knows_it(
-    group: FakeGroup, client: TableClient
+    follower: FakeGroup, client: TableClient
 ) -> None:
     client.session.laddr = "[fe80::1]:6400"
     for address in (NO_ADDRESS, ("0.0.0.0", 7002), ("::", 7002)):
-        group.change_member(2, client_address=address)
+        follower.change_member(2, client_address=address)
         assert client.words("CLUSTER SLOTS")[0][3][:2] == [b"fe80::1", 6400]
-    group.change_member(3, client_address=NO_ADDRESS)
+    follower.change_member(3, client_address=NO_ADDRESS)
     assert client.words("CLUSTER SLOTS")[0][4][:2] == [b"", 0]
 
 

@@ -3,23 +3,12 @@
 import pytest
 
 from kvnode.server.config import Config
-from tests.support.command_node import MEMORY_BYTES, CommandNode, TableClient
-from tests.support.resp import ErrorReply
+from tests.support.command_node import MEMORY_BYTES, CommandNode, TableClient, error
 
 
 @pytest.fixture
 def node() -> CommandNode:
     return CommandNode(Config.load(MEMORY_BYTES, None, {"enable-debug-command": "yes"}))
-
-
-@pytest.fixture
-def client(node: CommandNode) -> TableClient:
-    return node.connect()
-
-
-def error(reply: object) -> str:
-    assert isinstance(reply, ErrorReply), reply
-    return str(reply)
 
 
 # -- connections --------------------------------------------------------------------------------

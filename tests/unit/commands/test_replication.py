@@ -3,37 +3,8 @@
 import pytest
 
 from kvnode.commands.group import NO_ADDRESS, NO_NODE, Role
-from tests.support.command_node import CommandNode, TableClient
+from tests.support.command_node import CommandNode, TableClient, error
 from tests.support.fake_group import INDEX, FakeGroup
-from tests.support.resp import ErrorReply
-
-
-@pytest.fixture
-def node() -> CommandNode:
-    return CommandNode()
-
-
-@pytest.fixture
-def leader(node: CommandNode) -> FakeGroup:
-    node.group = FakeGroup(1, later=node.later)
-    return node.group
-
-
-@pytest.fixture
-def follower(node: CommandNode) -> FakeGroup:
-    node.group = FakeGroup(2, later=node.later)
-    return node.group
-
-
-@pytest.fixture
-def client(node: CommandNode) -> TableClient:
-    return node.connect()
-
-
-def error(reply: object) -> str:
-    assert isinstance(reply, ErrorReply), reply
-    return str(reply)
-
 
 # -- ROLE, HELLO --------------------------------------------------------------------------------
 
