@@ -78,7 +78,6 @@ class NodeGroup:
             self.peers,
             node.data.incoming_folder(),
             identity,
-            self.group_id,
             reader=node.readers[-1],
             writer=node.writer,
             now_ms=self._now_ms,

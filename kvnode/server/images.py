@@ -15,7 +15,6 @@ from kvnode.storage.executor import Executor
 from kvnode.storage.image import IMAGE_ID_BYTES, Abort, Ack, ImageFacts, decode, encode
 from kvnode.storage.image_receiving import ImageReceiver, IncomingStore
 from kvnode.storage.image_sending import ImageSender
-from kvnode.storage.local import LocalFacts
 from kvnode.txn.replica import Replica
 
 log = structlog.get_logger()
@@ -36,14 +35,12 @@ class Images:
         peers: Peers,
         incoming: IncomingStore,
         identity: bytes,
-        group: bytes,
         *,
         reader: Executor,
         writer: Executor,
         now_ms: Callable[[], int],
     ) -> None:
         self.receiver = ImageReceiver(writer, incoming, identity)
-        self._group = group
         self._replica = replica
         self._peers = peers
         self._reader = reader
@@ -69,15 +66,10 @@ class Images:
             engine,
             self._reader,
             cut_index=self._replica.raft.log.base_index,
-            group=self._group,
-            membership_of=self._membership_of,
+            sole_membership=encode_membership(self._replica.raft.memberships.at(0)),
             now_ms=self._now_ms(),
         )
         log.info("sending an image", to=peer)
-
-    def _membership_of(self, facts: LocalFacts) -> bytes:
-        at = facts.checkpoint.at.index
-        return encode_membership(self._replica.raft.memberships.at(at))
 
     def expect(self, source: int, snapshot: Snapshot) -> None:
         """Raft has agreed to take an image."""

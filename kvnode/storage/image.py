@@ -43,11 +43,16 @@ from kvnode.base.limits import (
     IMAGE_ROW_BYTES_MAX,
     IMAGE_TEXT_BYTES_MAX,
 )
-from kvnode.storage.local import FORMAT_VERSION, HASH_KEY_BYTES, CheckpointRecord, Position
+from kvnode.storage.local import (
+    FORMAT_VERSION,
+    GROUP_BYTES,
+    HASH_KEY_BYTES,
+    CheckpointRecord,
+    Position,
+)
 
 VERSION = 1
 IMAGE_ID_BYTES = 16
-GROUP_BYTES = 16
 
 KINDS_LEFT_OUT = (LOCAL, HISTORY)  # facts of the directory; versions that only its own pins see
 
@@ -72,7 +77,7 @@ class ImageFacts:
     next_id: int  # first unused id of generations and values, as known at A
     hash_key: bytes  # its row keys have hashes made with it
     group: bytes  # id of the group, GROUP_BYTES
-    membership: bytes  # of the group as of A, encoded by the layer above; without it nobody joins
+    membership: bytes  # of the group as of A, see raft/wire.py; never empty
 
     @property
     def record(self) -> CheckpointRecord:
@@ -214,7 +219,7 @@ def _facts(body: bytes) -> ImageFacts:
     membership = body[_BEGIN.size :]
     if not 0 < len(membership) <= IMAGE_MEMBERSHIP_BYTES_MAX:
         raise RemoteProtocolError(f"the beginning of an image has {len(body)} bytes")
-    version, index, term, commit_ts, high_water, next_id, *ids = _BEGIN.unpack_from(body)
+    version, index, term, commit_ts, high_water, next_id, hash_key, group = _BEGIN.unpack_from(body)
     if version != FORMAT_VERSION:
         raise RemoteProtocolError(
             f"an image of rows of format {version}; this kvnode has format {FORMAT_VERSION}"
@@ -223,7 +228,9 @@ def _facts(body: bytes) -> ImageFacts:
         raise RemoteProtocolError(
             f"an image of entry {index} of term {term}, up to {high_water}, next id {next_id}"
         )
-    return ImageFacts(Position(index, term, commit_ts), high_water, next_id, *ids, membership)
+    return ImageFacts(
+        Position(index, term, commit_ts), high_water, next_id, hash_key, group, membership
+    )
 
 
 def encode_rows(rows: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -68,7 +68,7 @@ class _Target:
         facts = self._facts
         self._engine.write(
             rows_of_image(
-                self._identity, facts.group, facts.hash_key, facts.record, facts.high_water
+                self._identity, facts.hash_key, facts.group, facts.record, facts.high_water
             )
         )
         self._engine.compact_memtable()

@@ -10,7 +10,7 @@ meanwhile makes sure that the receiver can go on from A (hard case 33).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from kvnode._core.keys import kind_bounds
@@ -87,8 +87,8 @@ class ImageSender:
     """One image for one receiver.
 
     image_id: random. reader: on which LevelDB is read. cut_index: up to which the log may have
-    been cut, at most A. group: its id. membership_of: the encoded membership as of the checkpoint
-    in facts, that of a group of one included.
+    been cut, at most A. sole_membership: encoded, with this node alone; it holds if A is from the
+    time of a group of one, which states none.
     now_ms: of a clock that only goes forward.
     """
 
@@ -99,8 +99,7 @@ class ImageSender:
         reader: Executor,
         *,
         cut_index: int,
-        group: bytes,
-        membership_of: Callable[[LocalFacts], bytes],
+        sole_membership: bytes,
         now_ms: int,
     ) -> None:
         self.image_id = image_id
@@ -112,8 +111,7 @@ class ImageSender:
         self._reader = reader
         self._slot = Slot(reader)
         self._source = _Source(engine)
-        self._group = group
-        self._membership_of = membership_of
+        self._sole_membership = sole_membership
         self._news_ms = now_ms
         self._is_closed = False
         self._restarts = 0
@@ -216,6 +214,7 @@ class ImageSender:
         if not at.index:
             self._give_up("there was no checkpoint yet")
             return
+        assert facts.group, "others need an image, so this is a group"
         assert self.needed_after <= at.index, "the log was cut beyond the checkpoint"
         self.needed_after = at.index
         self._parts = self._source.parts()
@@ -224,8 +223,8 @@ class ImageSender:
             max(facts.highest_index, at.index),
             facts.checkpoint.next_id,
             facts.hash_key,
-            self._group,
-            self._membership_of(facts),
+            facts.group,
+            facts.checkpoint.membership or self._sole_membership,
         )
 
     def _took(self, part: tuple[bytes, int] | None, of: Iterator[tuple[bytes, int]]) -> None:

@@ -173,9 +173,14 @@ def pin_founders(engine: Engine, membership: bytes) -> None:
 
 
 def rows_of_image(
-    identity: bytes, group: bytes, hash_key: bytes, record: CheckpointRecord, highest_index: int
+    identity: bytes, hash_key: bytes, group: bytes, record: CheckpointRecord, highest_index: int
 ) -> list[Row]:
-    """Return the facts of a store that is an image of another node's, as of `record`."""
+    """Return the facts of a store that is an image of another node's, as of `record`.
+
+    Its membership is stated even if it is that of one: this node is not that one.
+    """
+    assert record.membership
+    assert len(group) == GROUP_BYTES
     return [
         *_fixed_rows(identity, hash_key),
         (_GROUP, group),
