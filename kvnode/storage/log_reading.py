@@ -27,6 +27,8 @@ from kvnode.storage.log_format import (
     decode_link,
 )
 
+SEGMENT_END_MAX = 1 << 40  # bytes; no file is so large
+
 ReadEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
 
 
@@ -106,6 +108,9 @@ class LogReading:
         bytes_max: int,
     ) -> bool:
         """Add the entries of one segment; False: it ended before they were enough."""
+        successor = self._successor(segment)
+        # Behind the place that the link names there may be records that a recovery left out.
+        end = SEGMENT_END_MAX if successor is None else successor.link.end
         size = LOG_READ_BYTES
         try:
             file = self._disk.open(segment_path(self._directory, segment.sequence))
@@ -115,7 +120,7 @@ class LogReading:
             raise
         try:
             while True:
-                data = self._disk.read(file, size, cursor.offset)
+                data = self._disk.read(file, min(size, end - cursor.offset), cursor.offset)
                 self.bytes_read += len(data)
                 need = cursor.take(data, entries, first, last, term, bytes_max)
                 if need < 0:
@@ -129,17 +134,16 @@ class LogReading:
     def _following(self, segment: _Segment, cursor: SegmentCursor) -> _Place | None:
         """Return the beginning of the segment that begins where `cursor` is in this one."""
         self._look()
+        successor = self._successor(segment)
+        if successor is None:
+            return None
+        link = successor.link
+        here = (segment.sequence, cursor.offset, cursor.chain)
+        return _Place(successor) if (link.sequence, link.end, link.chain) == here else None
+
+    def _successor(self, segment: _Segment) -> _Segment | None:
         sequence = min((s for s in self._segments if s > segment.sequence), default=None)
-        if sequence is None:
-            return None
-        link = self._segments[sequence].link
-        if (link.sequence, link.end, link.chain) != (
-            segment.sequence,
-            cursor.offset,
-            cursor.chain,
-        ):
-            return None
-        return _Place(self._segments[sequence])
+        return None if sequence is None else self._segments[sequence]
 
     def _find(self, first: int) -> _Place | None:
         """Return a place before the newest record of entry `first`; None: it was cut.

@@ -4,11 +4,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvnode._core.replicated_log import encode_block
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import APPEND_ENTRIES_MAX
 from kvnode.raft import messages as m
 from kvnode.raft.membership import Member, Membership
-from kvnode.raft.wire import decode, decode_membership, encode, encode_membership
+from kvnode.raft.wire import (
+    check_entries,
+    decode,
+    decode_membership,
+    decode_membership_entry,
+    encode,
+    encode_membership,
+    encode_membership_entry,
+)
 
 U64 = st.integers(0, 2**64 - 1)
 ENVELOPE = (U64, U64, U64)
@@ -145,3 +154,36 @@ def test_layout():
     )
     members = Membership.of_voters([Member(7, b"id", "h:1")])
     assert encode_membership(members).hex() == f"01{7:016x}01020003" + b"idh:1".hex()
+
+
+@given(memberships())
+def test_a_membership_is_an_entry(membership):
+    payload = encode_membership_entry(membership)
+    assert payload == b"\x03" + encode_membership(membership)
+    assert decode_membership_entry(payload) == membership
+    with pytest.raises(RemoteProtocolError):
+        decode_membership_entry(payload[1:])
+
+
+def test_entries_are_what_their_message_says():
+    one, two = Membership.of_voters([1]), Membership.of_voters([1, 2])
+    payloads = [b"", encode_membership_entry(one), b"\x01x", encode_membership_entry(two)]
+    block = encode_block([(1, 0, 100 + n, payload) for n, payload in enumerate(payloads)])
+
+    def message(first, last, *found):
+        return m.Append(1, 2, 7, first - 1, 3, 5, last, 2, found)
+
+    check_entries(message(5, 8, (6, one), (8, two)), block)
+    wrong = [
+        message(5, 7, (6, one), (8, two)),
+        message(6, 9, (7, one)),
+        message(5, 8, (6, one)),
+        message(5, 8, (6, two), (8, one)),
+        message(5, 8),
+    ]
+    for bad in wrong:
+        with pytest.raises(RemoteProtocolError):
+            check_entries(bad, block)
+    garbage = encode_block([(1, 0, 1, b"\x03\xff")])
+    with pytest.raises(RemoteProtocolError, match="members"):
+        check_entries(message(5, 5, (5, one)), garbage)

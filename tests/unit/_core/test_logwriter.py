@@ -236,6 +236,63 @@ def test_a_replaced_tail_does_not_come_back(directory):
     again.writer.close()
 
 
+def test_a_tail_is_replaced_by_an_older_term(directory):
+    log = Log(directory)
+    for term, index in ((5, 1), (5, 2), (7, 2), (7, 3), (5, 2), (8, 3)):
+        log.writer.append(term, index, 10 * term + index, b"%d" % term)
+    log.wait(lambda p: p[2:4] == (8, 3))
+    log.writer.close()
+    again = Log(directory, id_seed=8)
+    assert [(e[0], e[1]) for e in again.entries()] == [(5, 1), (5, 2), (8, 3)]
+    again.writer.close()
+
+
+def test_a_segment_whose_tail_was_replaced_is_cut_by_the_highest_index_in_it(directory):
+    log = Log(directory, segment_bytes=1 << 14)
+    log.append(1, 300, bytes(1000))
+    for index in range(250, 320):
+        log.writer.append(2, index, 10_000 + index, bytes(1000))
+    log.wait(lambda p: p[2:4] == (2, 319))
+    before = log.writer.statistics()["segments"]
+    # Of those that hold 1..260 some hold replaced entries up to 300 as well, or stand behind one.
+    log.writer.cut(260)
+    assert log.writer.wait_cut() == 0
+    assert 0 < log.writer.statistics()["segments"] < before
+    log.writer.close()
+    again = Log(directory, id_seed=8, checkpoint=260, segment_bytes=1 << 14)
+    assert again.recovered.first_index <= 261
+    got = [(e[0], e[1]) for e in again.entries() if e[1] > 260]
+    assert got == [(2, i) for i in range(261, 320)]
+    again.writer.cut(319)
+    assert again.writer.wait_cut() == 0
+    assert again.writer.statistics()["segments"] == 1
+    again.writer.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_lives_of_a_follower(directory, seed):
+    """Tails are replaced, the log is cut, the node restarts; each time the log is what it was."""
+    rng = random.Random(seed)
+    term, cut, log_entries, ts = 1, 0, [], 0
+    for life in range(1, 6):
+        log = Log(directory, segment_bytes=1 << 13, id_seed=life, checkpoint=cut, mark_delay_ms=0)
+        assert log.recovered.last_index == len(log_entries)
+        assert [e for e in log.entries() if e[1] > cut] == log_entries[cut:]
+        for _ in range(rng.randrange(3, 12)):
+            term += 1
+            del log_entries[rng.randrange(cut, len(log_entries) + 1) :]
+            for _ in range(rng.randrange(1, 60)):
+                ts += 1
+                entry = (term, len(log_entries) + 1, ts, rng.randbytes(rng.randrange(300)))
+                log_entries.append(entry)
+                log.writer.append(*entry)
+            if rng.random() < 0.5:
+                log.wait(lambda p: p[2:4] == log_entries[-1][:2])
+                cut = rng.randrange(cut, len(log_entries) + 1)
+                log.writer.cut(cut)
+        log.writer.close()
+
+
 def test_failed_write_is_reported_and_final(directory):
     log = Log(directory, segment_bytes=1 << 14)
     log.append(1, 1)

@@ -171,6 +171,116 @@ def test_tail_that_was_replaced_stays_replaced():
     assert replayed(disk, log, 2, 3) == [entry(2), entry(3)]
 
 
+def test_an_older_term_may_replace_a_newer_one():
+    """Entry 9 of term 5 was replaced by one of term 7; the leader of term 8 brings it back."""
+    disk = SimDisk()
+    _, writer = open_log(disk)
+    writer.write_group([entry(i, 5) for i in range(1, 10)])
+    writer.write_group([entry(9, 7), entry(10, 7)])
+    writer.write_group([entry(9, 5), entry(10, 8)])
+    writer.sync()
+    disk.crash(random.Random(1))
+    log, _ = open_log(disk, id_seed=2)
+    wanted = [entry(i, 5) for i in range(1, 10)] + [entry(10, 8)]
+    assert replayed(disk, log) == wanted
+    assert log.terms() == [(0, 0), (1, 5), (10, 8)]
+    assert (log.start.last_term, log.last_index) == (8, 10)
+
+
+@pytest.mark.parametrize(
+    ("index", "term"),
+    [(9, 4), (9, 7), (7, 5)],  # below its predecessor's term; twice the term that is there
+)
+def test_what_cannot_replace_is_damage(index, term):
+    disk = SimDisk()
+    _, writer = open_log(disk)
+    writer.write_group([entry(i, 5) for i in range(1, 9)])
+    writer.write_group([entry(9, 7), entry(10, 7), entry(index, term)])
+    writer.sync()
+    disk.crash(random.Random(1))
+    with pytest.raises(CorruptionError, match=f"entry {index} of term {term} cannot follow"):
+        open_log(disk, id_seed=2)
+
+
+def test_base_of_a_log_that_went_back_before_it_was_cut():
+    """The oldest segment's link names entry 100, which the first entry in it replaced."""
+    disk = SimDisk()
+    _, writer = open_log(disk)
+    writer.write_group([entry(i) for i in range(1, 101)])
+    writer._switch_segment(0)
+    oldest = writer.sequence
+    writer.write_group([entry(i, 2) for i in range(95, 150)])
+    writer.write_group([entry(i, 3) for i in range(120, 300)])
+    writer.sync()
+    writer.cut(130)
+    disk.fsync_dir(DIRECTORY)
+    disk.crash(random.Random(1))
+    log, _ = open_log(disk, id_seed=2, checkpoint=130)
+    assert log.segments[0].header.sequence == oldest
+    assert (log.base.index, log.base.term, log.first_index) == (95, 2, 96)
+    assert log.terms() == [(95, 2), (120, 3)]
+    assert replayed(disk, log, 131) == [entry(i, 3) for i in range(131, 300)]
+    again, _ = open_log(disk, id_seed=3, checkpoint=130)
+    assert again.terms() == log.terms()
+
+
+def test_before_a_base_nothing_is_replaced():
+    disk = SimDisk()
+    disk.make_dir(DIRECTORY)
+    base = Link(0, 0, 0, 1, 100, 100 << 16)
+    start = create_log(disk, DIRECTORY, segment_bytes=SEGMENT_BYTES, id_seed=1, base=base).start
+    writer = SegmentWriter(disk, DIRECTORY, start, segment_bytes=SEGMENT_BYTES, id_seed=1)
+    writer.write_group([entry(100, 2)])
+    writer.sync()
+    with pytest.raises(CorruptionError, match="entry 100 of term 2 cannot follow"):
+        open_log(disk, id_seed=2, checkpoint=100)
+
+
+@pytest.mark.parametrize("count", [0, 5, 400])
+def test_a_log_with_the_base_of_an_image_recovers(count):
+    disk = SimDisk()
+    base = Link(0, 0, 0, 4, 1000, 1000 << 16)
+    start = create_log(disk, DIRECTORY, segment_bytes=SEGMENT_BYTES, id_seed=1, base=base).start
+    writer = SegmentWriter(disk, DIRECTORY, start, segment_bytes=SEGMENT_BYTES, id_seed=1)
+    wanted = [entry(i, 5) for i in range(1001, 1001 + count)]
+    writer.write_group(wanted)
+    writer.sync()
+    for life in range(2, 5):
+        disk.crash(random.Random(life))
+        log, writer = open_log(disk, id_seed=life, checkpoint=1000)
+        assert replayed(disk, log) == wanted
+        assert log.terms() == [(1000, 4)] + [(1001, 5)] * bool(count)
+        assert (log.first_index, log.last_index) == (1001, 1000 + count)
+        wanted.append(entry(1001 + count, 5))
+        count += 1
+        writer.write_group(wanted[-1:])
+        writer.sync()
+    with pytest.raises(CorruptionError, match="begins after entry 1000"):
+        open_log(disk, id_seed=9, checkpoint=999)
+
+
+def test_memberships_are_found():
+    def membership(index, term=1):
+        return Entry(term, index, index << 16, b"\x03%d" % index)
+
+    disk = SimDisk()
+    _, writer = open_log(disk)
+    writer.write_group([membership(1), *(entry(i) for i in range(2, 200)), membership(200)])
+    writer.sync()
+    writer.write_group([entry(i) for i in range(201, 205)])
+    writer.write_group([membership(205), membership(206)])
+    writer.sync()
+    writer.write_group([membership(206, 2)])
+    disk.kill()
+    log, writer = open_log(disk, id_seed=2)
+    assert log.memberships(0) == [(i, b"\x03%d" % i) for i in (1, 200, 205, 206)]
+    assert log.memberships(200) == log.memberships(0)[2:]
+    writer.write_group([entry(205, 3)])
+    writer.sync()
+    log, _ = open_log(disk, id_seed=3)
+    assert [index for index, _ in log.memberships(0)] == [1, 200]
+
+
 def test_impossible_order_is_damage():
     for bad in (entry(7), entry(3), entry(6, term=0)):
         disk = SimDisk()

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kvnode.base.errors import CorruptionError, FormatError, InvariantError, StorageIOError
-from kvnode.storage.local import Position, open_facts
+from kvnode.storage.local import Position, join_group, open_facts
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.recovery import recover
 from tests.support.storage_rig import HASH_KEY, IDENTITY, Rig, string_value
@@ -25,6 +25,38 @@ def test_facts_are_made_once_and_kept():
     assert found.checkpoint.at == Position(0, 0, 0)
 
 
+def test_a_group_is_joined_durably():
+    engine = MemoryEngine()
+    made = facts_of(engine)
+    assert (made.group, made.checkpoint.membership) == (b"", b"")
+    join_group(engine, b"g" * 16, b"founders")
+    found = facts_of(engine.crash(lambda file, batch: False))
+    assert (found.group, found.checkpoint.membership) == (b"g" * 16, b"founders")
+    assert found.checkpoint.at == Position(0, 0, 0)
+
+
+def test_a_group_of_one_that_grows_has_no_membership_before_its_entries():
+    engine = MemoryEngine()
+    facts_of(engine)
+    join_group(engine, b"g" * 16)
+    found = facts_of(engine)
+    assert (found.group, found.checkpoint.membership) == (b"g" * 16, b"")
+
+
+def test_a_checkpoint_keeps_the_membership_as_of_it():
+    rig = Rig()
+    rig.write({b"k": string_value(b"1")})
+    rig.sync()
+    at = Position(rig.synced, 1, rig.tip.durable)
+    rig.checkpointer.begin(at, 2, b"members")
+    rig.finish_checkpoint()
+    record = facts_of(rig.engine.crash(lambda file, batch: False)).checkpoint
+    assert record == rig.checkpointer.last
+    assert (record.at, record.membership) == (at, b"members")
+    with pytest.raises(InvariantError, match="group"):
+        rig.checkpointer.begin(at, 2)
+
+
 def test_newer_format_is_refused_with_a_sentence():
     engine = MemoryEngine()
     facts_of(engine)
@@ -41,6 +73,7 @@ def test_newer_format_is_refused_with_a_sentence():
         ((b"Lidentity", None), "Lidentity"),
         ((b"Lcheckpoint", b"short"), "Lcheckpoint"),
         ((b"Lhighest", b""), "Lhighest"),
+        ((b"Lgroup", b"short"), "Lgroup"),
     ],
 )
 def test_damaged_facts_are_refused(row, text):
