@@ -141,6 +141,7 @@ def recover_log(
     newest = _find_newest(disk, directory, headers, checkpoint_index)
     scans = _walk_back(disk, directory, headers, newest)
     _check_checkpoint(directory, scans, checkpoint_index)
+    _live_segments(directory, scans)  # before anything is changed: whether entries fit together
 
     kept = _scan(disk, directory, newest.header, newest.synced)
     if kept.end != newest.synced:
@@ -343,9 +344,7 @@ def _go_on(
     )
     scans = [*scans, _scan(disk, directory, header, end.end)]
     assert scans[-1].position() == end, "the segment just written reads back differently"
-    oldest = scans[0].link
-    assert oldest is not None
-    base, segments = _live_segments(directory, scans, oldest)
+    base, segments = _live_segments(directory, scans)
     start = LogStart(
         header.sequence,
         header.segment_id,
@@ -360,15 +359,15 @@ def _go_on(
     return RecoveredLog(start, base, segments, is_torn, len(tail))
 
 
-def _live_segments(
-    directory: str, scans: list[_Scan], base: Link
-) -> tuple[Link, tuple[LiveSegment, ...]]:
+def _live_segments(directory: str, scans: list[_Scan]) -> tuple[Link, tuple[LiveSegment, ...]]:
     """Cut from each run what a later one replaced; indexes and terms must fit together.
 
-    Return the log's base, too. It is `base`, the position before the oldest segment, unless that
-    was replaced: a follower's log went back behind it, and later the older segments were cut. The
+    Return the log's base, too. It is the position before the oldest segment, unless that was
+    replaced: a follower's log went back behind it, and later the older segments were cut. The
     first entry of the last run that did so takes its place: all that was written since is here.
     """
+    base = scans[0].link
+    assert base is not None
     runs: list[tuple[int, Run]] = []
     last_term, last_index = base.term, base.index
     for n, scan in enumerate(scans):

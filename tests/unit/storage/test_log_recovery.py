@@ -198,8 +198,10 @@ def test_what_cannot_replace_is_damage(index, term):
     writer.write_group([entry(9, 7), entry(10, 7), entry(index, term)])
     writer.sync()
     disk.crash(random.Random(1))
+    before = disk.list(DIRECTORY)
     with pytest.raises(CorruptionError, match=f"entry {index} of term {term} cannot follow"):
         open_log(disk, id_seed=2)
+    assert disk.list(DIRECTORY) == before
 
 
 def test_base_of_a_log_that_went_back_before_it_was_cut():
