@@ -7,6 +7,7 @@ import pytest
 from kvnode._core.replicated_log import ReplicatedLog, check_block, encode_block
 from kvnode.base.errors import InvariantError, RemoteProtocolError
 from tests.sim.log import SimLog
+from tests.support.local import LocalNode
 
 MANY = 1 << 30
 
@@ -230,3 +231,32 @@ def test_an_entry_larger_than_the_ring_is_let_go():
     assert log.fit(1, 4, 5100) == 4
     log.append(*entry(5))
     assert log.take(5, 5, MANY) == [entry(5)]
+
+
+class NodeLog(ReplicatedLog):
+    """As LocalNode uses its log."""
+
+    @property
+    def on_submit(self):
+        return self.inner.on_submit
+
+    @on_submit.setter
+    def on_submit(self, value):
+        self.inner.on_submit = value
+
+    def complete(self, n=None):
+        self.inner.complete(n)
+
+
+def test_a_sequencer_writes_through_it():
+    log = NodeLog(SimLog())
+    log.is_alone = False
+    node = LocalNode(log=log)
+    client = node.client()
+    for n in range(20):
+        assert client.ask("INCR", "n") == n + 1
+    entries = log.take(1, MANY, MANY)
+    assert [(commit_ts, payload) for _, _, commit_ts, payload in entries] == node.entries
+    assert len(entries) == log.last_index >= 20
+    assert log.last_ts == entries[-1][2]
+    assert check_block(log.block(1, log.last_index), 1, log.last_index) == []
