@@ -41,6 +41,7 @@ class SegmentCursor:
     def take(
         self,
         data: bytes,
+        start: int,
         entries: list[tuple[int, int, int, bytes]],
         first: int,
         last: int,
@@ -49,11 +50,12 @@ class SegmentCursor:
     ) -> int:
         """Walk on and add entries first..last of `term` to `entries`, which has the first of them.
 
-        data: the bytes of the segment behind `offset`. Records of other terms and indexes are
-        walked over. Added is (term, index, commit_ts, payload). Ends before payloads are more than
+        data: bytes of the segment from `start` on, which is at or before `offset`. Records of
+        other terms and indexes are walked over. Added is (term, index, commit_ts, payload). Ends before payloads are more than
         bytes_max, but not without one.
         Return why it ended: -1 the last one or bytes_max was reached, 0 no whole record stands at
-        `offset`, n > 0 the next record needs n bytes of data.
+        `offset`, n > 0 the next record needs n bytes from there. Raises ValueError: `offset` is
+        not in data.
         """
 
 class LogReplay:

@@ -121,11 +121,15 @@ cdef class SegmentCursor:
         self.chain = self.seed if chain is None else chain
         self.offset = LOG_HEADER_BYTES if offset is None else offset
 
-    def take(self, bytes data not None, list entries not None, uint64_t first, uint64_t last,
-             uint64_t term, size_t bytes_max):
+    def take(self, bytes data not None, size_t start, list entries not None, uint64_t first,
+             uint64_t last, uint64_t term, size_t bytes_max):
         cdef const char* p = data
         cdef size_t left = len(data)
         cdef size_t size
+        if not start <= self.offset <= start + left:
+            raise ValueError(f"bytes from {start} on, for a walk at {self.offset}")
+        p += self.offset - start
+        left -= self.offset - start
         cdef uint64_t wanted = first + <uint64_t>len(entries)
         cdef LogHead head
         for *_, payload in entries:

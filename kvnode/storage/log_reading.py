@@ -38,12 +38,31 @@ class _Segment(NamedTuple):
     link: Link
 
 
+class _Piece(NamedTuple):
+    """Bytes of a segment."""
+
+    data: bytes
+    start: int  # offset of the first
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+
 class _Place(NamedTuple):
     """Where a walk through the log can go on."""
 
     segment: _Segment
-    offset: int | None = None  # None: at the first record
-    chain: int | None = None
+    offset: int = HEADER_BYTES
+    chain: int | None = None  # None: at the first record
+    piece: _Piece = _Piece(b"", HEADER_BYTES)  # has what is there, if it was read before
+
+
+class _Wanted(NamedTuple):
+    first: int
+    last: int
+    term: int
+    bytes_max: int
 
 
 class LogReading:
@@ -62,14 +81,15 @@ class LogReading:
         Payloads together have up to bytes_max, but there is one at least. Empty: the log was cut
         behind `first`. Raises CorruptionError, StorageIOError.
         """
+        wanted = _Wanted(first, last, term, bytes_max)
         place = self._places.get(first)
-        entries = self._read_from(place, first, last, term, bytes_max) if place else []
+        entries = self._read_from(place, wanted) if place else []
         if entries:
             return entries
         place = self._find(first)
         if place is None:
             return []
-        entries = self._read_from(place, first, last, term, bytes_max)
+        entries = self._read_from(place, wanted)
         if not entries and not self._is_cut(place, first):
             raise CorruptionError(
                 f"{segment_path(self._directory, place.segment.sequence)} or a segment behind it: "
@@ -78,36 +98,40 @@ class LogReading:
             )
         return entries
 
-    def _read_from(
-        self, place: _Place, first: int, last: int, term: int, bytes_max: int
-    ) -> list[ReadEntry]:
+    def _read_from(self, place: _Place, wanted: _Wanted) -> list[ReadEntry]:
         entries: list[ReadEntry] = []
         at: _Place | None = place
         while at is not None:
-            segment = at.segment
+            segment, piece = at.segment, at.piece
             cursor = SegmentCursor(segment.segment_id, at.offset, at.chain)
             at = None
-            if not self._walk(segment, cursor, entries, first, last, term, bytes_max):
-                at = self._following(segment, cursor)
+            if cursor.take(piece.data, piece.start, entries, *wanted) >= 0:
+                found = self._walk(segment, cursor, entries, wanted)
+                if found is None:
+                    at = self._following(segment, cursor)
+                else:
+                    piece = found
         if entries:
-            index = entries[-1][1] + 1
-            self._places[index] = _Place(segment, cursor.offset, cursor.chain)
-            self._places.move_to_end(index)
-            if len(self._places) > LOG_CURSORS_MAX:
-                self._places.popitem(last=False)
+            self._keep(entries[-1][1] + 1, _Place(segment, cursor.offset, cursor.chain, piece))
         return entries
 
+    def _keep(self, index: int, place: _Place) -> None:
+        """Remember where entry `index` is to be looked for."""
+        piece = place.piece
+        if len(piece.data) > LOG_READ_BYTES or not piece.start <= place.offset < piece.end:
+            place = place._replace(piece=_Piece(b"", place.offset))
+        self._places[index] = place
+        self._places.move_to_end(index)
+        if len(self._places) > LOG_CURSORS_MAX:
+            self._places.popitem(last=False)
+
     def _walk(
-        self,
-        segment: _Segment,
-        cursor: SegmentCursor,
-        entries: list[ReadEntry],
-        first: int,
-        last: int,
-        term: int,
-        bytes_max: int,
-    ) -> bool:
-        """Add the entries of one segment; False: it ended before they were enough."""
+        self, segment: _Segment, cursor: SegmentCursor, entries: list[ReadEntry], wanted: _Wanted
+    ) -> _Piece | None:
+        """Add entries of one segment; return the piece with the last one.
+
+        None: the segment ended before they were enough.
+        """
         successor = self._successor(segment)
         # Behind the place that the link names there may be records that a recovery left out.
         end = SEGMENT_END_MAX if successor is None else successor.link.end
@@ -116,17 +140,18 @@ class LogReading:
             file = self._disk.open(segment_path(self._directory, segment.sequence))
         except StorageIOError:
             if self._load(segment.sequence) is None:
-                return False  # it was cut
+                return None  # it was cut
             raise
         try:
             while True:
-                data = self._disk.read(file, min(size, end - cursor.offset), cursor.offset)
+                start = cursor.offset
+                data = self._disk.read(file, min(size, end - start), start)
                 self.bytes_read += len(data)
-                need = cursor.take(data, entries, first, last, term, bytes_max)
+                need = cursor.take(data, start, entries, *wanted)
                 if need < 0:
-                    return True
+                    return _Piece(data, start)
                 if need == 0 or len(data) < size:
-                    return False
+                    return None
                 size = max(need, LOG_READ_BYTES)
         finally:
             self._disk.close(file)

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvnode._core.replicated_log import ReplicatedLog, check_block, encode_block
+from kvnode.base import limits
 from kvnode.base.errors import CorruptionError, RemoteProtocolError
-from kvnode.storage import log_recovery
+from kvnode.storage import log_reading, log_recovery
 from kvnode.storage.log import SegmentWriter
 from kvnode.storage.log_reading import LogReading
 from kvnode.storage.log_recovery import open_replay, recover_log
@@ -192,8 +193,10 @@ def go(seeds, **planted):
         Run(seed, **planted).go()
 
 
-def test_a_log_is_what_was_written():
-    go(150)
+@pytest.mark.parametrize("read_bytes", [100, 1000, limits.LOG_READ_BYTES])
+def test_a_log_is_what_was_written(read_bytes, monkeypatch):
+    monkeypatch.setattr(log_reading, "LOG_READ_BYTES", read_bytes)
+    go(80)
 
 
 class _StoresNoLast(ReplicatedLog):
