@@ -51,8 +51,8 @@ class SegmentCursor:
         """Walk on and add entries first..last of `term` to `entries`, which has the first of them.
 
         data: bytes of the segment from `start` on, which is at or before `offset`. Records of
-        other terms and indexes are walked over. Added is (term, index, commit_ts, payload). Ends before payloads are more than
-        bytes_max, but not without one.
+        other terms and indexes are walked over. Added is (term, index, commit_ts, payload). Ends
+        before payloads are more than bytes_max, but not without one.
         Return why it ended: -1 the last one or bytes_max was reached, 0 no whole record stands at
         `offset`, n > 0 the next record needs n bytes from there. Raises ValueError: `offset` is
         not in data.
