@@ -79,10 +79,14 @@ class Clients:
         session.laddr = _address(local)
         return session
 
+    def new_id(self) -> int:
+        """Return an id that no session has had."""
+        self.next_id += 1
+        return self.next_id - 1
+
     def admit(self) -> Session:
         """Make a session without a socket."""
-        session = Session(self.next_id, self.now_ms())
-        self.next_id += 1
+        session = Session(self.new_id(), self.now_ms())
         session.authenticated = not self.password
         session.parser.authenticated = session.authenticated
         session.parser.proto_max_bulk_bytes = self.proto_max_bulk_bytes

@@ -31,12 +31,17 @@ from kvnode.raft.wire import decode_membership, decode_membership_entry, encode_
 from kvnode.scripting import runtime
 from kvnode.server.failpoints import Failpoints
 from kvnode.storage.disk import OsDisk
-from kvnode.storage.engine import options_for
+from kvnode.storage.engine import INCOMING_OPTIONS, options_for
 from kvnode.storage.executor import Executor
 from kvnode.storage.folder import OsFolders
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
 from kvnode.storage.image import ImageFacts
-from kvnode.storage.image_install import IncomingFolder, finish_installation, install
+from kvnode.storage.image_install import (
+    IncomingFolder,
+    finish_installation,
+    install,
+    remove_old,
+)
 from kvnode.storage.leveldb import LevelDBEngine
 from kvnode.storage.local import join_group, open_facts, pin_founders
 from kvnode.storage.log_reading import LogReading
@@ -260,8 +265,11 @@ class DataDirectory:
 
     def incoming_folder(self) -> IncomingFolder:
         """Return where images are received."""
-        options = options_for(self._cache_bytes)
-        return IncomingFolder(self._folders, lambda path: LevelDBEngine(path, options))
+        return IncomingFolder(self._folders, lambda path: LevelDBEngine(path, INCOMING_OPTIONS))
+
+    def remove_replaced(self) -> None:
+        """Remove what the last image has replaced; blocks, maybe for long."""
+        remove_old(self._folders)
 
     def close(self) -> None:
         """Write and sync what is queued, and release the directory."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from kvnode._core.sequencer import Sequencer
 from kvnode.base.limits import ADD_SECONDS, CHANGE_SECONDS, RAFT_TICK_MS
 from kvnode.commands.context import SessionContext
 from kvnode.commands.group import (
@@ -23,6 +24,7 @@ from kvnode.commands.group import (
 from kvnode.raft.membership import AddLearner, Change, Demote, Member, Promote, Remove
 from kvnode.raft.messages import NO_NODE, Message
 from kvnode.server.addresses import split_address
+from kvnode.server.forwarding import Forwarding
 from kvnode.server.group_config import GroupConfig, client_address
 from kvnode.server.images import Images
 from kvnode.server.peers.forward_link import ForwardLink
@@ -82,6 +84,15 @@ class NodeGroup:
             writer=node.writer,
             now_ms=self._now_ms,
         )
+        self.forwarding = Forwarding(
+            node.sequencer,
+            new_id=node.clients.new_id,
+            on_gone=node.forget,
+            now_ms=self._now_ms,
+            request_read=self.replica.request_read,
+        )
+        self._leader_link: ForwardLink | None = None
+        self.adopt(node.sequencer)
         self._heard: dict[int, _Heard] = {}
         self._awaited: list[_Awaited] = []
         self._candidates: dict[int, str] = {}  # addresses of nodes that are to be added
@@ -101,6 +112,7 @@ class NodeGroup:
             while True:
                 await trio.sleep(RAFT_TICK_MS / 1000)
                 self.replica.tick()
+                self.forwarding.tick()
                 self.after_input()
                 self.peers.flush()
 
@@ -116,13 +128,28 @@ class NodeGroup:
 
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""
+        self.forwarding.flush()
         self.images.pump()
         self.peers.flush()
+
+    def adopt(self, sequencer: Sequencer) -> None:
+        """The node goes on with another sequencer."""
+        self.forwarding.adopt(sequencer)
+        sequencer.front = self.forwarding.clients
 
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         """Somebody else leads, or nobody does."""
         log.info("leader", role=role.value, term=term, leader=leader or None)
         self.peers.set_leader(leader if leader != NO_NODE else None)
+        if role is Role.LEADER:
+            self.forwarding.lead(term)
+        else:
+            self._follow(term, leader)
+
+    def _follow(self, term: int, leader: int) -> None:
+        link = self._leader_link
+        is_there = link is not None and link.is_open and link.node_id == leader
+        self.forwarding.leader_changed(term, link if is_there else None)
 
     # -- what links tell ------------------------------------------------------------------------
 
@@ -149,7 +176,24 @@ class NodeGroup:
         self.replica.note_lost(node_id)
 
     def on_forward(self, link: ForwardLink) -> None:
-        link.close()
+        def on_frame(body: bytes) -> None:
+            self.forwarding.on_frame(link, body)
+            self._node.wake()
+
+        def on_closed() -> None:
+            if self._leader_link is link:
+                self._leader_link = None
+            self.forwarding.link_closed(link)
+            self._node.wake()
+
+        link.on_frame, link.on_closed = on_frame, on_closed
+        if link.is_accepted:
+            self.forwarding.link_opened(link)
+            return
+        self._leader_link = link
+        raft = self.replica.raft
+        if raft.role is not Role.LEADER:
+            self._follow(raft.term, raft.leader)
 
     # -- what commands ask ----------------------------------------------------------------------
 
@@ -307,7 +351,7 @@ class NodeGroup:
         return False
 
     def serve_reads(self, session: SessionContext, wanted: bool) -> None:
-        pass
+        self.forwarding.serve_reads(session, wanted)
 
     def force_alone(self, done: Done) -> None:
         raise ChangeRefused("this node cannot be made a group of one while it runs")

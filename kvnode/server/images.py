@@ -122,7 +122,7 @@ class Images:
 
     def _pump_sender(self, peer: int, sender: ImageSender, now_ms: int) -> None:
         sender.step(now_ms)
-        if sender.failure or sender.is_done:
+        if sender.failure or sender.is_done or self._is_there(peer, sender):
             if sender.failure:
                 log.warning("an image was given up", to=peer, reason=sender.failure)
                 self._replica.note_lost(peer)
@@ -142,6 +142,13 @@ class Images:
         ):
             if not self._peers.send_image(peer, encode(message)):
                 sender.disconnect()
+
+    def _is_there(self, peer: int, sender: ImageSender) -> bool:
+        """Whether the receiver has installed it, though its last word of that was lost."""
+        leadership = self._replica.raft.leadership
+        if leadership is None or sender.facts is None:
+            return leadership is None
+        return leadership.replication.match.get(peer, 0) >= sender.facts.at.index
 
     def reconnected(self, peer: int) -> None:
         """There is a link to a peer again."""

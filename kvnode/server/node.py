@@ -407,6 +407,7 @@ class Node(NodeServices):
         """No call of the old state is under way. Between passes."""
         if image is not None and self.networked is not None:
             self.data.install(self.networked.images.take_received())
+            self.writer.submit(self.data.remove_replaced, _raise)
         else:
             self.data.read_facts_again()
         state = self._build_state(is_all_committed=False)
@@ -416,6 +417,8 @@ class Node(NodeServices):
         self._attach()
         self.apply_config()
         self.reactor.adopt(state.sequencer)
+        if self.networked is not None:
+            self.networked.adopt(state.sequencer)
         self.replica.adopt(state, image)
         log.info("memory is built anew", from_index=self.replica.applied, image=image is not None)
         del old
@@ -424,15 +427,21 @@ class Node(NodeServices):
         if self.networked is not None:
             self.networked.role_changed(role, term, leader)
 
-    def execution_changed(self, is_executing: bool) -> None:
-        if is_executing:
-            self.reactor.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
-            if not self.tip.has_databases():
-                self.reactor.run_pass(self.sequencer.create_databases)
-            self.wake()
-        else:
-            self.view.scripts.kill()
-            self.jobs.fail(self.sessions(), DEPOSED)
+    def execution_begins(self) -> None:
+        self.reactor.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+        if not self.tip.has_databases():
+            self.reactor.run_pass(self.sequencer.create_databases)
+        if self.networked is not None:
+            self.networked.forwarding.serve()
+        self.wake()
+
+    def execution_ends(self) -> None:
+        self.view.scripts.kill()
+        self.jobs.fail(self.sessions(), DEPOSED)
+
+    def execution_ended(self) -> None:
+        if self.networked is not None:
+            self.networked.forwarding.step_down()
 
     # -- events of the clients ------------------------------------------------------------------
 
@@ -446,6 +455,12 @@ class Node(NodeServices):
         return self.jobs.step(lambda session: session.id not in self.clients.sessions)
 
     def _gone(self, session: Session) -> None:
+        if self.networked is not None:
+            self.networked.forwarding.forget(session)
+        self.forget(session)
+
+    def forget(self, session: Session) -> None:
+        """A client, or the mirror of one, is gone."""
         self.sequencer.forget(session)
         self.view.watches.remove(session)
         if session in self.held:
@@ -460,6 +475,11 @@ class Node(NodeServices):
     def _log_of_script(self, level: int, text: bytes) -> None:
         write = (log.debug, log.debug, log.info, log.warning)[level]
         write("script", text=text.decode("utf-8", "backslashreplace"))
+
+
+def _raise(result: None, error: BaseException | None) -> None:
+    if error is not None:
+        raise error
 
 
 def serve(config: Config) -> int:

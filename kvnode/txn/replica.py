@@ -74,8 +74,14 @@ class Host(Protocol):
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         """Somebody else leads, or nobody does."""
 
-    def execution_changed(self, is_executing: bool) -> None:
-        """This node serves clients from here on, or does no more."""
+    def execution_begins(self) -> None:
+        """The sequencer serves from here on. Between passes."""
+
+    def execution_ends(self) -> None:
+        """Leadership is lost: programs that run beside the sequencer end, nothing of them is done."""
+
+    def execution_ended(self) -> None:
+        """The sequencer has stepped down, before anything else happens."""
 
 
 class Replica:
@@ -380,7 +386,7 @@ class Replica:
         self.is_executing = True
         self._fenced_pass = self.sequencer.passes
         self.sequencer.serving = True
-        self._host.execution_changed(True)
+        self._host.execution_begins()
         self._pause(self._is_paused)
 
     def _pause(self, is_paused: bool) -> None:
@@ -391,9 +397,9 @@ class Replica:
     def _stop_executing(self) -> None:
         """Leadership is lost: what is held is not known to be done, and never will be."""
         self.is_executing = False
-        self.sequencer.serving = False
-        self._host.execution_changed(False)
+        self._host.execution_ends()
         is_clean = self.sequencer.step_down(UNCERTAIN, NOT_DONE, UNBLOCKED)
+        self._host.execution_ended()
         if not is_clean or self.applied < self.sequencer.committed:
             self._end_state(None)
 
