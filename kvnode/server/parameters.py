@@ -297,7 +297,7 @@ GROUP = (
     Parameter(
         "lease-reads",
         Boolean(),
-        True,
+        False,
         "Whether a leader may read without asking the others for as long as they have promised "
         "not to elect another one; relies on clocks that run equally fast within 5 %.",
         is_mutable=False,
