@@ -54,7 +54,8 @@ def sentinel_command(port: int, directory: str) -> list[str]:
 
 def cluster_command(port: int, directory: str) -> list[str]:
     """Return the command line of a redis-server in cluster mode."""
-    return [*redis_command(port, directory), "--cluster-enabled", "yes"]
+    bus = str(free_port())  # by default 10000 more than the port, which may be too many
+    return [*redis_command(port, directory), "--cluster-enabled", "yes", "--cluster-port", bus]
 
 
 def kvnode_command(port: int, directory: str) -> list[str]:
