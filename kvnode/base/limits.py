@@ -76,6 +76,7 @@ SWEEP_KNOWN_MAX = 4096  # trash being swept; what is beyond waits in its records
 HISTORY_ROWS_PER_STEP = 200  # rows of older versions judged by one step
 
 # -- groups -------------------------------------------------------------------------------------
+PEERS_BACKLOG = 64  # connections of other nodes that are not accepted yet
 RAFT_TICK_MS = 30
 RAFT_ELECTION_TICKS = 10  # without a leader, up to twice that, before a node campaigns
 RAFT_HEARTBEAT_TICKS = 2
