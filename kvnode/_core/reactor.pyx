@@ -8,6 +8,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
+from kvnode._core.front cimport Mirror
 from kvnode._core.pace cimport Pace
 from kvnode._core.parser cimport Parser
 from kvnode._core.tip cimport Tip
@@ -275,7 +276,8 @@ cdef class Reactor:
         if self.closed:
             self.closed.clear()
         self.bound_memory()
-        if self.wants_after or self.sequencer.parked or self.sequencer.jobs:
+        if self.wants_after or self.sequencer.parked or self.sequencer.jobs \
+                or self.sequencer.front is not None:
             self.wants_after = False
             self.after_pass()
         return 0
@@ -354,6 +356,8 @@ cdef class Reactor:
                 return False            # it was told before: now it takes nothing either
             stream.ends_session = True
             return True
+        if self.sequencer.front is not None and self.sequencer.front.ends_with_answers(session):
+            return True
         if session.output_bytes == 0 or session.state == S_CLOSING:
             return False
         session.state = S_CLOSING
@@ -416,6 +420,9 @@ cdef class Reactor:
             connection = self.connection_of(session.fd)
             if connection is not None:
                 self.send(connection)
+            elif isinstance(session, Mirror):
+                (<Mirror>session).outlet.collect(session)
+                self.wants_after = True
         return 0
 
     cdef int send(self, Connection connection) except -1:

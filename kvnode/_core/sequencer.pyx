@@ -9,6 +9,7 @@ from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport AGAIN, BLOCK, DONE, HELD, LONG, PARK, Command, args_list
 from kvnode._core.fences cimport Fences, Holder
+from kvnode._core.front cimport Mirror
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
 from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
@@ -182,7 +183,7 @@ cdef class Sequencer:
             if session.observed != self.view.commit_ts:
                 self.single_writes = False
             self.hold_output(session)
-            if session.sendable() or session.state == S_CLOSING:
+            if session.sendable() or session.state == S_CLOSING or isinstance(session, Mirror):
                 self.flushable.append(session)
         self.ran.clear()
         self.view.ranges.clear()

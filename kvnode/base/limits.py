@@ -170,3 +170,7 @@ CLIENT_RECEIVE_BYTES = 64 * KIB  # taken from a socket at once
 LOCAL_NODES_MAX = 9  # of a group that `kvnode cluster start` runs
 LOCAL_LINE_BYTES_MAX = 64 * KIB  # of a node's log; a longer one is cut in pieces
 LOCAL_STOP_SECONDS = 2 * DRAIN_SECONDS  # for nodes to stop by themselves
+# -- forwarding to the leader -------------------------------------------------------------------
+FORWARD_WAIT_MS = 5000  # for which input waits for a leader; then it is answered, as not done
+FORWARD_DRAIN_MS = 2000  # for which answers of a former leader are waited for
+FORWARD_FORMER_MAX = 8  # former leaders from which answers may still come

@@ -32,7 +32,8 @@ FLAGS = (
     "allow_busy",
 )
 
-# What dispatch acts on: the bits of CommandFlag in _core/dispatch.pxd.
+# What dispatch and forwarding act on: the bits of CommandFlag in _core/dispatch.pxd, and of PlaceFlag
+# in _core/uplink.pxd.
 FLAG_BITS = {
     "write": 1,
     "readonly": 2,
@@ -48,6 +49,8 @@ FLAG_BITS = {
     "no_queue": 2048,
     "blocking": 4096,
     "may_replicate": 8192,
+    "local": 16384,
+    "anywhere": 32768,
 }
 
 CATEGORIES = (
@@ -106,6 +109,47 @@ NEVER_QUEUED = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
 
 # Commands that run commands of their own choice, which may write.
 RUN_COMMANDS = frozenset({"eval", "evalsha", "fcall"})
+
+# Commands about a node or a connection, with their subcommands: they run on the node that got them.
+LOCAL = frozenset(
+    {
+        "acl",
+        "asking",
+        "auth",
+        "bgrewriteaof",
+        "bgsave",
+        "client",
+        "cluster",
+        "config",
+        "debug",
+        "failover",
+        "hello",
+        "info",
+        "lastsave",
+        "latency",
+        "memory|doctor",
+        "memory|help",
+        "memory|malloc-stats",
+        "memory|purge",
+        "memory|stats",
+        "module",
+        "monitor",
+        "quit",
+        "readonly",
+        "readwrite",
+        "replicaof",
+        "reset",
+        "role",
+        "save",
+        "sentinel",
+        "shutdown",
+        "slaveof",
+        "slowlog",
+    }
+)
+
+# Commands that answer the same on each node, with their subcommands.
+ANYWHERE = frozenset({"command", "echo", "ping"})
 
 COUNT = re.compile(rb"[1-9][0-9]*")  # a number of keys
 
@@ -210,7 +254,17 @@ class Row:
             words.append("no_queue")
         if self.name in RUN_COMMANDS:
             words.append("may_replicate")
+        if self.place:
+            words.append(self.place)
         return sum(FLAG_BITS.get(word, 0) for word in words)
+
+    @property
+    def place(self) -> str:
+        """Return where a client of a follower runs it: "local", "anywhere"; "": at the leader."""
+        names = {self.name, self.name.partition("|")[0]}
+        if names & LOCAL:
+            return "local"
+        return "anywhere" if names & ANYWHERE else ""
 
     @property
     def categories(self) -> list[str]:
