@@ -32,8 +32,8 @@ FLAGS = (
     "allow_busy",
 )
 
-# What dispatch and forwarding act on: the bits of CommandFlag in _core/dispatch.pxd, and of PlaceFlag
-# in _core/uplink.pxd.
+# What dispatch and forwarding act on: the bits of CommandFlag in _core/dispatch.pxd, and of
+# PlaceFlag in _core/uplink.pxd.
 FLAG_BITS = {
     "write": 1,
     "readonly": 2,
@@ -133,7 +133,6 @@ LOCAL = frozenset(
         "memory|purge",
         "memory|stats",
         "module",
-        "monitor",
         "quit",
         "readonly",
         "readwrite",

@@ -1,8 +1,9 @@
-"""Any node takes any command: what a node does for clients while another one leads, and the reverse.
+"""Any node takes any command: what a node does for its clients while another one leads.
 
-Per batch; what is done per command is native: `_core/uplink` at the node of the clients,
-`_core/downlink` at the leader, `_core/link_port.pxd` the frames between them. No sockets: a link is
-an object with `send`, and whoever owns it gives what arrives to `on_frame` and says when it is closed.
+This is done per batch; what is done per command is native: `_core/uplink` at the node of the
+clients, `_core/downlink` at the leader; `_core/link_port.pxd` says what is in the frames.
+No sockets: a link is an object with `send`; its owner gives what arrives to `on_frame`, and says
+when it is closed.
 
 All calls come on the sequencer's thread, between passes or inside one, never inside the run of a
 session. What they make ready runs in the next pass; `flush` comes at the end of each pass.
@@ -23,7 +24,12 @@ from kvnode.base.limits import FORWARD_DRAIN_MS, FORWARD_FORMER_MAX, FORWARD_WAI
 
 
 class ForwardLink(Protocol):
-    """A duplex link to another node, which keeps frames whole and in order."""
+    """A duplex link to another node, which keeps frames whole and in order.
+
+    node_id: of the other node.
+    """
+
+    node_id: int
 
     def send(self, frame: bytes) -> bool:
         """Queue a frame; False: there is no room now, or it is closed, and nothing was done."""
@@ -64,6 +70,7 @@ class Forwarding:
         self._numbers = 0  # uplinks made, ever
         self._term = 0  # in which this node leads, or 0
         self._downlinks: dict[ForwardLink, Downlink] = {}
+        self._newest: dict[int, ForwardLink] = {}  # by node: from which commands are taken
 
     # -- another node leads ---------------------------------------------------------------------
 
@@ -119,6 +126,21 @@ class Forwarding:
 
     # -- links ----------------------------------------------------------------------------------
 
+    def link_opened(self, link: ForwardLink) -> None:
+        """Another node has opened a link: the one that it had before is over for it.
+
+        What is still on its way there comes too late, and is not executed.
+        """
+        former = self._newest.get(link.node_id)
+        if former is not None:
+            self._close_downlink(former)
+        self._newest[link.node_id] = link
+
+    def _close_downlink(self, link: ForwardLink) -> None:
+        downlink = self._downlinks.pop(link, None)
+        if downlink is not None:
+            downlink.close()
+
     def on_frame(self, link: ForwardLink, frame: bytes) -> None:
         """A frame has come. Raises RemoteProtocolError: `link` has to be closed."""
         is_for_leader, term, number = frame_facts(frame)
@@ -144,6 +166,8 @@ class Forwarding:
 
     def _downlink(self, link: ForwardLink, term: int, number: int) -> Downlink:
         """Return the end of the uplink `number`, which ends all former ones of its link."""
+        if self._newest.get(link.node_id) is not link:
+            raise RemoteProtocolError("forwarding: the node has another link by now")
         downlink = self._downlinks.get(link)
         if downlink is not None:
             if number == downlink.port.uplink:
@@ -161,9 +185,9 @@ class Forwarding:
 
     def link_closed(self, link: ForwardLink) -> None:
         """A link is closed. Before anything else runs: nobody is there to get what was popped."""
-        downlink = self._downlinks.pop(link, None)
-        if downlink is not None:
-            downlink.close()
+        self._close_downlink(link)
+        if self._newest.get(link.node_id) is link:
+            del self._newest[link.node_id]
         if self._link is link:
             self._part()
         for former in [former for former in self._former if former.link is link]:

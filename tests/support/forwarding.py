@@ -1,4 +1,4 @@
-"""Nodes that forward: a leader and followers on simulated parts, joined by links under the test's hand.
+"""A leader and followers on simulated parts, joined by links under the test's hand.
 
 A follower here has data of its own, which nobody looks at: whatever it answered from there would be
 wrong, and whatever it wrote is found by `check`.
@@ -33,6 +33,7 @@ class End:
         self.owner = owner
         self.peer: End | None = None
         self.frames: deque[bytes] = deque()  # sent from here
+        self.node_id = 0  # of the other node
         self.is_closed = False
         self.has_room: Callable[[], bool] = lambda: True
 
@@ -165,11 +166,19 @@ class Net:
         self.errors: list[RemoteProtocolError] = []
         self.tampers: Callable[[bytes], Iterable[bytes]] = lambda frame: (frame,)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way."""
+        return any(end.frames for link in self.links for end in link if not end.is_closed)
+
     def connect(self, follower: ForwardingNode, leader: ForwardingNode) -> End:
         """Return the follower's end of a new link."""
         ours, theirs = End(follower), End(leader)
         ours.peer, theirs.peer = theirs, ours
+        ours.node_id, theirs.node_id = id(leader), id(follower)
         self.links.append((ours, theirs))
+        assert leader.forwarding is not None
+        leader.forwarding.link_opened(theirs)
         return ours
 
     def deliver(self, end: End, n: int = 1) -> int:
@@ -243,9 +252,9 @@ class Group:
             taken = sum(len(client.take()) for client in self.clients)
             for node in self.nodes:
                 node.work()  # what was taken is said
-            if not moved and not taken and not any(node.is_busy for node in self.nodes):
-                if not any(end.frames for link in self.net.links for end in link):
-                    return
+            is_busy = any(node.is_busy for node in self.nodes) or self.net.is_busy
+            if not moved and not taken and not is_busy:
+                return
         raise AssertionError("it never ends")
 
     def ask(self, client: Client, data: bytes) -> bytes:

@@ -1,0 +1,493 @@
+"""A follower's clients: their commands run at the leader, and what happens when leaders change."""
+
+import random
+
+import pytest
+
+from kvnode.base.limits import FORWARD_DRAIN_MS, FORWARD_WAIT_MS, MIB
+from tests.support.forwarding import Client, ForwardingNode, Group
+from tests.support.resp import encode
+
+S_WAITING = 2
+UNCERTAIN = b"-UNCERTAIN the leader was lost: this command may or may not have been done\r\n"
+LOST = b"-TRYAGAIN the leader was lost before it answered, and nothing was changed\r\n"
+LEADERLESS = b"-TRYAGAIN there is no leader at present, nothing was done\r\n"
+EXECABORT = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+OK = b"+OK\r\n"
+QUEUED = b"+QUEUED\r\n"
+NULL = b"$-1\r\n"
+NULL_ARRAY = b"*-1\r\n"
+
+
+def words(*commands: str) -> bytes:
+    return b"".join(encode(*command.split()) for command in commands)
+
+
+@pytest.fixture
+def group() -> Group:
+    return Group()
+
+
+def ask(group: Group, client: Client, *commands: str) -> bytes:
+    reply = group.ask(client, words(*commands))
+    group.check()
+    return reply
+
+
+def new_leader(group: Group) -> ForwardingNode:
+    """Return a node with data of its own, which leads term 2."""
+    node = ForwardingNode(77)
+    node.lead(2)
+    node.begin_to_serve()
+    retire(group)
+    group.leader = node
+    return node
+
+
+def retire(group: Group) -> None:
+    """From here on the leader must write no more."""
+    group.leader.index_at_start = group.leader.sequencer.last_index
+    group.followers.append(group.leader)
+
+
+def move(group: Group) -> None:
+    """The follower goes to the new leader."""
+    end = group.net.connect(group.followers[0], group.leader)
+    group.followers[0].follow(2, end)
+
+
+# -- order and places -----------------------------------------------------------------------------
+
+
+def test_commands_run_at_the_leader(group: Group) -> None:
+    client = group.client()
+    assert ask(group, client, "SET a 1", "INCR a", "NOSUCH", "GET") == (
+        OK + b":2\r\n-ERR unknown command 'NOSUCH', with args beginning with: \r\n"
+        b"-ERR wrong number of arguments for 'get' command\r\n"
+    )
+    assert ask(group, group.client(group.leader), "GET a") == b"$1\r\n2\r\n"
+
+
+def test_a_local_command_waits_for_the_answers_before_it(group: Group) -> None:
+    client = group.client()
+    client.send(words("SET a 1", "CLIENT GETNAME", "INCR a"))
+    assert client.take() == b""
+    assert client.session.state == S_WAITING
+    assert group.followers[0].sequencer.take_ready() == []  # it does not run round in circles
+    group.settle()
+    assert client.output == OK + NULL + b":2\r\n"
+
+
+def test_a_ping_in_a_pipeline_waits_for_nobody(group: Group) -> None:
+    client = group.client()
+    client.send(words("PING"))
+    assert client.take() == b"+PONG\r\n"  # nothing is owed: at once
+    client.send(words("SET a 1", "PING", "INCR a"))
+    assert client.session.state != S_WAITING
+    group.settle()
+    assert client.output == b"+PONG\r\n" + OK + b"+PONG\r\n:2\r\n"
+
+
+def test_the_leader_owns_transactions(group: Group) -> None:
+    client = group.client()
+    assert ask(group, client, "MULTI", "SET a 1", "PING") == OK + QUEUED * 2
+    assert ask(group, client, "EXEC") == b"*2\r\n" + OK + b"+PONG\r\n"
+    assert ask(group, client, "MULTI", "SET a 2", "DISCARD", "GET a") == (
+        OK + QUEUED + OK + b"$1\r\n1\r\n"
+    )
+
+
+def test_a_command_about_the_node_is_not_queued_at_the_leader(group: Group) -> None:
+    client = group.client()
+    reply = ask(group, client, "MULTI", "CONFIG SET maxmemory 1", "EXEC", "GET a")
+    assert reply.startswith(OK + b"-ERR Command not allowed inside a transaction")
+    assert reply.endswith(EXECABORT + NULL)
+
+
+def test_the_mirror_follows_the_session(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "SELECT 3", "HSET h f v")
+    assert client.session.db == 3
+    reply = ask(group, client, "HELLO 3", "HGETALL h")
+    assert reply.endswith(b"%1\r\n$1\r\nf\r\n$1\r\nv\r\n")
+    ask(group, client, "CLIENT SETNAME bob", "GET x")
+    assert [(m.name, m.db, m.proto) for m in group.mirrors()] == [(b"bob", 3, 3)]
+    assert ask(group, client, "MULTI", "RESET", "HGETALL h") == OK + b"+RESET\r\n*0\r\n"
+    assert [(m.name, m.db, m.proto) for m in group.mirrors()] == [(b"", 0, 2)]
+
+
+def test_replies_that_are_not_wanted(group: Group) -> None:
+    client = group.client()
+    assert ask(group, client, "CLIENT REPLY SKIP", "SET a 1", "GET a") == b"$1\r\n1\r\n"
+    assert ask(group, client, "CLIENT REPLY OFF", "INCR a", "CLIENT ID", "INCR a") == b""
+    assert ask(group, client, "CLIENT REPLY ON", "GET a") == OK + b"$1\r\n3\r\n"
+
+
+def test_broken_protocol_is_answered_after_what_came_before(group: Group) -> None:
+    client = group.client()
+    reply = group.ask(client, words("SET a 1") + b"*1\r\n:1\r\n")
+    assert reply == OK + b"-ERR Protocol error: expected '$', got ':'\r\n"
+    assert client.is_closed
+    group.settle()
+    assert group.mirrors() == []
+
+
+def test_a_stranger_gets_nowhere(group: Group) -> None:
+    client = group.client()
+    client.session.authenticated = False
+    assert ask(group, client, "SET a 1") == b"-NOAUTH Authentication required.\r\n"
+    assert group.mirrors() == []
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+
+
+def test_large_commands_and_replies(group: Group) -> None:
+    client = group.client()
+    value = random.Random(1).randbytes(5 * MIB)
+    assert group.ask(client, encode("SET", "big", value)) == OK
+    reply = group.ask(client, words("GET big", "CLIENT GETNAME", "STRLEN big"))
+    assert reply == b"$%d\r\n%b\r\n" % (len(value), value) + NULL + b":%d\r\n" % len(value)
+
+
+def test_a_link_without_room_keeps_what_it_is_given(group: Group) -> None:
+    end = group.ends[0]
+    end.has_room = lambda: len(end.frames) < 2
+    client = group.client()
+    value = bytes(5 * MIB)
+    assert group.ask(client, encode("SET", "big", value)) == OK
+    assert ask(group, client, "STRLEN big") == b":%d\r\n" % len(value)
+
+
+def test_a_slow_client_is_buffered_at_the_leader_and_holds_nobody_up(group: Group) -> None:
+    slow, quick = group.client(), group.client()
+    value = bytes(100_000)
+    group.ask(quick, encode("SET", "big", value))
+    group.clients.remove(slow)  # nobody takes its output
+    slow.send(words(*["GET big"] * 60))
+    group.settle()
+    assert MIB <= slow.session.output_bytes < 2 * MIB
+    (mirror,) = [m for m in group.mirrors() if m.output_bytes]
+    assert 0 < mirror.output_bytes < 2 * MIB
+    assert ask(group, quick, "INCR n") == b":1\r\n"
+    group.clients.append(slow)
+    group.settle()
+    assert slow.output == (b"$100000\r\n" + value + b"\r\n") * 60
+    assert mirror.output_bytes == 0
+
+
+def test_input_of_a_session_is_sent_as_it_is_executed(group: Group) -> None:
+    client = group.client()
+    pipeline = encode("RPUSH", "l", bytes(1000)) * 4000
+    client.send(pipeline)
+    sent = sum(map(len, group.ends[0].frames))
+    assert sent < 2 * MIB < len(pipeline)
+    assert client.session.state == S_WAITING
+    group.settle()
+    assert client.output == b"".join(b":%d\r\n" % (n + 1) for n in range(4000))
+
+
+# -- no leader ------------------------------------------------------------------------------------
+
+
+def test_input_waits_for_a_leader(group: Group) -> None:
+    follower, client = group.followers[0], group.client()
+    follower.follow(2, None)
+    assert ask(group, client, "CLIENT SETNAME x", "SET a 1", "GET a") == OK
+    group.tick(FORWARD_WAIT_MS - 1)
+    assert client.output == OK
+    follower.follow(1, group.net.connect(follower, group.leader))
+    group.settle()
+    assert client.output == OK + OK + b"$1\r\n1\r\n"
+
+
+def test_without_a_leader_commands_are_not_done_in_the_end(group: Group) -> None:
+    follower, client = group.followers[0], group.client()
+    follower.follow(2, None)
+    assert ask(group, client, "SET a 1", "CLIENT GETNAME", "GET a") == b""
+    group.tick(FORWARD_WAIT_MS)
+    assert client.output == LEADERLESS + NULL + LEADERLESS
+    assert not client.is_closed
+    assert ask(group, client, "GET a") == b""  # it waits anew
+    follower.follow(1, group.net.connect(follower, group.leader))
+    group.settle()
+    assert client.output.endswith(LEADERLESS + NULL)
+
+
+def test_a_transaction_begun_without_a_leader_is_not_torn(group: Group) -> None:
+    follower, client = group.followers[0], group.client()
+    follower.follow(2, None)
+    client.send(words("MULTI", "SET a 1"))
+    group.tick(FORWARD_WAIT_MS)
+    follower.follow(1, group.net.connect(follower, group.leader))
+    assert ask(group, client, "SET a 2", "EXEC", "GET a") == QUEUED + EXECABORT + NULL
+    assert client.output == OK + QUEUED + QUEUED + EXECABORT + NULL
+
+
+# -- the leader is lost ---------------------------------------------------------------------------
+
+
+def test_what_is_not_answered_is_uncertain_and_never_sent_again(group: Group) -> None:
+    client = group.client()
+    client.send(words("INCR n", "INCR n"))
+    group.net.cut(group.ends[0])
+    new_leader(group)
+    move(group)
+    group.settle()
+    assert client.output == UNCERTAIN
+    assert client.is_closed
+    assert ask(group, group.client(), "GET n") == NULL
+
+
+def test_reads_that_are_not_answered_may_be_tried_again(group: Group) -> None:
+    client = group.client()
+    client.send(words("GET n", "STRLEN n"))
+    group.net.cut(group.ends[0])
+    group.settle()
+    assert (client.output, client.is_closed) == (LOST, True)
+
+
+def test_who_is_owed_nothing_goes_on(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "SELECT 2", "CLIENT SETNAME bob", "SET a 1")
+    group.net.cut(group.ends[0])
+    new_leader(group)
+    assert ask(group, client, "GET a") == b""
+    move(group)
+    group.settle()
+    assert client.output.endswith(OK + NULL)  # the data of another node
+    assert [(m.name, m.db) for m in group.mirrors()] == [(b"bob", 2)]
+
+
+def test_a_lost_transaction_is_discarded(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "MULTI", "SET a 1")
+    group.net.cut(group.ends[0])
+    new_leader(group)
+    move(group)
+    assert ask(group, client, "SET b 1", "EXEC", "EXISTS a b") == QUEUED + EXECABORT + b":0\r\n"
+    assert ask(group, client, "MULTI", "SET a 2", "EXEC") == OK + QUEUED + b"*1\r\n" + OK
+
+
+@pytest.mark.parametrize("is_in_multi", [False, True])
+def test_a_lost_watch_makes_exec_answer_null(group: Group, is_in_multi: bool) -> None:
+    client = group.client()
+    begin = ("MULTI", "SET a 1")
+    ask(group, client, "WATCH a", *begin[: 2 * is_in_multi])
+    group.net.cut(group.ends[0])
+    new_leader(group)
+    move(group)
+    rest = ("EXEC", "GET a") if is_in_multi else (*begin, "EXEC", "GET a")
+    assert ask(group, client, *rest).endswith(NULL_ARRAY + NULL)
+    assert ask(group, client, *begin, "EXEC") == OK + QUEUED + b"*1\r\n" + OK
+
+
+def test_unwatch_ends_what_a_lost_watch_began(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "WATCH a")
+    group.net.cut(group.ends[0])
+    new_leader(group)
+    move(group)
+    reply = ask(group, client, "UNWATCH", "MULTI", "SET a 1", "EXEC")
+    assert reply == OK + OK + QUEUED + b"*1\r\n" + OK
+
+
+def test_a_broken_link_ends_waiters_before_anything_else(group: Group) -> None:
+    client = group.client()
+    assert ask(group, client, "BLPOP l 0") == b""
+    group.net.cut(group.ends[0])
+    assert group.mirrors() == []
+    other = group.client(group.leader)
+    assert ask(group, other, "RPUSH l v", "LRANGE l 0 -1") == b":1\r\n*1\r\n$1\r\nv\r\n"
+    assert (client.output, client.is_closed) == (UNCERTAIN, True)
+
+
+def test_a_reply_that_is_half_there_ends_without_an_error(group: Group) -> None:
+    client, other = group.client(), group.client(group.leader)
+    group.ask(other, encode("SET", "big", bytes(8 * MIB)))
+    client.send(words("GET big"))
+    for _ in range(3):
+        for end in (group.ends[0], group.ends[0].peer):
+            assert end is not None
+            group.net.deliver(end, 10)
+        group.leader.work()
+        group.followers[0].work()
+    group.net.cut(group.ends[0])
+    group.settle()
+    assert client.is_closed
+    assert client.output[:10] == b"$8388608\r\n"
+    assert 0 < len(client.output) < 8 * MIB
+    assert b"-" not in client.output
+
+
+def test_what_is_on_its_way_when_a_link_is_given_up_comes_too_late(group: Group) -> None:
+    follower, client = group.followers[0], group.client()
+    old = group.ends[0]
+    client.send(words("SET a old"))
+    group.net.cut_one_side(old)
+    client.take()
+    assert (client.output, client.is_closed) == (UNCERTAIN, True)
+    follower.follow(1, group.net.connect(follower, group.leader))
+    again = group.client()
+    assert ask(group, again, "SET a new") == OK
+    old.is_closed = False
+    assert group.net.deliver(old, 10)
+    assert group.net.errors
+    assert ask(group, again, "GET a") == b"$3\r\nnew\r\n"
+
+
+def test_a_client_that_goes_takes_its_mirror_along(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "BLPOP l 0")
+    client.close()
+    group.settle()
+    assert group.mirrors() == []
+    assert ask(group, group.client(), "RPUSH l v") == b":1\r\n"
+
+
+# -- leadership moves -----------------------------------------------------------------------------
+
+
+def test_what_a_leader_did_not_run_goes_to_the_next_one(group: Group) -> None:
+    """A transfer: the old leader stops executing, and returns what waits."""
+    old, client = group.leader, group.client()
+    ask(group, client, "SELECT 2", "SET a 0")
+    old.sequencer.serving = False
+    client.send(words("SET a 1", "CLIENT GETNAME", "GET a"))
+    group.settle()
+    assert old.forwarding is not None
+    old.forwarding.step_down()
+    new_leader(group)
+    move(group)
+    group.settle()
+    assert client.output.endswith(OK + OK + NULL + b"$1\r\n1\r\n")
+    assert not client.is_closed
+    assert group.net.errors == []
+
+
+def test_what_comes_to_a_node_of_another_term_is_not_done(group: Group) -> None:
+    follower, client = group.followers[0], group.client()
+    follower.follow(3, group.net.connect(follower, group.leader))
+    assert ask(group, client, "SET a 1", "MULTI", "SET b 1", "EXEC") == b""
+    group.tick(FORWARD_WAIT_MS)
+    assert client.output == LEADERLESS + OK + QUEUED + EXECABORT
+    follower.follow(1, group.net.connect(follower, group.leader))
+    assert ask(group, client, "EXISTS a b") == b":0\r\n"
+
+
+def test_input_waits_until_a_leader_serves(group: Group) -> None:
+    client = group.client()
+    node = ForwardingNode(77)
+    node.lead(2)
+    retire(group)
+    group.leader = node
+    move(group)
+    assert ask(group, client, "SET a 1") == b""
+    node.begin_to_serve()
+    group.settle()
+    assert client.output == OK
+
+
+def test_a_follower_that_becomes_the_leader_serves_its_clients(group: Group) -> None:
+    follower, client, owed = group.followers[0], group.client(), group.client()
+    ask(group, client, "WATCH a")
+    owed.send(words("INCR n"))
+    assert follower.forwarding is not None
+    follower.lead(2)
+    follower.begin_to_serve()
+    group.followers.clear()  # it may write now
+    client.send(words("MULTI", "SET a 1", "EXEC", "GET a"))
+    owed.send(words("INCR n"))
+    follower.work()
+    for each in group.clients:
+        each.take()
+    assert client.output.endswith(OK + QUEUED + NULL_ARRAY + NULL)
+    assert owed.output == b""  # in order: the former leader has not answered
+    follower.now_ms += FORWARD_DRAIN_MS
+    follower.forwarding.tick()
+    follower.work()
+    owed.take()
+    assert (owed.output, owed.is_closed) == (UNCERTAIN, True)
+
+
+def test_answers_of_a_former_leader_are_taken_for_a_while(group: Group) -> None:
+    client = group.client()
+    client.send(words("INCR n"))
+    group.net.deliver(group.ends[0], 10)
+    group.leader.work()
+    new_leader(group)
+    move(group)
+    client.send(words("INCR m"))
+    group.settle()
+    assert client.output == b":1\r\n:1\r\n"
+
+
+def test_a_leader_that_follows_keeps_its_clients(group: Group) -> None:
+    old = group.leader
+    client = group.client(old)
+    ask(group, client, "WATCH a")
+    other = group.client(old)
+    ask(group, other, "MULTI", "SET a 1")
+    assert old.forwarding is not None
+    old.sequencer.serving = False
+    old.forwarding.step_down()
+    node = new_leader(group)
+    old.follow(2, group.net.connect(old, node))
+    assert ask(group, client, "MULTI", "SET a 2", "EXEC") == OK + QUEUED + NULL_ARRAY
+    assert ask(group, other, "EXEC", "GET a") == EXECABORT + NULL
+    group.tick(FORWARD_WAIT_MS)
+    assert not client.is_closed
+    assert not other.is_closed
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+def test_what_is_no_frame_ends_the_link(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "SET a 1")
+    for end in (group.ends[0], group.ends[0].peer):
+        assert end is not None
+        for frame in (b"", b"\x03" + bytes(24), b"\x01" + bytes(100), bytes([2]) + b"\xff" * 24):
+            other = group.net.connect(group.followers[0], group.leader)
+            assert other.peer is not None
+            start = other if end is group.ends[0] else other.peer
+            group.net.arrive(start, frame)
+    assert len(group.net.errors) >= 6
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_damaged_frames_do_no_harm_beyond_the_link(seed: int) -> None:
+    """They end the link or are taken; the leader goes on, and later clients are served."""
+    rng = random.Random(seed)
+    group = Group(seed=seed)
+
+    def damage(frame: bytes) -> list[bytes]:
+        if rng.random() < 0.5:
+            return [frame]
+        data = bytearray(frame)
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(data))
+            data[at] = rng.randrange(256)
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)) :]
+        return [bytes(data)]
+
+    group.net.tampers = damage
+    for _ in range(5):
+        client = group.client()
+        client.send(words("MULTI", "SET a 1", "EXEC", "GET a", "BLPOP l 0.01", "PING"))
+        for _ in range(4):
+            for link in group.net.links:
+                for end in link:
+                    group.net.deliver(end, 5)
+            for node in group.nodes:
+                node.work()
+        if any(end.is_closed for end in group.ends):
+            group.ends = [group.net.connect(group.followers[0], group.leader)]
+            group.followers[0].follow(1, group.ends[0])
+    group.net.tampers = lambda frame: (frame,)
+    for link in group.net.links:
+        group.net.cut(link[0])
+    group.followers[0].follow(1, group.net.connect(group.followers[0], group.leader))
+    assert ask(group, group.client(), "SET last 1", "GET last") == OK + b"$1\r\n1\r\n"
