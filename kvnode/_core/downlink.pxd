@@ -11,7 +11,7 @@ from kvnode._core.sequencer cimport Sequencer
 
 
 cdef enum:
-    MIRRORS_MAX = 1 << 20               # of one uplink
+    MIRRORS_MAX = 1 << 17               # of one uplink
     MIRROR_INPUT_BYTES_MAX = 1 << 30    # unparsed, of one session: one command and what follows
 
 

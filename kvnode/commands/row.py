@@ -33,7 +33,7 @@ FLAGS = (
 )
 
 # What dispatch and forwarding act on: the bits of CommandFlag in _core/dispatch.pxd, and of
-# PlaceFlag in _core/uplink.pxd.
+# PlaceFlag in _core/forwarding.pxd.
 FLAG_BITS = {
     "write": 1,
     "readonly": 2,

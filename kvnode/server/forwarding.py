@@ -1,6 +1,6 @@
 """Any node takes any command: what a node does for its clients while another one leads.
 
-This is done per batch; what is done per command is native: `_core/uplink` at the node of the
+This is done per batch; what is done per command is native: `_core/forwarding` at the node of the
 clients, `_core/downlink` at the leader; `_core/link_port.pxd` says what is in the frames.
 No sockets: a link is an object with `send`; its owner gives what arrives to `on_frame`, and says
 when it is closed.
@@ -11,14 +11,17 @@ session. What they make ready runs in the next pass; `flush` comes at the end of
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from kvnode._core import answers
 from kvnode._core.downlink import Downlink
+from kvnode._core.forwarding import UNCERTAIN, Clients
 from kvnode._core.front import Mirror
 from kvnode._core.link_port import frame_facts
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
-from kvnode._core.uplink import UNCERTAIN, Clients, Uplink
+from kvnode._core.uplink import Uplink
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import FORWARD_DRAIN_MS, FORWARD_FORMER_MAX, FORWARD_WAIT_MS
 
@@ -49,6 +52,8 @@ class Forwarding:
 
     new_id: an id for a session. on_gone: called with each mirror that was closed, as for a client
     that is gone. now_ms: the node's time.
+    request_read: ask for a read index; `done(True)` when what it says is applied here, `done(False)`
+    when that cannot be known. Without it, READONLY changes nothing.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Forwarding:
         new_id: Callable[[], int],
         on_gone: Callable[[Session], None],
         now_ms: Callable[[], int],
+        request_read: Callable[[Callable[[bool], None]], None] | None = None,
     ) -> None:
         self.clients = Clients(sequencer, FORWARD_WAIT_MS)
         self.output_bytes_max = 0  # of a mirror: client-output-buffer-limit
@@ -65,6 +71,7 @@ class Forwarding:
         self._new_id = new_id
         self._on_gone = on_gone
         self._now_ms = now_ms
+        self._request_read = request_read
         self._link: ForwardLink | None = None  # of clients.uplink
         self._former: list[Former] = []
         self._numbers = 0  # uplinks made, ever
@@ -149,7 +156,7 @@ class Forwarding:
         else:
             uplink = self._uplink(link, term, number)
             if uplink is not None:
-                self.clients.receive(uplink, frame)
+                answers.receive(self.clients, uplink, frame)
                 self._drop_empty()
 
     def _uplink(self, link: ForwardLink, term: int, number: int) -> Uplink | None:
@@ -200,8 +207,15 @@ class Forwarding:
         """A client is gone."""
         self.clients.forget(session)
 
+    def serve_reads(self, session: Session, here: bool) -> None:
+        """READONLY and READWRITE: whether this node answers reads of `session` as a follower."""
+        self.clients.serve_reads(session, here and self._request_read is not None)
+
     def flush(self) -> None:
         """A pass ends: what it left for other nodes goes out."""
+        readers = self.clients.take_readers()
+        if readers is not None and self._request_read is not None:
+            self._request_read(partial(self.clients.end_reads, readers))
         if self.clients.uplink is not None:
             self.clients.uplink.flush()
         for former in self._former:

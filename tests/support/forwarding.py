@@ -50,6 +50,7 @@ class ForwardingNode(SimNode):
     def __init__(self, seed: int, commands: list[Command] | None = None) -> None:
         self.config = {"requirepass": b""}
         self.forwarding: Forwarding | None = None
+        self.reads: list[Callable[[bool], None]] = []  # asked for, and not ended
         super().__init__(SimDisk(), MemoryEngine(), random.Random(seed), commands=commands or TABLE)
         self.bugs: list[Exception] = []
         self.ids = FIRST_MIRROR_ID
@@ -58,6 +59,7 @@ class ForwardingNode(SimNode):
             new_id=self._new_id,
             on_gone=self._gone,
             now_ms=lambda: self.now_ms,
+            request_read=self.reads.append,
         )
         self.index_at_start = self.sequencer.last_index
         self.gone: list[Session] = []
@@ -120,8 +122,22 @@ class ForwardingNode(SimNode):
     def work(self) -> None:
         """A pass, and all the syncs, fetches and jobs that it takes."""
         self.serve()
-        self.step_threads()
+        while self.step_threads():
+            self.serve()
         self.sync()
+
+    def hold(self, *words: bytes | str | int) -> None:
+        """Have data that the leader does not have, as if it were all applied from there."""
+        self.sequencer.serving = True
+        self.ask(*words)
+        self.sequencer.serving = False
+        self.index_at_start = self.sequencer.last_index
+
+    def end_reads(self, is_reached: bool) -> None:
+        """What was asked for is applied here; or nobody knows."""
+        reads, self.reads[:] = list(self.reads), []
+        for done in reads:
+            done(is_reached)
 
     @property
     def is_busy(self) -> bool:

@@ -440,6 +440,89 @@ def test_a_leader_that_follows_keeps_its_clients(group: Group) -> None:
     assert not other.is_closed
 
 
+# -- reads of a follower --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader(group: Group) -> Client:
+    """A client in READONLY, of a follower whose data are its own."""
+    node = group.followers[0]
+    node.hold("SET", "k", "here")
+    client = group.client()
+    assert node.forwarding is not None
+    node.forwarding.serve_reads(client.session, True)
+    return client
+
+
+def test_a_read_waits_for_an_index_that_was_asked_for_after_it(
+    group: Group, reader: Client
+) -> None:
+    node = group.followers[0]
+    assert ask(group, reader, "GET k", "STRLEN k") == b""
+    assert len(node.reads) == 1
+    reader.send(words("EXISTS k"))
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n:4\r\n"
+    assert len(node.reads) == 1  # the third came after the first was asked for
+    node.end_reads(True)
+    assert ask(group, reader) == b":1\r\n"
+    assert group.mirrors() == []
+
+
+def test_writes_of_a_reader_are_forwarded_in_order(group: Group, reader: Client) -> None:
+    node = group.followers[0]
+    assert ask(group, reader, "SET k there", "GET k", "INCR n") == OK
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n:1\r\n"  # (its data do not follow)
+    assert ask(group, reader, "MULTI", "GET k", "EXEC") == OK + QUEUED + b"*1\r\n$5\r\nthere\r\n"
+    assert node.reads == []
+
+
+def test_a_read_without_an_index_goes_to_the_leader(group: Group, reader: Client) -> None:
+    ask(group, group.client(), "SET k there")
+    assert ask(group, reader, "GET k") == b""
+    group.followers[0].end_reads(False)
+    assert ask(group, reader) == b"$5\r\nthere\r\n"
+    assert ask(group, reader, "GET k") == b""
+    group.tick(FORWARD_WAIT_MS)
+    assert reader.output == b"$5\r\nthere\r\n" * 2
+
+
+def test_a_read_of_an_expired_key_goes_to_the_leader(group: Group, reader: Client) -> None:
+    node = group.followers[0]
+    node.hold("SET", "e", "v", "PX", 100)
+    for each in group.nodes:
+        each.now_ms += 200
+    ask(group, reader, "GET k", "GET e", "GET k")
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n" + NULL + b"$4\r\nhere\r\n"
+    assert len(group.mirrors()) == 1
+
+
+def test_a_read_fetches_what_the_follower_lacks_in_memory(group: Group, reader: Client) -> None:
+    node = group.followers[0]
+    node.checkpoint()
+    node.evict()
+    ask(group, reader, "GET k")
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n"
+
+
+def test_what_leaves_in_steps_or_takes_long_goes_to_the_leader(
+    group: Group, reader: Client
+) -> None:
+    node = group.followers[0]
+    node.hold("SET", "big", bytes(3 * MIB))
+    ask(group, reader, "GET big", "EVAL_RO return{} 0", "DBSIZE", "GET k")
+    node.end_reads(True)
+    assert ask(group, reader) == NULL + b"*0\r\n:0\r\n$4\r\nhere\r\n"
+
+
+def test_readonly_ends(group: Group, reader: Client) -> None:
+    assert ask(group, reader, "RESET", "GET k") == b"+RESET\r\n" + NULL
+    assert group.followers[0].reads == []
+
+
 # -- bad input ------------------------------------------------------------------------------------
 
 
