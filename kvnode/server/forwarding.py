@@ -52,8 +52,8 @@ class Forwarding:
 
     new_id: an id for a session. on_gone: called with each mirror that was closed, as for a client
     that is gone. now_ms: the node's time.
-    request_read: ask for a read index; `done(True)` when what it says is applied here, `done(False)`
-    when that cannot be known. Without it, READONLY changes nothing.
+    request_read: ask for a read index; `done(True)` once it is applied here, `done(False)` when
+    there is none to be had. Without it, READONLY changes nothing.
     """
 
     def __init__(

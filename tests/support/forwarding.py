@@ -122,8 +122,9 @@ class ForwardingNode(SimNode):
     def work(self) -> None:
         """A pass, and all the syncs, fetches and jobs that it takes."""
         self.serve()
-        while self.step_threads():
-            self.serve()
+        for _ in range(2):  # what is read may want more
+            if self.step_threads():
+                self.serve()
         self.sync()
 
     def hold(self, *words: bytes | str | int) -> None:
