@@ -86,7 +86,6 @@ cdef class Reactor:
     cdef bint is_due(self)
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
-    cdef int unwatch(self, int fd) except -1
     cdef int one_pass(self, epoll_event* events, int n) except -1
     cdef int note_pass(self, uint64_t started) noexcept
     cdef int bound_memory(self) except -1

@@ -75,11 +75,6 @@ cdef class Reactor:
             raise OSError(errno, "epoll_ctl")
         return 0
 
-    cdef int unwatch(self, int fd) except -1:
-        epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, NULL)
-        epoll_ctl(self.quiet_epoll, EPOLL_CTL_DEL, fd, NULL)
-        return 0
-
     # -- for the host ---------------------------------------------------------------------------
 
     @property
@@ -172,23 +167,23 @@ cdef class Reactor:
         return (earliest - now) / 1000.0 if earliest > now else 0.0
 
     def adopt(self, Sequencer sequencer not None):
-        """Go on with another sequencer: this one is over. Its connections and sessions stay.
+        """Go on with another sequencer, with what there is of connections and sessions.
 
         In a pass, or between two; in one, the rest of it is the new one's.
         """
         cdef Sequencer old = self.sequencer
         cdef Connection connection
-        self.unwatch(old.log.event_fd)
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, old.log.event_fd, NULL)
+        epoll_ctl(self.quiet_epoll, EPOLL_CTL_DEL, old.log.event_fd, NULL)
         self.sequencer = sequencer
         if sequencer.log.event_fd >= 0:
             self.watch(self.epoll, sequencer.log.event_fd)
             self.watch(self.quiet_epoll, sequencer.log.event_fd)
         sequencer.take_over([connection.session for connection in self.connections.values()])
-        sequencer.flushable += old.take_flushable()
         if old.pass_open:
             old.close_pass(False)
-            sequencer.flushable += old.take_flushable()
             sequencer.open_work(self.now_ms())
+        sequencer.flushable += old.take_flushable()
         eventfd_write(self.wake_fd, 1)
 
     def raise_floor(self, uint64_t ms):
@@ -340,13 +335,11 @@ cdef class Reactor:
 
     cdef int read_again(self, Session session) except -1:
         """A session ran that may have been read no more while it could not."""
-        cdef Connection connection
-        if session.state != S_READY or not self.sequencer.serving:
-            return 0
-        connection = self.connection_of(session.fd)
-        if connection is None or connection.interest & EPOLLIN:
-            return 0
-        return self.want(connection, connection.interest | EPOLLIN)
+        cdef Connection connection = self.connection_of(session.fd)
+        if connection is not None and session.state == S_READY and self.sequencer.serving \
+                and not connection.interest & EPOLLIN:
+            self.want(connection, connection.interest | EPOLLIN)
+        return 0
 
     cdef bint may_half_close(self, Session session) except -1:
         """A client sends no more: whether it has something to get, after which it is closed."""

@@ -107,12 +107,9 @@ cdef class Sequencer:
     cdef int join_pass(self, Session session) except -1
     cdef int note_effects(self, Session session) except -1
     cdef int apply_reply_mode(self, Session session, size_t before) except -1
-    cdef int bring_near(self, Session session) except -1
     cdef int run_one(self, Session session, Args* args) except -1
     cdef int settle(self, Session session, int outcome, size_t before) except -1
     cdef bint go_on(self, Session session) except -1
-    cdef int look_ahead(self, Session session) except -1
-    cdef void count_cold(self, Session session, Command command, uint64_t number) noexcept
     cdef int close_pass(self, bint may_inline) except -1
     cdef int hold_output(self, Session session) except -1
     cdef int advance(self) except -1
@@ -122,5 +119,3 @@ cdef class Sequencer:
     cdef int drop_batches(self) except -1
     cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
                          bytes payload) except -1
-    cdef list take_held(self)
-    cdef int fail_output(self, Session session, bytes line) except -1

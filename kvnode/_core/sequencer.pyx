@@ -3,26 +3,25 @@
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libcpp.vector cimport vector
-from kvnode._core.collection cimport expire_field_of
+from kvnode._core.ahead cimport bring_near, count_cold, look_ahead
 from kvnode._core.blocking cimport Waiter, Waiters
 from kvnode._core.buffer cimport buffer_free
-from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport AGAIN, BLOCK, DONE, HELD, LONG, PARK, Command, args_list
+from kvnode._core.dispatch cimport AGAIN, BLOCK, DONE, HELD, LONG, PARK, args_list
+from kvnode._core.due cimport expire_due
 from kvnode._core.fences cimport Fences, Holder
 from kvnode._core.front cimport Mirror
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
-from kvnode._core.parser cimport PARSE_COMMAND, PARSE_ERROR, PARSE_MORE, ParseResult, Parser
+from kvnode._core.parser cimport PARSE_ERROR, PARSE_MORE, ParseResult, Parser
 from kvnode._core.reply cimport reply_error
 from kvnode._core.serving cimport comes_later, run_waiter, serve_waiters, time_out
 from kvnode._core.session cimport (
     REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_PARKED, S_READY,
     S_STREAMING, S_WAITING)
 from kvnode._core.staging cimport STAGE_COMMAND_BYTES, abandon, stage, unstage
-from kvnode._core.step_down cimport end_leadership
+from kvnode._core.step_down cimport end_leadership, fail_output, take_held
 from kvnode._core.stream cimport Streams
-from kvnode._core.tip cimport Table, sweep_dying
-from kvnode._core.view cimport Head
+from kvnode._core.tip cimport sweep_dying
 
 from kvnode.base.errors import CorruptionError, InvariantError, StorageIOError
 
@@ -284,7 +283,7 @@ cdef class Sequencer:
             left -= 1
             near -= 1
             if near == 0 and parser.start < parser.input.len:
-                near = self.bring_near(session)
+                near = bring_near(self, session)
             if parser.start - start > STAGE_COMMAND_BYTES and stage(
                     self.view, self.dispatch, session, &parser.args, BATCH_BYTES_MAX):
                 parser.rewind(start)
@@ -310,26 +309,6 @@ cdef class Sequencer:
             self.kept[session] = None
         return 0
 
-    cdef int bring_near(self, Session session) except -1:
-        """Fetch from main memory what the next commands of a pipeline will look up.
-
-        Their waits for memory overlap instead of following one another. Returns how many commands
-        were looked at, plus one: call again when that many have begun.
-        """
-        cdef Slice keys[PIPELINE_AHEAD]
-        cdef Args args
-        cdef size_t cursor = session.parser.start
-        cdef int commands = 0
-        cdef int n = 0
-        while commands < PIPELINE_AHEAD and session.parser.peek(&cursor, &args) == PARSE_COMMAND:
-            commands += 1
-            if args.n > 1:
-                keys[n] = args.v[1]     # nearly always the key; else a little work for nothing
-                n += 1
-        if n > 1:
-            self.tip.prefetch(self.view.table, keys, n, 1)
-        return commands + 1
-
     cdef int run_one(self, Session session, Args* args) except -1:
         """Execute one command; 1 when it has to run again later from its start."""
         cdef size_t before = session.reply.out.len
@@ -350,9 +329,9 @@ cdef class Sequencer:
         if outcome == PARK:
             session.state = S_PARKED
             self.parked.append(session)
-            self.count_cold(session, self.dispatch.find(args.v[0].data, args.v[0].len),
-                            session.commands)
-            self.look_ahead(session)
+            count_cold(self, session, self.dispatch.find(args.v[0].data, args.v[0].len),
+                       session.commands)
+            look_ahead(self, session)
             self.view.finish_command()      # keys past their deadline are deleted all the same
             return 1
         if outcome == AGAIN:
@@ -427,38 +406,6 @@ cdef class Sequencer:
         if session.waiter != NULL:
             self.waiters.remove(<Waiter*>session.waiter)
         self.kept.pop(session, None)
-
-    cdef int look_ahead(self, Session session) except -1:
-        """Note what the commands behind a parked one will miss too: one fetch for all of them."""
-        cdef size_t cursor = session.parser.start
-        cdef Args args
-        cdef Command command
-        cdef Head head
-        cdef Table* table = self.view.table
-        cdef size_t before
-        cdef int i
-        cdef int last
-        cdef int n = 0
-        while n < LOOK_AHEAD_COMMANDS and session.parser.peek(&cursor, &args) == PARSE_COMMAND:
-            n += 1
-            command = self.dispatch.find(args.v[0].data, args.v[0].len)
-            if command is None or command.key_first <= 0:
-                continue
-            last = command.key_last if command.key_last >= 0 else args.n + command.key_last
-            i = command.key_first
-            before = self.view.missing.size()
-            while i <= last and i < args.n:
-                self.view.note_if_missing(table, args.v[i].data, args.v[i].len)
-                i += command.key_step if command.key_step > 0 else 1
-            if self.view.missing.size() != before:
-                self.count_cold(session, command, session.commands + n)
-        return 0
-
-    cdef void count_cold(self, Session session, Command command, uint64_t number) noexcept:
-        """The command of a session with this number waits for LevelDB: reads count, each once."""
-        if command is not None and command.reads_keys and number >= session.cold_until:
-            session.cold_until = number + 1
-            self.cold_reads += 1
 
     # -- the log reports ------------------------------------------------------------------------
 
@@ -656,25 +603,7 @@ cdef class Sequencer:
 
         Returns how many were looked at and found not due or gone.
         """
-        cdef Head head
-        cdef Table* table
-        cdef bytes key
-        cdef int stale = 0
-        cdef uint64_t before
-        for owner, key in records:
-            table = self.tip.generation(owner)
-            if not self.tip.is_current(table):
-                stale += not expire_field_of(self.view, owner, key)
-                continue
-            before = self.view.expired
-            self.view.lookup_in(table, key, len(key), 2, &head)
-            if self.view.expired == before:
-                stale += 1
-                if head.version != NULL and head.version.expire_at:     # due by a later clock
-                    self.tip.deadlines.push(head.version.expire_at, table.id, head.hash)
-        self.view.clear_missing()
-        self.view.finish_command()
-        return stale
+        return expire_due(self.view, records)
 
     def resume(self, Session session not None):
         """What a session waited for is there: its next command may run. In a pass, or before one."""
@@ -746,33 +675,9 @@ cdef class Sequencer:
         Those whose reply is half sent close without one: its client is in the middle of a string.
         """
         cdef Session session
-        for session in self.take_held():
-            self.fail_output(session, line)
+        for session in take_held(self):
+            fail_output(self, session, line)
         self.flushable += self.streams.fail(self.view)
-
-    cdef list take_held(self):
-        """Forget which sessions have output that waits; return them."""
-        cdef dict sessions = {}
-        cdef Session session
-        cdef size_t i
-        cdef size_t k
-        for i in range(self.holders.size()):
-            for k in range(self.holders[i].size()):
-                session = <Session>self.holders[i][k]
-                Py_DECREF(session)
-                sessions[session] = None
-            self.holders[i].clear()
-        self.held = 0
-        self.fences.take(sessions)
-        return list(sessions)
-
-    cdef int fail_output(self, Session session, bytes line) except -1:
-        """Replace the output of a session that waits by an error; it closes after that."""
-        if session.state != S_CLOSED and session.drop_held():
-            reply_error(session.reply, line, len(line))
-            session.state = S_CLOSING
-            self.flushable.append(session)
-        return 0
 
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""

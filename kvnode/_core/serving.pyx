@@ -1,6 +1,7 @@
 # cython: boundscheck=False, wraparound=False
 """Sessions that wait on keys are served in their order, or answered without data."""
 
+from kvnode._core.ahead cimport look_ahead
 from kvnode._core.blocking cimport (
     NOT_RELEASED, S_DATA, S_NOTHING, TIMED_OUT, UNBLOCKED, Link, Queue, Release, Supply,
     Waiters)
@@ -113,7 +114,7 @@ cdef int run_waiter(Sequencer s, Waiter* w) except -1:
         if outcome == PARK:
             session.state = S_PARKED
             s.parked.append(session)
-            s.look_ahead(session)
+            look_ahead(s, session)
         elif outcome != HELD:
             raise InvariantError("a command that waited on keys cannot go on in parts")
     return s.view.finish_command()

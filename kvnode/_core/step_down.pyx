@@ -1,10 +1,11 @@
 # cython: boundscheck=False, wraparound=False
 """Ends a sequencer's leadership: held output, waits and large replies end, WATCHes are void."""
 
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint64_t
 from kvnode._core.blocking cimport Waiter
 from kvnode._core.reply cimport reply_error
-from kvnode._core.session cimport REPLY_ON, S_CLOSING, S_WAITING, Session
+from kvnode._core.session cimport REPLY_ON, S_CLOSED, S_CLOSING, S_WAITING, Session
 
 
 cdef bint end_leadership(Sequencer s, bytes uncertain, bytes retry, bytes unblocked) except -1:
@@ -13,8 +14,8 @@ cdef bint end_leadership(Sequencer s, bytes uncertain, bytes retry, bytes unbloc
     cdef bint is_lost = has_uncommitted_effects(s)
     s.serving = False
     hold_open_pass(s)
-    for session in s.take_held():
-        s.fail_output(session, uncertain if session.holds_write() else retry)
+    for session in take_held(s):
+        fail_output(s, session, uncertain if session.holds_write() else retry)
     end_waits(s, unblocked)
     s.flushable += s.streams.fail(s.view)
     for session, _ in s.jobs:
@@ -94,4 +95,30 @@ cdef int end_session(Sequencer s, Session session, bytes line) except -1:
         reply_error(session.reply, line, len(line))
     session.state = S_CLOSING
     s.flushable.append(session)
+    return 0
+
+
+cdef list take_held(Sequencer s):
+    """Forget which sessions have output that waits; return them."""
+    cdef dict sessions = {}
+    cdef Session session
+    cdef size_t i
+    cdef size_t k
+    for i in range(s.holders.size()):
+        for k in range(s.holders[i].size()):
+            session = <Session>s.holders[i][k]
+            Py_DECREF(session)
+            sessions[session] = None
+        s.holders[i].clear()
+    s.held = 0
+    s.fences.take(sessions)
+    return list(sessions)
+
+
+cdef int fail_output(Sequencer s, Session session, bytes line) except -1:
+    """Replace the output of a session that waits by an error; it closes after that."""
+    if session.state != S_CLOSED and session.drop_held():
+        reply_error(session.reply, line, len(line))
+        session.state = S_CLOSING
+        s.flushable.append(session)
     return 0

@@ -110,7 +110,7 @@ cdef class View:
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public uint64_t hits, misses, expired, expired_fields
     cdef vector[Staged] staged          # arguments of the running command
-    cdef public dict staging            # value ids whose chunks a waiting command writes -> its session or None
+    cdef public dict staging            # value id -> session whose command writes its chunks, or None
     cdef public object readers          # dict: value id -> parts of replies that need its chunks: stream
     cdef public uint64_t kept_bytes_max     # of overwritten chunks kept for one reply; 0 = no limit
     cdef public int databases_count         # that SELECT knows, at most DATABASES_MAX

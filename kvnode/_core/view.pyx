@@ -44,8 +44,7 @@ cdef class View:
         self.is_private = is_private
         self.steps_max = steps_max
         self.bytes_max = UINT64_MAX
-        self.next_id = next_id
-        self.logged_next_id = next_id
+        self.next_id = self.logged_next_id = next_id
         self.missing_ranges = []
         self.missing_loads = set()
         self.missing_spans = set()
@@ -86,8 +85,7 @@ cdef class View:
         """Run for `session` from here on."""
         self.session = session
         self.observed = 0
-        self.wrote = False
-        self.saw_all = False
+        self.wrote = self.saw_all = False
         self.table = self.tip.databases[session.db if session is not None else 0]
         return 0
 
@@ -148,11 +146,8 @@ cdef class View:
         return FOUND
 
     cdef int expire(self, Head* head) except -1:
-        """Delete a head past its deadline: the leader's decision, through the log.
-
-        Nothing that the running command did: a read that finds it stays a read.
-        """
-        cdef bint wrote = self.wrote
+        """Delete a head past its deadline: the leader's decision, through the log."""
+        cdef bint wrote = self.wrote    # a read that meets it stays a read
         self.remove(head)
         self.wrote = wrote
         self.expired += 1
@@ -250,8 +245,7 @@ cdef class View:
         """Make `v` the newest version of `entry`, in the open batch."""
         cdef Version* old = entry.newest
         cdef Write w
-        v.commit_ts = self.commit_ts
-        self.observed = self.commit_ts
+        v.commit_ts = self.observed = self.commit_ts
         self.wrote = True
         self.batch_bytes += v.length + entry.key_len + RECORD_OVERHEAD_BYTES
         if old != NULL and old.commit_ts == self.commit_ts and old.slot >= self.savepoint_floor:
@@ -763,8 +757,7 @@ cdef class View:
 
     def set_next_id(self, uint64_t next_id):
         """After replay: continue above every id in use."""
-        self.next_id = next_id
-        self.logged_next_id = next_id
+        self.next_id = self.logged_next_id = next_id
 
     # -- the batch's payload --------------------------------------------------------------------
 

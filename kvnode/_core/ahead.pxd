@@ -1,0 +1,11 @@
+"""What the commands behind the present one of a pipeline will need."""
+
+from libc.stdint cimport uint64_t
+from kvnode._core.dispatch cimport Command
+from kvnode._core.sequencer cimport Sequencer
+from kvnode._core.session cimport Session
+
+
+cdef int bring_near(Sequencer s, Session session) except -1
+cdef int look_ahead(Sequencer s, Session session) except -1
+cdef void count_cold(Sequencer s, Session session, Command command, uint64_t number) noexcept
