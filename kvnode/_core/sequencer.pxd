@@ -117,5 +117,3 @@ cdef class Sequencer:
     cdef int commit(self, uint64_t index) except -1
     cdef int sync(self, uint64_t index) except -1
     cdef int drop_batches(self) except -1
-    cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
-                         bytes payload) except -1

@@ -698,28 +698,6 @@ cdef class Sequencer:
 
     # -- following ------------------------------------------------------------------------------
 
-    cdef int apply_entry(self, uint64_t term, uint64_t index, uint64_t commit_ts,
-                         bytes payload) except -1:
-        if index != self.applied + 1 or term < self.durable_term or commit_ts <= self.tip.durable:
-            raise CorruptionError(
-                f"log entry (index {index}, term {term}, time {commit_ts}) cannot follow (index "
-                f"{self.applied}, term {self.durable_term}, time {self.tip.durable})")
-        self.tip.durable = commit_ts        # what it replaces goes at once, but for pins
-        self.tip.apply_entry(payload, len(payload), commit_ts)
-        if self.tip.mixed_until and index >= self.tip.mixed_until:
-            self.tip.mixed_until = 0
-        if self.tip.fresh_id > self.view.next_id:
-            self.view.set_next_id(self.tip.fresh_id)
-        self.applied = self.durable_index = index
-        self.last_index = max(self.last_index, index)
-        self.committed = max(self.committed, index)
-        self.synced = max(self.synced, index)
-        self.stable = max(self.stable, index)
-        self.durable_term = term
-        self.last_ts = max(self.last_ts, commit_ts)
-        self.payload_bytes += len(payload)
-        return 0
-
     def apply(self, uint64_t term, uint64_t index, uint64_t commit_ts, bytes payload not None):
         """Let an entry take effect that is committed, and synced in the own log; in or between passes.
 
@@ -732,18 +710,7 @@ cdef class Sequencer:
 
         Not for entries of this leadership, which took effect when they were formed.
         """
-        if self.serving or self.view.has_writes() \
-                or (not self.batches.empty() and self.applied >= self.before_own):
-            raise InvariantError("an entry is applied among own ones")
-        if self.has_led:        # of what it made itself nothing is new
-            self.tip.fresh_id = max(self.tip.fresh_id, self.view.next_id)
-            self.has_led = False
-        for term, index, commit_ts, payload in entries:
-            self.apply_entry(term, index, commit_ts, payload)
-        if not self.tip.dying.empty():
-            sweep_dying(self.tip, SWEPT_ENTRIES_PER_PASS)
-        if self.late_commit and self.applied >= self.before_own:
-            self.commit(self.late_commit)
+        apply_entries(self, entries)
 
     def lead(self, uint64_t term, uint64_t last_index, uint64_t last_ts):
         """Leadership begins: the first own entry is the one behind `last_index`, the end of the log.
@@ -751,12 +718,7 @@ cdef class Sequencer:
         Entries up to there that are not applied yet still are, by apply(), once they are committed;
         own ones do not count as committed before that. last_ts: the highest commit_ts in the log.
         """
-        if not self.batches.empty() or self.view.has_writes() or last_index < self.applied:
-            raise InvariantError(f"leadership begins at {last_index}, applied is {self.applied}")
-        self.term = term
-        self.last_index = self.before_own = last_index
-        self.late_commit = 0
-        self.last_ts = max(self.last_ts, last_ts)
-        self.has_led = True
-        if self.view.watches is not None:
-            self.view.watches.touch_all()
+        begin_leadership(self, term, last_index, last_ts)
+
+
+include "following.pxi"

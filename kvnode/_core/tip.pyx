@@ -15,9 +15,9 @@ from kvnode._core.prefetch cimport prefetch_line
 from kvnode._core.score_windows cimport bound_bytes, bound_of, order_bottom, order_top
 from kvnode._core.keys cimport (
     CHUNK_KEY_BYTES, DELTA_KEY_BYTES, HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE,
-    K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_PENDING, K_SCORE, K_TRASH, PLACED_PREFIX_BYTES,
-    POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key, put_head_prefix,
-    put_placed_prefix, put_position, put_score_prefix, record_prefix)
+    K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_PENDING, K_SCORE, K_TRASH,
+    PLACED_PREFIX_BYTES, POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key,
+    put_head_prefix, put_placed_prefix, put_position, put_score_prefix, record_prefix)
 from kvnode._core.trash cimport TRASH_COLLECTION
 
 from kvnode.base.errors import CorruptionError
@@ -217,6 +217,13 @@ cdef class Tip:
         free(entry)
         return 0
 
+    def set_resident(self, uint64_t id, bint resident):
+        """Say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
+        cdef Table* table = self.generation(id)
+        table.resident = resident
+        del table.filter        # it began under another truth
+        table.filter = NULL
+
     def note_stored_generations(self, list ids not None):
         """Before anything is loaded or applied: LevelDB has heads of these generations only."""
         self.stored_generations = ids
@@ -401,58 +408,7 @@ cdef class Tip:
 
     cdef int put_committed(self, const char* key, size_t n, const char* value, size_t m,
                            bint present, uint64_t commit_ts) except -1:
-        """Put the version of a record that a committed entry wrote.
-
-        Whatever of it is in memory, dirty or clean, stays consistent; what is not in memory is
-        written without a look at LevelDB. A version that is there already changes nothing.
-        """
-        cdef Table* table
-        cdef Slice rest
-        cdef uint64_t hash
-        cdef Entry* e
-        cdef Version* v
-        if present and n == 9 and key[0] == K_GENERATION:
-            self.first_seen(get_be64(key + 1))
-        elif present and n == 9 and key[0] == K_PENDING:
-            begin_pending(self, get_be64(key + 1), value, m)
-        elif present and n and key[0] == K_DELTA:
-            return self.put_delta(key, n, value, m, commit_ts)
-        e = self.locate(key, n, &table, &rest, &hash)
-        if table == NULL and record_prefix(key[0]) and key[0] != K_HEAD:
-            table = stub_for(self, key, n)
-        if table == NULL:
-            return 0
-        if e != NULL and e.newest.commit_ts >= commit_ts:
-            if table == self.meta:      # a row of LevelDB was ahead: what is there by now is as dead
-                return note_if_trash(self, e)
-            return 0
-        v = decode_value(table, value, m, present)
-        v.commit_ts = commit_ts
-        if e == NULL:
-            if table.kind == K_MEMBER:
-                learn_type(self, table.owner, v)
-            e = self.insert(table, hash, rest.data, rest.len)
-            if table.owner != NULL and (self.mixed_until or not surely_absent(table, hash)):
-                e.flags |= E_STORED
-                table.owner.stored = True
-                note_blind(self, e, v)
-        v.older = e.newest
-        e.newest = v
-        self.adopt(e, v)
-        self.mark_dirty(e)
-        if v.expire_at:
-            self.file_deadline(e, v.expire_at)
-        elif v.type == T_NONE and (table.kind == K_HEAD or table.kind == K_FIELD):
-            e.row_at = 0        # a later deadline of this name is filed anew
-        if table.kind == K_HEAD:
-            if is_collection(v.type):
-                attach_committed(self, e)
-        elif table == self.meta:
-            self.side_effect(e)
-        elif table.owner != NULL:
-            note_part(self, e)
-        self.prune(e)
-        return 0
+        return apply_write(self, key, n, value, m, present, commit_ts)
 
     cdef int side_effect(self, Entry* entry) except -1:
         """Bring what is kept ready-made in line with a database or generation record."""

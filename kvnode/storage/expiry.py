@@ -71,7 +71,7 @@ class ExpirySweeper:
         self._is_rewound = True
 
     def rest(self) -> None:
-        """Nothing expires by this node now: let go of what was read. The next step() begins anew."""
+        """Nothing expires by this node now: let go of what was read; step() begins anew."""
         self._is_rewound = True
         if not self._read.is_free:
             return

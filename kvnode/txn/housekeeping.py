@@ -1,7 +1,7 @@
 """Housekeeping: the sweepers of the store, and the entries that their findings ask for.
 
-Dead rows, history and deltas are each node's own matter. What is to die is the leader's: deadlines
-that have passed, and what somebody began to write and will never publish. That goes through the log.
+Dead rows, history and deltas are each node's own matter. What is to die is the leader's, and goes
+through the log: deadlines that have passed, and what somebody has begun and will never publish.
 """
 
 from kvnode._core.publish import bury_pending

@@ -1,5 +1,5 @@
-"""A node that follows: its own disk and engine get another node's committed entries, in steps that the
-test chooses, until it leads a group of one that goes on from there.
+"""A node that follows: its own disk and engine get another node's committed entries, in steps that
+the test chooses, until it leads a group of one that goes on from there.
 """
 
 from collections import deque

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from kvnode._core import invariants
 from kvnode._core.keys import HEAD, split_expiry, split_head
 from kvnode._core.pinned import NEWEST, PRESENT, UNKNOWN, record_at, scan_at
-from kvnode._core.upkeep import database_generations, head_key, meta_value, stored_value
+from kvnode._core.upkeep import database_generations, head_key, stored_value
 from kvnode.storage.checkpoint import Checkpointer
 from kvnode.storage.executor import StepExecutor
 from kvnode.storage.expiry import ExpirySweeper

@@ -1,0 +1,142 @@
+"""What a follower does with heads that it has not in memory, and how leadership begins."""
+
+import random
+
+import pytest
+
+from kvnode._core.keys import DELTA, ITEM, kind_bounds
+from kvnode.base.errors import CorruptionError, InvariantError
+from kvnode.storage.memory import MemoryEngine
+from tests.sim.disk import SimDisk
+from tests.sim.follower import FollowerNode
+from tests.sim.node import SimNode, new_node
+
+ALL = 1 << 30
+MEMBERSHIP = b"\x03who is in the group"
+
+
+def new_follower() -> FollowerNode:
+    return FollowerNode(SimDisk(), MemoryEngine(), random.Random(1))
+
+
+def follow(node: FollowerNode, leader: SimNode) -> None:
+    """Receive and apply all that the leader has."""
+    leader.sync()
+    term = leader.sequencer.term
+    first = node.received + 1
+    last = leader.sequencer.committed
+    node.receive([(term, i, *leader.entries[i]) for i in range(first, last + 1)])
+    node.apply(last)
+
+
+def store(node: FollowerNode) -> None:
+    """All is in LevelDB, nothing but meta records in memory."""
+    for _ in range(2):
+        node.checkpoint()
+        node.evict()
+
+
+def rows(node: FollowerNode, kind: int) -> int:
+    return len(node.engine.scan_keys(*kind_bounds(kind), ALL))
+
+
+@pytest.mark.parametrize("command", [("PEXPIRE", "l", 10**9), ("RENAME", "l", "other")])
+def test_popped_items_of_a_list_whose_head_was_not_seen_leave_no_rows(command):
+    leader, node = new_node(), new_follower()
+    leader.ask("RPUSH", "l", *range(1000))
+    follow(node, leader)
+    store(node)
+    assert rows(node, ITEM) == 1000
+    leader.ask("LPOP", "l", 600)  # a delta, of what is not in memory here
+    leader.ask("RPOP", "l", 300)
+    follow(node, leader)
+    store(node)
+    assert rows(node, DELTA) == 2
+    leader.ask(*command)  # a head, with what the leader has still to sweep
+    follow(node, leader)
+    store(node)
+    assert rows(node, ITEM) == 100
+    assert rows(node, DELTA) == 0
+    node.check()
+    node.lead()
+    assert node.ask("LRANGE", command[-1] if command[0] == "RENAME" else "l", 0, -1) == [
+        b"%d" % i for i in range(600, 700)
+    ]
+
+
+def test_what_was_not_seen_is_looked_for_after_a_restart():
+    leader, node = new_node(), new_follower()
+    leader.ask("RPUSH", "l", *range(1000))
+    follow(node, leader)
+    store(node)
+    leader.ask("LPOP", "l", 900)
+    leader.ask("PEXPIRE", "l", 10**9)
+    follow(node, leader)
+    node = node.kill()
+    node.apply(len(node.unapplied))
+    store(node)
+    assert rows(node, ITEM) == 100
+
+
+def test_a_queue_is_swept_in_memory_as_it_is_applied():
+    leader, node = new_node(), new_follower()
+    leader.ask("RPUSH", "q", *range(10))
+    follow(node, leader)
+    before = node.tip.bytes
+    for i in range(3000):
+        leader.ask("RPUSH", "q", i)
+        leader.ask("LPOP", "q")
+    follow(node, leader)
+    assert node.tip.bytes < before + 3000
+    node.check()
+
+
+def test_a_membership_moves_positions_and_nothing_else():
+    node = new_follower()
+    node.sequencer.apply(1, 1, 100, MEMBERSHIP)
+    node.sequencer.apply(1, 2, 101, b"")
+    assert (node.sequencer.applied, node.sequencer.durable_index) == (2, 2)
+    assert node.tip.watermark == node.tip.durable == 101
+    assert node.tip.statistics()["records"] == 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (1, 1, 20, b""),  # again
+        (1, 3, 20, b""),  # a gap
+        (0, 2, 20, b""),  # a term that falls
+        (1, 2, 10, b""),  # time that stands still
+        (1, 2, 20, b"\x04"),  # no such operation
+        (1, 2, 20, b"\x01\x00\x00"),  # no key
+        (1, 2, 20, b"\x01\x09P" + bytes(8) + b"\x00"),  # pending, and no type
+        (1, 2, 20, b"\x01\x04Nids\x01x"),
+    ],
+)
+def test_entries_that_cannot_follow_are_refused(entry):
+    sequencer = new_follower().sequencer
+    sequencer.apply(1, 1, 10, b"")
+    with pytest.raises(CorruptionError):
+        sequencer.apply(*entry)
+
+
+def test_a_leader_applies_nothing():
+    leader = new_node()
+    leader.sequencer.serving = True
+    last = leader.sequencer.last_index
+    with pytest.raises(InvariantError):
+        leader.sequencer.apply(9, last + 1, 1 << 60, b"")
+
+
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_own_entries_count_once_those_of_others_are_applied(late):
+    leader, node = new_node(), new_follower()
+    for i in range(5):
+        leader.ask("SET", "k", i)
+    leader.sync()
+    term, last = leader.sequencer.term, leader.sequencer.committed
+    node.receive([(term, i, *leader.entries[i]) for i in range(1, last + 1)])
+    node.lead(late)
+    assert node.sequencer.committed == node.sequencer.last_index
+    assert node.ask("GET", "k") == b"4"
+    assert node.view.first_unused_id == leader.view.first_unused_id
