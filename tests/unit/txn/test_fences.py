@@ -75,14 +75,34 @@ class Snapshots:
 
 def words_of(kind: str, client: Callable, text: str) -> list[tuple]:
     """Return the commands that run a script."""
-    if kind == "EVALSHA":
-        return [("EVALSHA", client("SCRIPT", "LOAD", text), "0")]
-    if kind == "EXEC":
-        return [("MULTI",), ("SET", "in-exec", "1"), ("EVAL", text, "0"), ("EXEC",)]
-    return [("EVAL", text, "0")]
+    if "FCALL" in kind:
+        flags = "flags={'no-writes'}, " if text != WRITES else ""
+        client(
+            *("FUNCTION", "LOAD", "REPLACE"),
+            "#!lua name=lib\nredis.register_function{function_name='f', "
+            f"{flags}callback=function() {text} end}}",
+        )
+    call = {
+        "EVALSHA": lambda: ("EVALSHA", client("SCRIPT", "LOAD", text), "0"),
+        "EVALSHA_RO": lambda: ("EVALSHA_RO", client("SCRIPT", "LOAD", text), "0"),
+        "FCALL": lambda: ("FCALL", "f", "0"),
+        "FCALL_RO": lambda: ("FCALL_RO", "f", "0"),
+        "EVAL_RO": lambda: ("EVAL_RO", text, "0"),
+        "EVAL": lambda: ("EVAL", text, "0"),
+    }[kind.removeprefix("EXEC of ")]()
+    if is_exec(kind):
+        return [("MULTI",), ("SET", "in-exec", "1"), call, ("EXEC",)]
+    return [call]
 
 
-KINDS = ("EVAL", "EVALSHA", "EXEC")
+def is_exec(kind: str) -> bool:
+    return kind.startswith("EXEC of ")
+
+
+WRITERS = ("EVAL", "EVALSHA", "FCALL", "EXEC of EVAL", "EXEC of EVALSHA", "EXEC of FCALL")
+READERS = (*WRITERS, "EVAL_RO", "EVALSHA_RO", "FCALL_RO", "EXEC of FCALL_RO")
+READING = [pytest.param(kind, READS, id=f"{kind} reads") for kind in READERS]
+WRITING = [pytest.param(kind, WRITES, id=f"{kind} writes") for kind in WRITERS]
 
 
 def start(node: SimNode, commands: list[tuple]):
@@ -95,8 +115,7 @@ def start(node: SimNode, commands: list[tuple]):
     return session
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", [READS, WRITES], ids=["reads", "writes"])
+@pytest.mark.parametrize(("kind", "text"), READING + WRITING)
 @pytest.mark.parametrize("is_cold", [False, True])
 def test_a_long_script_has_one_fence_however_many_calls(node, client, kind, text, is_cold):
     commands = words_of(kind, client, text)
@@ -107,13 +126,13 @@ def test_a_long_script_has_one_fence_however_many_calls(node, client, kind, text
     fences = Fences(node)
     session = start(node, commands)
     reply = decode_all(finish(node, session))[-1]
-    assert (reply[-1] if kind == "EXEC" else reply) == KEYS * (KEYS + 1) // 2
+    assert (reply[-1] if is_exec(kind) else reply) == KEYS * (KEYS + 1) // 2
     assert len(fences.indexes) == 1
-    effects = 1 if kind == "EXEC" or text == WRITES else 0
-    assert fences.other_entries == effects + (kind == "EVAL")  # which caches its text
+    effects = 1 if is_exec(kind) or text == WRITES else 0
+    assert fences.other_entries == effects + (kind in ("EVAL", "EVAL_RO"))  # which cache the text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_script_on_the_sequencer_has_none(node, client, kind):
     commands = words_of(kind, client, WRITES)
     fences = Fences(node)
@@ -137,10 +156,13 @@ def test_each_try_has_one(node, client):
     assert len(fences.indexes) == 2
 
 
-def run_with_a_write_meanwhile(node: SimNode, client: Callable) -> object:
+ONE_READ = "return redis.call('get', 'k1')"
+
+
+def run_with_a_write_meanwhile(node: SimNode, commands: list[tuple]) -> object:
     """A script arrives, another client's write is acknowledged, then the script goes on."""
     make_long(node)
-    session = start(node, [("EVAL", "return redis.call('get', 'k1')", "0")])
+    session = start(node, commands)
     other = node.session()
     other.feed(encode("SET", "k1", "new"))
     node.serve(other)
@@ -149,43 +171,48 @@ def run_with_a_write_meanwhile(node: SimNode, client: Callable) -> object:
     return decode_all(finish(node, session))[-1]
 
 
-def test_the_snapshot_is_taken_after_the_fence(node, client, monkeypatch):
+@pytest.mark.parametrize("kind", READERS)
+def test_the_snapshot_is_taken_after_the_fence(node, client, monkeypatch, kind):
+    commands = words_of(kind, client, ONE_READ)
     fences, snapshots = Fences(node), Snapshots(node, monkeypatch)
-    run_with_a_write_meanwhile(node, client)
+    reply = run_with_a_write_meanwhile(node, commands)
+    assert (reply[-1] if is_exec(kind) else reply) == b"new"
     (fence,) = fences.indexes
     ((start_ts, committed),) = snapshots.taken
     assert committed >= fence
     assert start_ts >= node.entries[fence][0]
 
 
-def test_a_snapshot_before_the_fence_is_noticed(node, client, monkeypatch):
+@pytest.mark.parametrize("kind", READERS)
+def test_a_snapshot_before_the_fence_is_noticed(node, client, monkeypatch, kind):
+    commands = words_of(kind, client, ONE_READ)
     start_before_the_fence(monkeypatch)
     fences, snapshots = Fences(node), Snapshots(node, monkeypatch)
-    run_with_a_write_meanwhile(node, client)
-    ((start_ts, committed),) = snapshots.taken
+    run_with_a_write_meanwhile(node, commands)
+    start_ts, committed = snapshots.taken[0]  # an EXEC, which writes, meets the write
     assert committed < fences.indexes[0]
     assert start_ts < node.entries[fences.indexes[0]][0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", READERS)
 def test_a_script_sees_what_was_sent_before_it_on_any_connection(node, client, kind):
     """The write before it is not committed as it arrives: the fence's commit covers it."""
-    commands = words_of(kind, client, "return redis.call('get', 'k1')")
+    commands = words_of(kind, client, ONE_READ)
     make_long(node)
     other = node.session()
     other.feed(encode("SET", "k1", "new"))
     node.serve(other)
     session = start(node, commands)
     reply = decode_all(node.settle(session, b""))[-1]
-    assert (reply[-1] if kind == "EXEC" else reply) == b"new"
+    assert (reply[-1] if is_exec(kind) else reply) == b"new"
 
 
 # -- the fence fails -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_lost_leadership_is_the_answer(node, client, kind):
-    commands = words_of(kind, client, WRITES)
+@pytest.mark.parametrize(("kind", "text"), READING + WRITING)
+def test_lost_leadership_is_the_answer(node, client, kind, text):
+    commands = words_of(kind, client, text)
     make_long(node)
     session = start(node, commands)
     node.run_pass(lambda: node.jobs.transactions.end_all(UNAVAILABLE))
@@ -196,10 +223,10 @@ def test_lost_leadership_is_the_answer(node, client, kind):
     assert not node.view.scripts.programs
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_log_that_fails_is_the_answer(node, client, kind):
+@pytest.mark.parametrize(("kind", "text"), READING + WRITING)
+def test_a_log_that_fails_is_the_answer(node, client, kind, text):
     """The fence can never be committed: nothing is done, and the client is told so."""
-    commands = words_of(kind, client, WRITES)
+    commands = words_of(kind, client, text)
     make_long(node)
     session = start(node, commands)
     fail(node)
