@@ -81,7 +81,7 @@ cdef extern from "lua_redis_functions.hpp" namespace "kvnode" nogil:
 
 
 cdef enum:
-    LOAD_MICROS = 50000             # of the top level of a library
+    LOAD_STEPS = 500000             # of the top level of a library: about 5 ms
     GRANT_STEPS = 10000             # between two looks at the clock: about 100 us
     COMPILED_MAX = 1024             # functions of one engine
     SCRIPT_MEMORY_BYTES = 256 << 20     # of one state

@@ -185,6 +185,7 @@ cdef class Engine:
     cdef list load_library(self, bytes code, Py_ssize_t body):
         """Run the top level of a library; return [(name, description, flags, reference)].
 
+        Bounded by steps and not by the clock: what loads once loads after a restart, and on any node.
         Raises CommandError.
         """
         cdef LuaFunctionList functions
@@ -193,6 +194,7 @@ cdef class Engine:
         cdef size_t i
         cdef int stopped = 0
         cdef int status
+        cdef int64_t grants_left = self.budget.grants_left
         cdef bytes line
         self.open()
         redis_settle(self.L)
@@ -203,10 +205,10 @@ cdef class Engine:
             redis_settle(self.L)
             raise CommandError(line)
         self.budget.end = E_NOT_STOPPED
-        self.budget.started = 0
-        self.budget.micros_max = LOAD_MICROS
-        status = redis_load_library(self.L, &self.host, &functions, self.budget.grant,
-                                    self.memory_max, &stopped)
+        self.budget.grants_left = 0
+        status = redis_load_library(self.L, &self.host, &functions, LOAD_STEPS, self.memory_max,
+                                    &stopped)
+        self.budget.grants_left = grants_left
         line = b""
         if stopped != 0:
             line = b"ERR FUNCTION LOAD timeout" if stopped == kLuaOutOfSteps else b"ERR out of memory"

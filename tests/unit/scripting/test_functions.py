@@ -212,3 +212,25 @@ def test_payloads_of_redis_are_understood_and_understood_by_it(client):
         assert client.ask("FCALL", "other", "0") == b"onetwo"
         assert redis.call("FUNCTION", "RESTORE", client.ask("FUNCTION", "DUMP"), "FLUSH") == b"OK"
         assert redis.call("FCALL", "g", "0") == b"two"
+
+
+def test_what_loads_once_always_loads(client):
+    """The top level is bounded by steps, not by the clock: a restart takes no library away."""
+
+    def code(rounds: int) -> str:
+        register = "redis.register_function('f', function() return n end)"
+        return f"#!lua name=one\nlocal n = 0 for i = 1, {rounds} do n = n + 1 end " + register
+
+    most = 1
+    while client.ask("FUNCTION", "LOAD", "REPLACE", code(2 * most)) == b"one":
+        most *= 2
+    step = most // 2
+    while step:
+        if client.ask("FUNCTION", "LOAD", "REPLACE", code(most + step)) == b"one":
+            most += step
+        step //= 2
+    client.ask("FUNCTION", "LOAD", "REPLACE", code(most))
+    for _ in range(20):
+        client.node.view.scripts.functions.load_records()
+        assert client.ask("FCALL", "f", "0") == most
+    assert 10_000 < most < 1_000_000
