@@ -13,6 +13,7 @@ from kvnode._core.dispatch cimport DONE, LONG, PARK, native
 from kvnode._core.reply cimport reply_error
 from kvnode._core.script_cache cimport (
     S_BLIND_APPENDS, S_COMPATIBLE, S_NO_WRITES, kSha1HexBytes, sha1_hex)
+from kvnode._core.workspace cimport Workspace
 
 from kvnode.base.errors import CommandError
 
@@ -50,6 +51,8 @@ cdef class Scripts:
         else:
             sha1_hex(text.data, text.len, sha)
         script = self.cache.find(sha)
+        if script is None and view.is_private:
+            script = (<Workspace>view.workspace).scripts.get(sha[:kSha1HexBytes])
         if script is None:
             if by_name:
                 reply_error(reply, NO_SCRIPT, len(NO_SCRIPT))
@@ -58,7 +61,9 @@ cdef class Scripts:
                                   PyBytes_FromStringAndSize(text.data, text.len))
             if not engine.compile(script, reply):
                 return None
-            if not view.is_private:
+            if view.is_private:
+                (<Workspace>view.workspace).scripts[script.name] = script
+            else:
                 self.cache.put(script)
         elif not engine.compile(script, reply):
             return None
@@ -183,6 +188,10 @@ cdef class Scripts:
                 return None
             self.cache.put(script)
         return script.name
+
+    def keep(self, Script script not None):
+        """An EXEC that has run a script beside the sequencer takes effect: cache it. In a pass."""
+        self.cache.put(script)
 
     def set_log(self, on_log):
         """on_log(level, text): takes what redis.log() is given, on any thread."""

@@ -46,6 +46,7 @@ cdef class Workspace:
     cdef readonly uint64_t start_ts     # the snapshot, and the time that judges expiry
     cdef readonly bint wrote            # a command that may write has run
     cdef readonly list events           # of keyspace notifications
+    cdef readonly dict scripts          # by SHA1: run by their text, and not cached as it began
     cdef public int left_out            # Checks
     cdef Dispatch dispatch
     cdef Reply reply

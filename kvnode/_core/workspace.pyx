@@ -78,6 +78,7 @@ cdef class Workspace:
         self.view.open_batch(start_ts >> TIMESTAMP_COUNTER_BITS, start_ts + 1)
         self.dispatch = main_view.dispatch
         self.events = []
+        self.scripts = {}
         if main_view.on_event is not None:
             self.view.on_event = self._note_event
         self.session = Session(0, start_ts >> TIMESTAMP_COUNTER_BITS)

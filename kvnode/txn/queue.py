@@ -3,6 +3,8 @@
 What the session watches counts up to the commit: if it has changed by then, EXEC answers null.
 """
 
+from typing import Any
+
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.transactions import end_queue, is_void, take_queue
@@ -22,6 +24,7 @@ class Queue(Program):
         self._at = 0
         self._replies = b""
         self._db: int | None = None  # in which it has ended
+        self._scripts: list[Any] = []  # that it has run by their text for the first time
 
     def start(self) -> None:
         self._at = 0
@@ -32,6 +35,7 @@ class Queue(Program):
             return False
         self._replies = attempt.workspace.take_reply()
         self._db = attempt.workspace.session.db
+        self._scripts = list(attempt.workspace.scripts.values())
         return True
 
     def reply_instead(self) -> bytes | None:
@@ -44,4 +48,8 @@ class Queue(Program):
         return b"*%d\r\n" % self._count + self._replies
 
     def end(self, *, is_done: bool) -> None:
-        end_queue(self._sequencer, self._session, self._db if is_done else None)
+        db = self._db if is_done else None
+        if db is not None:
+            for script in self._scripts:
+                self._sequencer.view.scripts.keep(script)
+        end_queue(self._sequencer, self._session, db)

@@ -1,5 +1,7 @@
 """Scripts among others: fences, write skew, reservations, events, memory."""
 
+import hashlib
+
 import pytest
 
 from tests.sim.node import SimNode, new_node
@@ -182,3 +184,26 @@ def test_a_script_that_pops_does_not_overtake_who_waits():
     replies = [decode_all(session.take()) for session in waiting]
     assert replies == [[[b"q", b"a"]], [[b"q", b"b"]], [[b"q", b"c"]]]
     assert decode_all(popper.take()) == [b"d"]
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_an_exec_caches_the_texts_that_it_runs(node, is_long):
+    """Also one that runs beside the sequencer; from its next command on."""
+    client = node.session()
+    text = (LONG if is_long else "") + "return 'ran'"
+    sha = hashlib.sha1(text.encode()).hexdigest()
+    queue = (("EVAL", text, "0"), ("EVALSHA", sha, "0"), ("EVAL", "syntax error", "0"))
+    replies = decode_all(node.settle(client, pipeline(("MULTI",), *queue, ("EXEC",))))
+    assert replies[-1][:2] == [b"ran", b"ran"]
+    assert node.ask("EVALSHA", sha, "0") == b"ran"
+    assert node.ask("SCRIPT", "EXISTS", hashlib.sha1(b"syntax error").hexdigest()) == [0]
+
+
+def test_an_exec_that_is_void_caches_nothing(node):
+    client = node.session()
+    node.settle(client, pipeline(("WATCH", "a"), ("MULTI",), ("EVAL", LONG, "0")))
+    client.feed(encode("EXEC"))
+    node.serve(client)
+    node.ask("SET", "a", "1")
+    assert node.settle(client, b"") in (b"*-1\r\n", b"")
+    assert node.ask("SCRIPT", "EXISTS", hashlib.sha1(LONG.encode()).hexdigest()) == [0]
