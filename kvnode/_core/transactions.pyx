@@ -15,7 +15,7 @@ from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport (
     Reply, reply_array, reply_error, reply_null_array, reply_ok)
 from kvnode._core.sequencer cimport Sequencer
-from kvnode._core.session cimport S_CLOSING, S_WAITING, Session
+from kvnode._core.session cimport S_CLOSING, S_PARKED, S_WAITING, Session
 from kvnode._core.tip cimport DATABASES_MAX, E_WATCHED, T_NONE, Entry, Table, Tip, Version
 from kvnode._core.view cimport L_NO_TOUCH, MISS, Head, Savepoint, View
 
@@ -337,12 +337,13 @@ def end_queue(Sequencer sequencer not None, Session session not None, db):
 def fail_waiting(Sequencer sequencer not None, sessions, bytes line):
     """Answer commands that still wait, and so have done nothing, by an error; then close.
 
-    line: None for those whose reply has begun: their clients are in the middle of it.
+    line: None for those whose reply has begun: their clients are in the middle of it, as are those
+    of replies that leave in steps, see fail_held().
     """
     cdef Session session
     for session in sessions:
-        if session.state == S_WAITING:
-            if line is not None:
+        if session.state in (S_PARKED, S_WAITING):
+            if line is not None and session.stream is None:
                 reply_error(session.reply, line, len(line))
             session.state = S_CLOSING
             sequencer.flushable.append(session)

@@ -316,7 +316,7 @@ class Node(NodeServices):
         self.exit_code = 1
         self.stop_with_checkpoint = False
         self.sequencer.fail_held(UNCERTAIN)
-        self.jobs.fail(NOT_DONE)
+        self.jobs.fail(NOT_DONE, self.sessions())
         self.reactor.flush_all()
 
     def close(self) -> None:
@@ -437,7 +437,7 @@ class Node(NodeServices):
 
     def execution_ends(self) -> None:
         self.view.scripts.kill()
-        self.jobs.fail(self.sessions(), DEPOSED)
+        self.jobs.fail(DEPOSED)
 
     def execution_ended(self) -> None:
         if self.networked is not None:

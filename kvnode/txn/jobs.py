@@ -5,7 +5,7 @@ shows many elements, read a snapshot, behind a fence as theirs. LCS computes on 
 already.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kvnode._core.glob import matches
@@ -172,15 +172,16 @@ class Jobs:
     def __bool__(self) -> bool:
         return bool(self._jobs) or bool(self.transactions)
 
-    def fail(self, line: bytes) -> None:
+    def fail(self, line: bytes, sessions: Iterable[Session] = ()) -> None:
         """Nothing goes on: tell those who wait, whose commands have done nothing.
 
-        A reply half written ends without a word.
+        sessions: others that wait, for data of keys, records, or the end of a pause. A client that
+        has got a part of its reply already is told nothing.
         """
         begun = [job.session for job in self._jobs if isinstance(job, LongReply) and job.has_begun]
-        fail_waiting(self._replica.sequencer, begun, None)
-        sessions = [job.session for job in self._jobs] + self.transactions.sessions
-        fail_waiting(self._state.sequencer, sessions, line)
+        fail_waiting(self._state.sequencer, begun, None)
+        own = [job.session for job in self._jobs] + self.transactions.sessions
+        fail_waiting(self._state.sequencer, [*own, *sessions], line)
 
     @property
     def memory_bytes(self) -> int:

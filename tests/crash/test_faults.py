@@ -152,6 +152,21 @@ def test_a_fence_that_fails_is_the_answer_of_a_long_script(disk, server, kind):
     assert reply.code in ("UNAVAILABLE", "UNCERTAIN")
 
 
+def test_who_waits_for_data_is_told_when_the_log_fails(disk, server):
+    writer = start(server)
+    waiting = server.connect()
+    waiting.send(encode("BLPOP", "queue", "0"))
+    while not writer.call("CLIENT", "LIST").count(b"cmd=blpop"):
+        pass
+    disk.set_rules("sync *.seg eio")
+    writer.send(encode("SET", "a", "1"))
+    (reply,) = last_replies(waiting, 1)
+    assert isinstance(reply, ErrorReply)
+    assert reply.code == "UNAVAILABLE"
+    assert waiting.at_end()
+    assert server.wait_exit(EXIT_SECONDS_MAX) == 1
+
+
 @pytest.mark.parametrize(
     "rule",
     [
