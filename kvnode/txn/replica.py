@@ -78,7 +78,7 @@ class Host(Protocol):
         """The sequencer serves from here on. Between passes."""
 
     def execution_ends(self) -> None:
-        """Leadership is lost: programs that run beside the sequencer end, nothing of them is done."""
+        """Leadership is lost: programs beside the sequencer end, nothing of them is done."""
 
     def execution_ended(self) -> None:
         """The sequencer has stepped down, before anything else happens."""
