@@ -581,10 +581,22 @@ def install_items(Tip tip not None, uint64_t id, list rows not None, uint64_t fi
 # -- death --------------------------------------------------------------------------------------
 
 cdef int note_if_trash(Tip tip, Entry* entry) except -1:
-    """If a record says that something is trash, so it is."""
-    if entry.key[0] == K_TRASH and entry.key_len == 9:
-        note_trash(tip, entry)
-    return 0
+    """If a record says that something is trash, so it is.
+
+    Of a dead generation nothing is complete: LevelDB may have lost heads of it already.
+    """
+    cdef Version* v = entry.newest
+    cdef Table* table
+    if entry.key[0] != K_TRASH or entry.key_len != 9:
+        return 0
+    if v.type != T_NONE and v.length == 0:
+        raise CorruptionError("trash record")
+    if v.type != T_NONE and v.data[0] == TRASH_GENERATION:
+        table = tip.generation(get_be64(entry.key + 1))
+        if table != NULL:
+            table.resident = False
+        return 0
+    return note_trash(tip, entry)
 
 
 cdef int note_trash(Tip tip, Entry* entry) except -1:

@@ -18,7 +18,7 @@ from kvnode._core.keys cimport (
     K_DELTA, K_FIELD, K_GENERATION, K_HEAD, K_ITEM, K_MEMBER, K_PENDING, K_SCORE, K_TRASH,
     PLACED_PREFIX_BYTES, POSITION_BYTES, SCORE_PREFIX_BYTES, get_position, put_delta_key,
     put_head_prefix, put_placed_prefix, put_position, put_score_prefix, record_prefix)
-from kvnode._core.trash cimport TRASH_COLLECTION
+from kvnode._core.trash cimport TRASH_COLLECTION, TRASH_GENERATION
 
 from kvnode.base.errors import CorruptionError
 
@@ -218,7 +218,7 @@ cdef class Tip:
         return 0
 
     def set_resident(self, uint64_t id, bint resident):
-        """Say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
+        """Tests: say whether all heads of generation `id` are in memory (True: LevelDB has none)."""
         cdef Table* table = self.generation(id)
         table.resident = resident
         del table.filter        # it began under another truth

@@ -56,9 +56,6 @@ def open_tip(engine: Engine, facts: LocalFacts) -> Recovered:
     tip.note_stored_generations(_stored_generations(engine))
     for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING, SCRIPT, LIBRARY):
         _load(engine, tip, kind)
-    for generation in tip.generation_ids():  # of a dead one, heads may have been swept
-        if meta_value(tip, bytes((TRASH,)) + generation.to_bytes(8)) is not None:
-            tip.set_resident(generation, False)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
     at = facts.checkpoint.at
     tip.fresh_id = max(facts.checkpoint.next_id, 1)
