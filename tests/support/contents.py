@@ -127,12 +127,17 @@ def _elements(type_: int, id_: bytes, meta: Meta, records: dict[bytes, Record]) 
     return tuple(sorted(found))
 
 
-def replay(entries: list[tuple[int, bytes]], hash_key: bytes) -> Tip:
-    """Return a new tip to which the entries (commit_ts, payload) were applied."""
+def replay(entries: list[tuple[int, bytes]], hash_key: bytes, *, mixed_until: int = 0) -> Tip:
+    """Return a new tip to which the entries (commit_ts, payload) were applied.
+
+    mixed_until: index up to which LevelDB may show effects already.
+    """
     tip = Tip(hash_key, True)
+    tip.mixed_until = mixed_until
     for commit_ts, payload in entries:
         tip.apply(payload, commit_ts)
         tip.durable = commit_ts
+    tip.mixed_until = 0
     return tip
 
 
