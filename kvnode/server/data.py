@@ -31,19 +31,20 @@ from kvnode.raft.wire import decode_membership, decode_membership_entry, encode_
 from kvnode.scripting import runtime
 from kvnode.server.failpoints import Failpoints
 from kvnode.storage.disk import OsDisk
-from kvnode.storage.engine import INCOMING_OPTIONS, options_for
+from kvnode.storage.engine import options_for
 from kvnode.storage.executor import Executor
 from kvnode.storage.folder import OsFolders
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
 from kvnode.storage.image import ImageFacts
 from kvnode.storage.image_install import (
+    INCOMING_OPTIONS,
     IncomingFolder,
     finish_installation,
     install,
     remove_old,
 )
 from kvnode.storage.leveldb import LevelDBEngine
-from kvnode.storage.local import join_group, open_facts, pin_founders
+from kvnode.storage.local import join_group, open_facts, pin_founders, read_facts
 from kvnode.storage.log_reading import LogReading
 from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.recovery import Recovered, open_tip, recover
@@ -155,8 +156,8 @@ class DataDirectory:
 
     def memberships(self) -> MembershipLog:
         """Return the group as of the checkpoint, and what the log says of it since."""
-        if self.facts.membership:
-            base = decode_membership(self.facts.membership)
+        if self.facts.checkpoint.membership:
+            base = decode_membership(self.facts.checkpoint.membership)
         else:
             base = Membership.of_voters([self._node_id])
         later = self._recovered_log.memberships(self.facts.checkpoint.at.index)
@@ -220,7 +221,9 @@ class DataDirectory:
 
     def read_facts_again(self) -> None:
         """A checkpoint may have ended since the directory was opened."""
-        self.facts = open_facts(self.engine, identity=b"", hash_key=b"")
+        facts = read_facts(self.engine)
+        assert facts is not None
+        self.facts = facts
 
     @property
     def is_empty(self) -> bool:

@@ -125,6 +125,7 @@ class NodeGroup:
         self._follow_membership()
         self._look_at_awaited()
         self._node.reactor.flush_all()
+        self.forwarding.flush()
 
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""

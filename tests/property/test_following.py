@@ -160,7 +160,7 @@ class Pair:
         keys = [head_key(tip, generation, name) for name in rng.sample(NAMES, 4)]
         known = list(invariants.dump(tip)["collections"])
         loads = rng.sample(known, min(2, len(known)))
-        self.follower.replica.fetcher.start(keys, loads, [lambda: None])
+        self.follower.replica.state.fetcher.start(keys, loads, [lambda: None])
 
     def restart(self) -> None:
         self.follower = self.follower.kill() if self.rng.random() < 0.5 else self.follower.crash()

@@ -40,8 +40,8 @@ class FollowerNode(SimNode):
             assert index == self.received + 1
             if term > self.term:
                 self.term = term
-                self.replica._store_hard_state(term, 0)
-            self.log.on_submit(term, index, commit_ts, payload)
+                self.hard_state.store(term, 0)
+            self.replicated.append(term, index, commit_ts, payload)
             self.unapplied.append((term, index, commit_ts, payload))
         self.log.complete()
 
@@ -59,7 +59,7 @@ class FollowerNode(SimNode):
             super().sync(n)
 
     def lead(self, late: int = 0) -> None:
-        """Be elected; the last `late` entries are applied only when the fence is in the log."""
+        """Be elected; the last `late` entries are applied as the election goes on."""
         self.apply(len(self.unapplied) - late)
         last = self.received
         term = max(self.term, self.replica.raft.term)
@@ -72,13 +72,10 @@ class FollowerNode(SimNode):
             random_ticks=lambda n: self.rng.randrange(n),
         )
         self.replica.raft = raft
-        self.replica._appended = last
-        highest = max((ts for ts, _ in self.entries.values()), default=0)
-        self.sequencer.lead(term + 1, last, max(highest, self.sequencer.highest_ts()))
+        self.replica._told = last
         self.is_leading = True
         self.replica.lead()
-        self.sync()  # the fence is committed before what stands in front of it is applied
-        self.apply(late)
+        self.unapplied.clear()  # the replica applies what is left of them
         while not self.replica.is_serving:
             self.sync()
         if not self.tip.has_databases():

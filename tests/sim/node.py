@@ -80,7 +80,7 @@ class LoneHost:
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         pass
 
-    def execution_changed(self, is_executing: bool) -> None:
+    def execution_begins(self) -> None:
         pass
 
 
@@ -153,7 +153,7 @@ class SimNode:
             sink, log.last_index, log.start.last_term, log.start.last_commit_ts
         )
         commands = self.commands or table.build(native_handlers())
-        hard_state = self._open_hard_state()
+        self.hard_state = hard_state = self._open_hard_state()
         raft = RaftCore(
             1,
             MembershipLog(Membership.of_voters([1])),
