@@ -27,7 +27,8 @@ class FollowerNode(SimNode):
         return open_tip(self.engine, facts)
 
     def _lead(self) -> None:
-        """Nobody has elected it yet."""
+        """Nobody has elected it yet, and its Raft knows nothing of what comes meanwhile."""
+        self.replica.state.on_checkpoint = lambda record: self.log.cut(record.at.index)
 
     @property
     def received(self) -> int:
@@ -78,6 +79,7 @@ class FollowerNode(SimNode):
         self.unapplied.clear()  # the replica applies what is left of them
         while not self.replica.is_serving:
             self.sync()
+            self.replica.apply()
         if not self.tip.has_databases():
             self.run_pass(self.sequencer.create_databases)
             self.sync()

@@ -6,7 +6,7 @@ sequencer, tip and commands are the production code.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from kvnode._core import invariants
@@ -27,12 +27,13 @@ from kvnode.storage.executor import StepExecutor
 from kvnode.storage.hard_state import HardStateFile, create_hard_state
 from kvnode.storage.local import LocalFacts, open_facts
 from kvnode.storage.log import SegmentWriter
+from kvnode.storage.log_reading import LogReading
 from kvnode.storage.log_recovery import open_replay, recover_log
 from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.recovery import Recovered, ReplayedEntry, recover
 from kvnode.txn.building import build_state
 from kvnode.txn.jobs import Jobs
-from kvnode.txn.replica import Replica
+from kvnode.txn.replica import LogEntry, Replica
 from tests.sim.disk import SimDisk
 from tests.sim.log import SimLog
 from tests.support.resp import Reply, decode, encode
@@ -82,6 +83,22 @@ class LoneHost:
 
     def execution_begins(self) -> None:
         pass
+
+    def execution_ends(self) -> None:
+        pass
+
+    def execution_ended(self) -> None:
+        pass
+
+    def read_entries(
+        self,
+        first: int,
+        last: int,
+        term: int,
+        bytes_max: int,
+        done: Callable[[Sequence[LogEntry]], None],
+    ) -> None:
+        done(LogReading(self._node.disk, LOG_DIRECTORY).read(first, last, term, bytes_max))
 
 
 class SimNode:
