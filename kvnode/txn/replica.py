@@ -309,7 +309,8 @@ class Replica:
         if waiting is not None:
             waiting.append(append)
             return
-        block = self.log.block(append.previous_index + 1, append.last_index)
+        is_empty = append.last_index == append.previous_index
+        block = b"" if is_empty else self.log.block(append.previous_index + 1, append.last_index)
         if block is not None:
             self._host.send_entries(append, block)
         else:
