@@ -679,6 +679,14 @@ cdef class Sequencer:
             fail_output(self, session, line)
         self.flushable += self.streams.fail(self.view)
 
+    def holds_output(self):
+        """Whether some output waits for an entry or a confirmation."""
+        return self.held + self.fences.held > 0
+
+    def has_open_writes(self):
+        """Whether the open batch will be an entry."""
+        return self.batch_open and (self.view.has_writes() or self.view.counts_changed())
+
     def has_unsynced(self):
         """Whether an entry is not on the own disk yet."""
         return self.synced < self.last_index

@@ -254,7 +254,11 @@ class NodeGroup:
         return Kind.VOTER if node_id in membership.voters else Kind.LEAVING
 
     def executed_index(self) -> int:
-        return self.replica.log.last_index + 1
+        last = self.replica.log.last_index
+        return last + bool(self._node.sequencer.has_open_writes())
+
+    def leading_term(self) -> int:
+        return self.replica.raft.term if self.replica.is_serving else 0
 
     def replicas_with(self, index: int) -> int:
         leadership = self.replica.raft.leadership
@@ -349,7 +353,7 @@ class NodeGroup:
         return max(sorted(alive), key=lambda peer: leadership.replication.match.get(peer, 0))
 
     def abort_transfer(self) -> bool:
-        return False
+        return self.replica.abort_transfer()
 
     def serve_reads(self, session: SessionContext, wanted: bool) -> None:
         self.forwarding.serve_reads(session, wanted)

@@ -12,12 +12,13 @@ from the last checkpoint and the log. An image that replaces the store ends a st
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from kvnode._core.replicated_log import ReplicatedLog, encode_block
 from kvnode.base.limits import APPEND_BYTES_MAX, APPLY_BYTES_PER_STEP
 from kvnode.raft.core import RaftCore
-from kvnode.raft.membership import Change, Member, Membership
+from kvnode.raft.membership import Change, ChangeRefused, Member, Membership
 from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
 from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
@@ -106,6 +107,7 @@ class Replica:
         self._fenced_pass = 0  # the newest for which a confirmation was asked
         self._leader = (Role.FOLLOWER, raft.term, NO_NODE)
         self._is_paused = False
+        self._successor = NO_NODE  # to whom leadership goes once nothing is held any more
         log.is_alone = False  # until it executes: what is appended before has to be applied
         self._connect(state)
 
@@ -190,10 +192,27 @@ class Replica:
         self.run()
 
     def transfer(self, target: int) -> None:
-        """Hand leadership to another voter. Raises ChangeRefused."""
-        self._tell_appended()
-        self.raft.transfer(target)
+        """Hand leadership to another voter. Raises ChangeRefused.
+
+        From here on input waits; what was answered leaves first, so nobody gets an error for it.
+        """
+        if not self.is_executing or target not in self.raft.membership.voters:
+            raise ChangeRefused(f"this node does not lead, or node {target} is not a voter")
+        if self._successor or self._is_paused:
+            raise ChangeRefused("leadership is being transferred")
+        self._successor = target
         self.run()
+
+    def abort_transfer(self) -> bool:
+        """Go on to lead, if the successor was not told yet; False: none is under way."""
+        was_wanted, self._successor = self._successor, NO_NODE
+        self.run()
+        return was_wanted != NO_NODE
+
+    def _begin_transfer(self) -> None:
+        target, self._successor = self._successor, NO_NODE
+        with suppress(ChangeRefused):  # the membership has changed meanwhile
+            self.raft.transfer(target)
 
     def request_read(self, done: Callable[[bool], None]) -> None:
         """Call done(True) once this state shows all that was committed when this was called.
@@ -347,7 +366,10 @@ class Replica:
         """Let committed entries take effect: a bounded step, see has_more. Between passes."""
         if self.is_executing:
             self.sequencer.commit_to(self.raft.committed)
-            self._pause(self._is_paused)
+            self._pause(self._is_paused or self._successor != NO_NODE)
+            if self._successor and not self.sequencer.holds_output():
+                self._begin_transfer()
+                self.run()
             return
         if self._is_over or self._is_reading:
             return
@@ -398,6 +420,7 @@ class Replica:
     def _stop_executing(self) -> None:
         """Leadership is lost: what is held is not known to be done, and never will be."""
         self.is_executing = False
+        self._successor = NO_NODE
         self._host.execution_ends()
         is_clean = self.sequencer.step_down(UNCERTAIN, NOT_DONE, UNBLOCKED)
         self._host.execution_ended()
