@@ -40,7 +40,8 @@ cdef class Clients(Front):
     cdef object timed               # deque of (deadline in ms, relay, its number of waits)
     cdef list readers               # relays that wait for a read index nobody has asked for
     cdef uint64_t wait_ms
-    cdef list stalled               # mirrors with input that came before this node served
+    cdef list stalled               # mirrors with input that came before this node served; and
+                                    # sessions while there is no sequencer that can run anything
     cdef Command multi, exec_, discard, watch, unwatch, reset
 
     cdef Relay relay_of(self, Session session)

@@ -39,6 +39,8 @@ cdef class Clients(Front):
         lookup = sequencer.dispatch.lookup
         self.sequencer = sequencer
         sequencer.front = self
+        sequencer.ready.extend(self.stalled)
+        self.stalled = []
         self.multi, self.exec_, self.discard = lookup(b"multi"), lookup(b"exec"), lookup(b"discard")
         self.watch, self.unwatch, self.reset = lookup(b"watch"), lookup(b"unwatch"), lookup(b"reset")
 
@@ -58,7 +60,7 @@ cdef class Clients(Front):
         cdef Relay relay
         if session.state != S_READY:
             return 0
-        if isinstance(session, Mirror):     # of a leadership that has not begun to serve
+        if isinstance(session, Mirror) or self.sequencer.is_over:
             self.stalled.append(session)
             return 0
         relay = self.relay_of(session)

@@ -23,6 +23,8 @@ TABLE = table.build(native_handlers())
 S_CLOSING = 3
 ROUNDS_MAX = 2000
 FIRST_MIRROR_ID = 1_000_000
+UNCERTAIN = b"UNCERTAIN the leader was lost: this command may or may not have been done"
+RETRY = b"TRYAGAIN the leader was lost before it answered, and nothing was changed"
 UNBLOCKED = b"UNBLOCKED the leader was lost, nothing was done"
 
 
@@ -52,6 +54,8 @@ class ForwardingNode(SimNode):
         self.forwarding: Forwarding | None = None
         self.reads: list[Callable[[bool], None]] = []  # asked for, and not ended
         super().__init__(SimDisk(), MemoryEngine(), random.Random(seed), commands=commands or TABLE)
+        self.serves = self.sequencer.serving = False
+        self.sequencer.is_alone = False
         self.bugs: list[Exception] = []
         self.ids = FIRST_MIRROR_ID
         self.forwarding = Forwarding(
@@ -79,6 +83,8 @@ class ForwardingNode(SimNode):
     # -- what SimNode does, with a way out for mirrors -------------------------------------------
 
     def _leave(self) -> None:
+        if self.forwarding is not None:
+            self.sequencer.serving = self.serves  # whatever its own raft thinks
         collect(self.sequencer.take_flushable())
         if self.forwarding is not None:
             self.forwarding.flush()
@@ -93,7 +99,14 @@ class ForwardingNode(SimNode):
         self.log.write(n)
         self.log.sync_written()
         self.sequencer.log_moved()
+        self.confirm()
         self._leave()
+
+    def confirm(self) -> None:
+        """Leadership is confirmed for all that has run."""
+        number = self.sequencer.unconfirmed()
+        if number:
+            self.sequencer.confirm(number)
 
     def close_session(self, session: Session) -> None:
         super().close_session(session)
@@ -111,13 +124,25 @@ class ForwardingNode(SimNode):
 
     def begin_to_serve(self) -> None:
         assert self.forwarding is not None
-        self.sequencer.serving = True
+        self.serves = self.sequencer.serving = True
         self.forwarding.serve()
 
     def follow(self, term: int, link: End | None) -> None:
         assert self.forwarding is not None
-        self.sequencer.serving = False
+        self.serves = self.sequencer.serving = False
         self.forwarding.leader_changed(term, link)
+
+    def stop(self) -> None:
+        """The node serves no more; it may still lead."""
+        self.serves = self.sequencer.serving = False
+
+    def step_down(self) -> None:
+        """Its leadership ends, and nothing is lost of what it has done."""
+        assert self.forwarding is not None
+        self.sync()
+        assert self.sequencer.step_down(UNCERTAIN, RETRY, UNBLOCKED)
+        self.stop()
+        self.forwarding.step_down()
 
     def work(self) -> None:
         """A pass, and all the syncs, fetches and jobs that it takes."""
@@ -129,9 +154,9 @@ class ForwardingNode(SimNode):
 
     def hold(self, *words: bytes | str | int) -> None:
         """Have data that the leader does not have, as if it were all applied from there."""
-        self.sequencer.serving = True
+        self.serves = self.sequencer.serving = True
         self.ask(*words)
-        self.sequencer.serving = False
+        self.stop()
         self.index_at_start = self.sequencer.last_index
 
     def end_reads(self, is_reached: bool) -> None:

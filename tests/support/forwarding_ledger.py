@@ -10,10 +10,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support.forwarding import Client, End, ForwardingNode, Group, Net
+from tests.support.forwarding import UNCERTAIN, Client, End, ForwardingNode, Group, Net
 from tests.support.resp import ErrorReply, ReplyStream, decode, encode
 
-UNCERTAIN = b"UNCERTAIN the leader was lost: this command may or may not have been done"
 DONE, NOT_DONE, UNKNOWN = "done", "not done", "unknown"
 ENDS = ("UNCERTAIN", "TRYAGAIN the leader was lost")
 HEADER = struct.Struct(">BQQQ")
@@ -163,9 +162,12 @@ class Storm:
     def change_term(self) -> None:
         leader = self.group.leader
         assert leader.forwarding is not None
-        leader.sequencer.serving = False
-        leader.sequencer.fail_held(UNCERTAIN)
-        leader.forwarding.step_down()
+        if self.rng.random() < 0.5:
+            leader.step_down()
+        else:  # with entries that are not committed yet
+            leader.stop()
+            leader.sequencer.fail_held(UNCERTAIN)
+            leader.forwarding.step_down()
         self.term += 1
         if self.rng.random() < 0.5:
             leader.forwarding.lead(self.term)
@@ -365,11 +367,11 @@ def run_what_is_returned(storm: Storm) -> None:
         waiting = [mirror.parser.peek_commands() for mirror in forwarding.mirrors()]
         step_down()
         session = leader.session()
-        leader.sequencer.serving = True
+        leader.serves = leader.sequencer.serving = True
         for commands in waiting:
             for command in commands:
                 session.feed(encode(*command))
         leader.serve(session)
-        leader.sequencer.serving = False
+        leader.stop()
 
     forwarding.step_down = wrong  # type: ignore[method-assign]

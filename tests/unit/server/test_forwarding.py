@@ -352,11 +352,10 @@ def test_what_a_leader_did_not_run_goes_to_the_next_one(group: Group) -> None:
     """A transfer: the old leader stops executing, and returns what waits."""
     old, client = group.leader, group.client()
     ask(group, client, "SELECT 2", "SET a 0")
-    old.sequencer.serving = False
+    old.stop()
     client.send(words("SET a 1", "CLIENT GETNAME", "GET a"))
     group.settle()
-    assert old.forwarding is not None
-    old.forwarding.step_down()
+    old.step_down()
     new_leader(group)
     move(group)
     group.settle()
@@ -428,9 +427,7 @@ def test_a_leader_that_follows_keeps_its_clients(group: Group) -> None:
     ask(group, client, "WATCH a")
     other = group.client(old)
     ask(group, other, "MULTI", "SET a 1")
-    assert old.forwarding is not None
-    old.sequencer.serving = False
-    old.forwarding.step_down()
+    old.step_down()
     node = new_leader(group)
     old.follow(2, group.net.connect(old, node))
     assert ask(group, client, "MULTI", "SET a 2", "EXEC") == OK + QUEUED + NULL_ARRAY
