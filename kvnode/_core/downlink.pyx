@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport put_be32, put_be64
 from kvnode._core.link_port cimport (
-    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, OPEN, OUTPUT, OUTPUT_CLOSE, OUTPUT_PARTIAL,
+    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, LAST, OPEN, OUTPUT, OUTPUT_CLOSE, OUTPUT_PARTIAL,
     OUTPUT_WINDOW_BYTES, PIECE_BYTES, RETURNED, RETURNED_IN_MULTI, RETURNED_WATCHING, STATE,
     STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN, fail, read_bytes, read_text, read_u32,
     read_u64, read_u8)
@@ -73,6 +73,10 @@ cdef class Downlink(Outlet):
                     if n > mirror.given - mirror.taken:
                         fail("more was taken than given")
                     mirror.taken += n
+                    self.collect_mirror(mirror, False)
+            elif item == LAST:
+                if mirror is not None:
+                    mirror.ends = True
                     self.collect_mirror(mirror, False)
             elif item == END:
                 if mirror is not None:
@@ -167,7 +171,8 @@ cdef class Downlink(Outlet):
         is_partial = n < sendable or mirror.stream is not None or (
             is_running and n > 0 and mirror.commands == mirror.commands_before)
         mirror.commands_before = mirror.commands
-        ends = mirror.state == S_CLOSING and n == mirror.unsent()
+        ends = n == mirror.unsent() and (
+            mirror.state == S_CLOSING or (mirror.ends and mirror.waiter != NULL))
         if self.output_bytes_max and mirror.unsent() - n > self.output_bytes_max:
             ends = is_partial = True    # a slow client, as any other
         if n == mirror.unsent() and mirror.marks.empty() and mirror.stream is None \

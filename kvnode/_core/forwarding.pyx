@@ -8,7 +8,7 @@ from kvnode._core.buffer cimport Buffer, buffer_free, buffer_reserve
 from kvnode._core.dispatch cimport C_NO_QUEUE, C_READONLY, DONE, HELD, LONG
 from kvnode._core.follower_reads cimport may_read_here, read_here
 from kvnode._core.front cimport Mirror
-from kvnode._core.link_port cimport END, INPUT_WINDOW_BYTES, PIECE_BYTES
+from kvnode._core.link_port cimport END, INPUT_WINDOW_BYTES, LAST, PIECE_BYTES
 from kvnode._core.parser cimport PARSE_ERROR, PARSE_MORE, ParseResult, Parser
 from kvnode._core.reply cimport reply_error
 from kvnode._core.sequencer cimport RUN_COMMANDS_MAX, RUN_OUTPUT_BYTES_MAX
@@ -460,6 +460,8 @@ cdef class Clients(Front):
         cdef Relay relay = self.relays.get(session.id)
         if relay is None or not (relay.is_owed() or relay.wait):
             return False
+        if relay.is_owed() and not relay.ends:
+            relay.uplink.put_session(relay, LAST)
         relay.ends = True
         return True
 

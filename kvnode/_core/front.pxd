@@ -26,3 +26,4 @@ cdef class Mirror(Session):
     cdef uint64_t frame                 # number of the last frame that fed it
     cdef uint64_t commands_before       # executed when it was last collected
     cdef bint is_waiting_for_room       # is in its outlet's list
+    cdef bint ends                      # its client sends no more

@@ -14,6 +14,7 @@ A frame begins with kind u8, term u64, uplink u64, received u64; items follow. A
                   each of the three as length u32, bytes
     INPUT       session u64, length u32, bytes: commands of it, in order, as the client sent them
     TAKEN       session u64, bytes u64: so much more of its output has gone to the client
+    LAST        session u64: its client sends no more: if it waits for data of keys, it is over
     END         session u64: it is over
 
     OUTPUT      session u64, flags u8 (OUTPUT_...), db u8, consumed u64, answered u64, length u32,
@@ -42,6 +43,7 @@ cdef enum Item:
     END = 5
     OUTPUT = 6
     RETURNED = 7
+    LAST = 8
 
 
 cdef enum:

@@ -326,7 +326,7 @@ cdef class Reactor:
             self.run(session)
         if connection.closed:
             return 0
-        if (session.state != S_READY or not self.sequencer.serving) \
+        if (session.state != S_READY or not self.sequencer.may_run()) \
                 and parser.pending() > STALLED_INPUT_BYTES:
             self.want(connection, connection.interest & ~<uint32_t>EPOLLIN)
         if parser.pending() > self.input_bytes_max and self.input_bytes_max:
@@ -336,7 +336,7 @@ cdef class Reactor:
     cdef int read_again(self, Session session) except -1:
         """A session ran that may have been read no more while it could not."""
         cdef Connection connection = self.connection_of(session.fd)
-        if connection is not None and session.state == S_READY and self.sequencer.serving \
+        if connection is not None and session.state == S_READY and self.sequencer.may_run() \
                 and not connection.interest & EPOLLIN:
             self.want(connection, connection.interest | EPOLLIN)
         return 0

@@ -98,7 +98,7 @@ cdef class Sequencer:
 
     cdef bint may_run(self) noexcept:
         """Whether somebody takes what sessions ask for."""
-        return self.serving or self.front is not None
+        return self.serving or (self.front is not None and not self.is_over)
 
     cdef bint wants_pass(self) noexcept:
         """Whether a pass has something to do though nothing arrives."""

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport put_be32, put_be64
 from kvnode._core.link_port cimport (
-    FORWARD, INPUT, OPEN, PIECE_BYTES, STATE, STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN,
+    FORWARD, INPUT, LAST, OPEN, PIECE_BYTES, STATE, STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN,
     TAKEN_BYTES)
 
 
@@ -121,6 +121,8 @@ cdef class Uplink:
             memcpy(p + 13, data, part)
             data += part
             n -= part
+        if relay.ends:
+            self.put_session(relay, LAST)
         return 0
 
     cdef int put_session(self, Relay relay, int item) except -1:

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from kvnode.base.limits import FORWARD_DRAIN_MS, FORWARD_WAIT_MS, MIB
-from tests.support.forwarding import Client, ForwardingNode, Group
+from tests.support.forwarding import UNBLOCKED, Client, ForwardingNode, Group
+from tests.support.forwarding import UNCERTAIN as UNCERTAIN_LINE
 from tests.support.resp import encode
 
 S_WAITING = 2
@@ -361,6 +362,30 @@ def test_what_a_leader_did_not_run_goes_to_the_next_one(group: Group) -> None:
     group.settle()
     assert client.output.endswith(OK + OK + NULL + b"$1\r\n1\r\n")
     assert not client.is_closed
+    assert group.net.errors == []
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [("INCR n", UNCERTAIN), ("BLPOP l 0", b"-UNBLOCKED the leader was lost, nothing was done\r\n")],
+)
+def test_what_has_begun_ends_with_the_leadership(group: Group, command: str, error: bytes) -> None:
+    old, client = group.leader, group.client()
+    ask(group, client, "GET a")
+    client.send(words(command))
+    group.net.deliver(group.ends[0], 10)
+    old.serve()  # and nothing is synced
+    old.stop()
+    old.sequencer.step_down(UNCERTAIN_LINE, b"TRYAGAIN", UNBLOCKED)
+    assert old.forwarding is not None
+    old.forwarding.step_down()
+    while group.net.is_busy:
+        for end in (group.ends[0], group.ends[0].peer):
+            assert end is not None
+            group.net.deliver(end, 10)
+    client.take()
+    assert client.output.endswith(error)
+    assert client.is_closed
     assert group.net.errors == []
 
 
