@@ -32,6 +32,7 @@ GROUPS = (
     "cluster",
     "sentinel",
 )
+PLACES = {"": "the leader", "local": "the client's node", "anywhere": "any node"}  # Row.place
 GENERATED = "<!-- Made by `python -m ci.tables` from {source}: do not edit. -->\n"
 
 
@@ -46,7 +47,8 @@ def command_line(row: Row) -> str:
     summary = row.summary
     if row.deprecated is not None:
         summary += f" Deprecated since {row.deprecated[0]}: {row.deprecated[1]}."
-    cells = (f"`{cell(usage)}`", cell(summary), cell(row.complexity), row.since)
+    place = PLACES[row.place]
+    cells = (f"`{cell(usage)}`", cell(summary), cell(row.complexity), place, row.since)
     return f"| {' | '.join(cells)} |\n"
 
 
@@ -68,8 +70,8 @@ def commands() -> str:
         parts += [
             f"\n## {group.replace('-', ' ').capitalize()}\n",
             "\n",
-            "| Command | | Cost | Since |\n",
-            "|---|---|---|---|\n",
+            "| Command | | Cost | Runs at | Since |\n",
+            "|---|---|---|---|---|\n",
             *(command_line(row) for row in rows if row.group == group),
         ]
     return "".join(parts)

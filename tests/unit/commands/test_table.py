@@ -63,12 +63,25 @@ def test_commands_are_found_in_any_case() -> None:
     assert command.subcommands[b"GET"].row is BY_NAME["config|get"]
 
 
-def test_flag_bits_are_those_of_dispatch() -> None:
-    text = (Path(kvnode.__file__).parent / "_core" / "dispatch.pxd").read_text()
+def test_flag_bits_are_those_of_dispatch_and_forwarding() -> None:
+    core = Path(kvnode.__file__).parent / "_core"
+    text = (core / "dispatch.pxd").read_text() + (core / "forwarding.pxd").read_text()
     native = {name.lower(): int(bit) for name, bit in re.findall(r"C_(\w+) = (\d+)", text)}
     assert native == FLAG_BITS
     assert BY_NAME["exec"].flag_bits & FLAG_BITS["no_queue"]
     assert not BY_NAME["get"].flag_bits & FLAG_BITS["no_queue"]
+
+
+def test_each_row_has_a_place() -> None:
+    places = {name: BY_NAME[name].place for name in ("get", "config|set", "memory|usage", "ping")}
+    assert places == {"get": "", "config|set": "local", "memory|usage": "", "ping": "anywhere"}
+    assert BY_NAME["memory|stats"].place == "local"
+    assert BY_NAME["config|set"].flag_bits & FLAG_BITS["local"]
+
+
+def test_what_runs_where_the_client_is_names_no_keys() -> None:
+    assert [row.name for row in ROWS if row.place and row.keys] == []
+    assert [row.name for row in ROWS if row.place and "write" in row.flags.split()] == []
 
 
 @pytest.mark.parametrize(

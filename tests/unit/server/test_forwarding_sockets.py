@@ -1,5 +1,6 @@
 """Forwarding under reactors: sockets at the follower, mirrors without any at the leader."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -99,10 +100,8 @@ class Pair:
     def send(self, client: socket.socket, data: bytes) -> None:
         view = memoryview(data)
         for _ in range(ROUNDS_MAX):
-            try:
+            with contextlib.suppress(BlockingIOError):
                 view = view[client.send(view) :]
-            except BlockingIOError:
-                pass
             if not view:
                 return
             self.step()
