@@ -12,7 +12,7 @@ from kvnode._core.link_port cimport END, INPUT_WINDOW_BYTES, LAST, PIECE_BYTES
 from kvnode._core.parser cimport PARSE_ERROR, PARSE_MORE, ParseResult, Parser
 from kvnode._core.reply cimport reply_error
 from kvnode._core.sequencer cimport RUN_COMMANDS_MAX, RUN_OUTPUT_BYTES_MAX
-from kvnode._core.session cimport REPLY_ON, REPLY_SKIPPING, S_CLOSING, S_READY, S_WAITING
+from kvnode._core.session cimport REPLY_ON, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_READY, S_WAITING
 from kvnode._core.view cimport Savepoint, View
 
 FORWARDED = "forward"       # Session.waiting of one that is owed something
@@ -464,6 +464,10 @@ cdef class Clients(Front):
             relay.uplink.put_session(relay, LAST)
         relay.ends = True
         return True
+
+    def drop_stalled(self):
+        """This node leads no more: its mirrors are closed."""
+        self.stalled = [session for session in self.stalled if session.state != S_CLOSED]
 
     def begin_to_serve(self):
         """The sequencer serves from now on: mirrors that have input run, and so do clients."""

@@ -124,6 +124,7 @@ class Forwarding:
         self._term = 0
         for downlink in self._downlinks.values():
             downlink.step_down(UNCERTAIN)
+        self.clients.drop_stalled()
         self.flush()
 
     def adopt(self, sequencer: Sequencer) -> None:

@@ -293,16 +293,6 @@ def test_unwatch_ends_what_a_lost_watch_began(group: Group) -> None:
     assert reply == OK + OK + QUEUED + b"*1\r\n" + OK
 
 
-def test_a_broken_link_ends_waiters_before_anything_else(group: Group) -> None:
-    client = group.client()
-    assert ask(group, client, "BLPOP l 0") == b""
-    group.net.cut(group.ends[0])
-    assert group.mirrors() == []
-    other = group.client(group.leader)
-    assert ask(group, other, "RPUSH l v", "LRANGE l 0 -1") == b":1\r\n*1\r\n$1\r\nv\r\n"
-    assert (client.output, client.is_closed) == (UNCERTAIN, True)
-
-
 def test_a_reply_that_is_half_there_ends_without_an_error(group: Group) -> None:
     client, other = group.client(), group.client(group.leader)
     group.ask(other, encode("SET", "big", bytes(8 * MIB)))
@@ -321,22 +311,6 @@ def test_a_reply_that_is_half_there_ends_without_an_error(group: Group) -> None:
     assert b"-" not in client.output
 
 
-def test_what_is_on_its_way_when_a_link_is_given_up_comes_too_late(group: Group) -> None:
-    follower, client = group.followers[0], group.client()
-    old = group.ends[0]
-    client.send(words("SET a old"))
-    group.net.cut_one_side(old)
-    client.take()
-    assert (client.output, client.is_closed) == (UNCERTAIN, True)
-    follower.follow(1, group.net.connect(follower, group.leader))
-    again = group.client()
-    assert ask(group, again, "SET a new") == OK
-    old.is_closed = False
-    assert group.net.deliver(old, 10)
-    assert group.net.errors
-    assert ask(group, again, "GET a") == b"$3\r\nnew\r\n"
-
-
 def test_a_client_that_goes_takes_its_mirror_along(group: Group) -> None:
     client = group.client()
     ask(group, client, "BLPOP l 0")
@@ -347,22 +321,6 @@ def test_a_client_that_goes_takes_its_mirror_along(group: Group) -> None:
 
 
 # -- leadership moves -----------------------------------------------------------------------------
-
-
-def test_what_a_leader_did_not_run_goes_to_the_next_one(group: Group) -> None:
-    """A transfer: the old leader stops executing, and returns what waits."""
-    old, client = group.leader, group.client()
-    ask(group, client, "SELECT 2", "SET a 0")
-    old.stop()
-    client.send(words("SET a 1", "CLIENT GETNAME", "GET a"))
-    group.settle()
-    old.step_down()
-    new_leader(group)
-    move(group)
-    group.settle()
-    assert client.output.endswith(OK + OK + NULL + b"$1\r\n1\r\n")
-    assert not client.is_closed
-    assert group.net.errors == []
 
 
 @pytest.mark.parametrize(
@@ -387,16 +345,6 @@ def test_what_has_begun_ends_with_the_leadership(group: Group, command: str, err
     assert client.output.endswith(error)
     assert client.is_closed
     assert group.net.errors == []
-
-
-def test_what_comes_to_a_node_of_another_term_is_not_done(group: Group) -> None:
-    follower, client = group.followers[0], group.client()
-    follower.follow(3, group.net.connect(follower, group.leader))
-    assert ask(group, client, "SET a 1", "MULTI", "SET b 1", "EXEC") == b""
-    group.tick(FORWARD_WAIT_MS)
-    assert client.output == LEADERLESS + OK + QUEUED + EXECABORT
-    follower.follow(1, group.net.connect(follower, group.leader))
-    assert ask(group, client, "EXISTS a b") == b":0\r\n"
 
 
 def test_input_waits_until_a_leader_serves(group: Group) -> None:
@@ -508,17 +456,6 @@ def test_a_read_without_an_index_goes_to_the_leader(group: Group, reader: Client
     assert ask(group, reader, "GET k") == b""
     group.tick(FORWARD_WAIT_MS)
     assert reader.output == b"$5\r\nthere\r\n" * 2
-
-
-def test_a_read_of_an_expired_key_goes_to_the_leader(group: Group, reader: Client) -> None:
-    node = group.followers[0]
-    node.hold("SET", "e", "v", "PX", 100)
-    for each in group.nodes:
-        each.now_ms += 200
-    ask(group, reader, "GET k", "GET e", "GET k")
-    node.end_reads(True)
-    assert ask(group, reader) == b"$4\r\nhere\r\n" + NULL + b"$4\r\nhere\r\n"
-    assert len(group.mirrors()) == 1
 
 
 def test_a_read_fetches_what_the_follower_lacks_in_memory(group: Group, reader: Client) -> None:
