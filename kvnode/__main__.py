@@ -9,7 +9,8 @@ import click
 import kvnode
 from kvnode.base.errors import ConfigError, StorageError
 from kvnode.cli.cluster import cluster
-from kvnode.server import log, node
+from kvnode.server import log
+from kvnode.server import serve as serving
 from kvnode.server.config import Config
 from kvnode.server.machine import available_memory_bytes
 from kvnode.server.parameters import MEANINGFUL, Parameter
@@ -76,7 +77,7 @@ def serve(file: Path | None, failpoints: tuple[str, ...], **values: str | None) 
         config.failpoints = failpoints
         log.configure(config["loglevel"], sys.stderr)
         log.report_ignored(config.ignored)
-        code = node.serve(config)
+        code = serving.serve(config)
     except ConfigError as error:
         fail(str(error), EXIT_USAGE)
     except StorageError as error:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,13 +12,17 @@ import click
 
 from kvnode.base.errors import ConfigError, KvnodeError
 from kvnode.base.limits import LOCAL_NODES_MAX
+from kvnode.base.resp import ErrorReply
 from kvnode.cli import local_cluster
-from kvnode.cli.client import NodeClient
+from kvnode.cli.client import NodeClient, NodeUnreachable
 from kvnode.cli.status import Access, Status, describe, parse_status
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 TIMEOUT_SECONDS = 30.0  # adding a node waits for its greeting, a transfer for an election
+TRANSFER_POLLS = 100  # looks at who leads, when who handed over could not say
+TRANSFER_POLL_SECONDS = 0.1
+LOST = ("UNCERTAIN", "TRYAGAIN", "UNBLOCKED")  # what a leader that ends answers
 RECOVERY = """\
 This makes node {node_id} a group of one. It is for when a majority of the voters is lost for ever.
   - What only lost nodes have of the acknowledged writes is lost.
@@ -94,6 +99,25 @@ class Asking:
             client.call("KVNODE", *words)
         self.answer({"ok": True}, sentence)
 
+    def transfer(self, sentence: str, node_id: int | None) -> None:
+        """Have leadership handed over, and say so once somebody else leads.
+
+        Who hands over may not be able to tell that it is done: then the group is asked.
+        """
+        before = self.status()["leader_id"]
+        try:
+            self.change(sentence, "TRANSFER", *([] if node_id is None else [node_id]))
+        except (ErrorReply, NodeUnreachable) as error:
+            if isinstance(error, ErrorReply) and not str(error).startswith(LOST):
+                raise
+            for _ in range(TRANSFER_POLLS):
+                time.sleep(TRANSFER_POLL_SECONDS)
+                leader = self.status()["leader_id"]
+                if leader and (leader == node_id or (node_id is None and leader != before)):
+                    self.answer({"ok": True}, sentence)
+                    return
+            raise
+
     def answer(self, data: dict[str, Any], text: str) -> None:
         click.echo(json.dumps(data, indent=2) if self._is_json else text)
 
@@ -162,9 +186,8 @@ def demote(ask: Asking, node_id: int) -> None:
 @asks_node
 def transfer(ask: Asking, node_id: int | None) -> None:
     """Hand leadership to a node, or to the one that is best."""
-    words = [] if node_id is None else [node_id]
     who = "another node" if node_id is None else f"node {node_id}"
-    ask.change(f"{who} leads now", "TRANSFER", *words)
+    ask.transfer(f"{who} leads now", node_id)
 
 
 @cluster.command()

@@ -21,6 +21,7 @@ REPLY_SKIP = 2
 
 STATE_WAITING = 2  # SessionState of _core/session.pxd
 STATE_CLOSING = 3
+STATE_CLOSED = 4
 
 REDIS_VERSION = "7.4.0"  # whose replies and texts these are
 RUN_ID_BYTES = 40

@@ -230,6 +230,10 @@ class Leadership:
             raise ChangeRefused("leadership is being transferred")
         self.wanted = change(self.membership, changes, self.replication.caught_up())
 
+    def restate_membership(self) -> None:
+        """Have the membership appended as it is: it holds here without standing in the log."""
+        self.wanted = self.membership
+
     def begin_transfer(self, target: int) -> None:
         """Hand over to `target`. Raises ChangeRefused."""
         if not self.is_serving:

@@ -24,7 +24,7 @@ from kvnode.base.limits import (
 )
 from kvnode.raft.core import RaftCore
 from kvnode.raft.log_terms import LogTerms
-from kvnode.raft.membership import Membership, MembershipLog
+from kvnode.raft.membership import Member, Membership, MembershipLog
 from kvnode.raft.messages import HardState
 from kvnode.raft.reads import lease_ms
 from kvnode.raft.wire import decode_membership, decode_membership_entry, encode_membership
@@ -165,15 +165,29 @@ class DataDirectory:
             base, [(index, decode_membership_entry(payload)) for index, payload in later]
         )
 
-    def make_raft(self, *, has_leases: bool) -> RaftCore:
-        """Return Raft as of what is durable here."""
+    def make_raft(self, *, has_leases: bool, instead_of: RaftCore | None = None) -> RaftCore:
+        """Return Raft as of what is durable here.
+
+        instead_of: what runs now; then the group is this node alone from here on, whatever others
+        have, and all that is in its log, which is synced, counts.
+        """
         state = self.hard_state.state
+        memberships, terms = (
+            self.memberships(),
+            LogTerms(self._recovered_log.terms(), self._recovered_log.last_index),
+        )
+        committed = self.facts.checkpoint.at.index
+        if instead_of is not None:
+            own = instead_of.membership.member(self._node_id)
+            alone = Membership.of_voters([own or Member(self._node_id, self.facts.identity)])
+            memberships, terms = MembershipLog(alone), instead_of.log
+            committed = instead_of.committed
         return RaftCore(
             self._node_id,
-            self.memberships(),
+            memberships,
             HardState(state.term, state.vote),
-            LogTerms(self._recovered_log.terms(), self._recovered_log.last_index),
-            committed=self.facts.checkpoint.at.index,
+            terms,
+            committed=committed,
             random_ticks=secrets.randbelow,
             identity=self.facts.identity,
             instance=secrets.randbits(INSTANCE_BITS),

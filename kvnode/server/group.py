@@ -21,9 +21,11 @@ from kvnode.commands.group import (
     Kind,
     Role,
 )
+from kvnode.raft.core import RaftCore
 from kvnode.raft.membership import AddLearner, Change, Demote, Member, Promote, Remove
 from kvnode.raft.messages import NO_NODE, Message
 from kvnode.server.addresses import split_address
+from kvnode.server.config import Config
 from kvnode.server.forwarding import Forwarding
 from kvnode.server.group_config import GroupConfig, client_address
 from kvnode.server.images import Images
@@ -31,6 +33,7 @@ from kvnode.server.peers.forward_link import ForwardLink
 from kvnode.server.peers.framing import Greeting
 from kvnode.server.peers.handshake import Own
 from kvnode.server.peers.peers import Peers
+from kvnode.txn.replica import TIMESTAMP_COUNTER_BITS
 
 if TYPE_CHECKING:
     from kvnode.server.node import Node
@@ -66,6 +69,7 @@ class NodeGroup:
         self._node = node
         self.replica = node.replica
         self.group_id = node.data.facts.group
+        self._has_leases = config.has_lease_reads
         identity = node.data.facts.identity
         self.peers = Peers(
             Own(config.node_id, identity, self.group_id),
@@ -112,6 +116,8 @@ class NodeGroup:
             while True:
                 await trio.sleep(RAFT_TICK_MS / 1000)
                 self.replica.tick()
+                # What followers show is as of the time that their leader has stated last.
+                self._node.reactor.raise_floor(self.replica.log.last_ts >> TIMESTAMP_COUNTER_BITS)
                 self.forwarding.tick()
                 self.after_input()
                 self.peers.flush()
@@ -137,6 +143,13 @@ class NodeGroup:
         """The node goes on with another sequencer."""
         self.forwarding.adopt(sequencer)
         sequencer.front = self.forwarding.clients
+
+    def apply_config(self, config: Config) -> None:
+        """The configuration has changed."""
+        self.forwarding.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
+        address = client_address(config)
+        if address != self.peers.greeting.client_address:
+            self.peers.set_greeting(client_address=address)
 
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         """Somebody else leads, or nobody does."""
@@ -359,7 +372,24 @@ class NodeGroup:
         self.forwarding.serve_reads(session, wanted)
 
     def force_alone(self, done: Done) -> None:
-        raise ChangeRefused("this node cannot be made a group of one while it runs")
+        raft = self.replica.raft
+        others = [peer for peer in raft.membership.voters if peer != raft.node_id]
+        linked = [peer for peer in others if self.peers.is_linked(peer)]
+        if raft.leader != NO_NODE:
+            raise ChangeRefused("there is a leader")
+        if (len(linked) + 1) * 2 > len(raft.membership.voters):
+            raise ChangeRefused("a majority of the voters can be reached from here")
+        alone = self._node.data.make_raft(has_leases=self._has_leases, instead_of=raft)
+        log.warning("this node is made a group of one", last_index=self.replica.log.last_index)
+        self._node.after_pass_once(lambda: self._go_alone(alone, done))
+
+    def _go_alone(self, alone: RaftCore, done: Done) -> None:
+        try:
+            self.replica.force_alone(alone)
+        except ChangeRefused as error:
+            self._tell(done, str(error))
+            return
+        self._await(lambda: self.replica.is_serving, done, CHANGE_SECONDS, "it does not lead yet")
 
     def _require_leader(self) -> None:
         if not self.replica.is_serving:

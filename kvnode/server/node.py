@@ -24,29 +24,25 @@ from kvnode.base.limits import (
     DRAIN_SECONDS,
     FENCED_BYTES_MAX,
     GC_THRESHOLDS,
-    PEERS_BACKLOG,
     READER_THREADS,
     SWITCH_INTERVAL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
     UNSYNCED_BYTES_MAX,
     WORKER_NICENESS,
 )
-from kvnode.commands.context import Statistics
+from kvnode.commands.context import STATE_CLOSED, Statistics
 from kvnode.commands.group import LoneGroup
 from kvnode.commands.slowlog import Slowlog
 from kvnode.commands.table import build
 from kvnode.raft.messages import Append, Message, Snapshot
 from kvnode.raft.ready import Role
-from kvnode.scripting import runtime
-from kvnode.server.begin_group import begin_group
 from kvnode.server.clients import Clients
 from kvnode.server.config import Config
 from kvnode.server.data import DataDirectory
 from kvnode.server.executor import ThreadExecutor
-from kvnode.server.failpoints import Failpoints
 from kvnode.server.gauges import Gauges
 from kvnode.server.group import NodeGroup
-from kvnode.server.group_config import GroupConfig, client_address, require_synced
+from kvnode.server.group_config import GroupConfig, require_synced
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.local import native_handlers
@@ -91,6 +87,7 @@ class Node(NodeServices):
         self.checkpointed_s = int(time.time())
         self.held: list[Session] = []
         self._is_stepping = False
+        self._after_pass_once: list[Callable[[], None]] = []
         self.paused_until_ms = 0
         self.paused_writes_only = False
         self.stopping = trio.Event()
@@ -197,6 +194,8 @@ class Node(NodeServices):
         self.slowlog.resize(config["slowlog-max-len"])
         self.data.set_log_mode(config["appendfsync"])
         self.sequencer.relaxed = config["appendfsync"] != "always"
+        if self.networked is not None:
+            self.networked.apply_config(config)
 
     # -- running --------------------------------------------------------------------------------
 
@@ -215,7 +214,7 @@ class Node(NodeServices):
                 await self._drain()
                 nursery.cancel_scope.cancel()
         except* StorageError as group:
-            self._fail(group.exceptions[0])
+            self._fail(_first(group))
         self.close()
         return self.exit_code
 
@@ -338,8 +337,15 @@ class Node(NodeServices):
         self.replica.completions_due()
         self.reactor.wants_after = True
 
+    def after_pass_once(self, work: Callable[[], None]) -> None:
+        """Call `work` once the pass that runs has ended."""
+        self._after_pass_once.append(work)
+        self.wake()
+
     def _after_pass(self) -> None:
         self._rebuilding.step()
+        while self._after_pass_once:
+            self._after_pass_once.pop()()
         self.replica.after_pass()
         if self.replica.has_more:
             self.wake()
@@ -437,9 +443,11 @@ class Node(NodeServices):
 
     def execution_ends(self) -> None:
         self.view.scripts.kill()
-        self.jobs.fail(DEPOSED)
 
     def execution_ended(self) -> None:
+        self.jobs.fail(DEPOSED)
+        for session in self.dispatch.end_reservation():
+            self.sequencer.resume(session)
         if self.networked is not None:
             self.networked.forwarding.step_down()
 
@@ -452,7 +460,7 @@ class Node(NodeServices):
         self.reactor.cache_bytes = max(cache_bytes - taken, least)
 
     def _step_jobs(self) -> bool:
-        return self.jobs.step(lambda session: session.id not in self.clients.sessions)
+        return self.jobs.step(lambda session: session.state == STATE_CLOSED)
 
     def _gone(self, session: Session) -> None:
         if self.networked is not None:
@@ -477,32 +485,13 @@ class Node(NodeServices):
         write("script", text=text.decode("utf-8", "backslashreplace"))
 
 
+def _first(error: BaseException) -> BaseException:
+    """Return the first of what tasks within tasks have raised."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def _raise(result: None, error: BaseException | None) -> None:
     if error is not None:
         raise error
-
-
-def serve(config: Config) -> int:
-    """Run a node until it is told to stop; return the process's exit code.
-
-    Raises ConfigError and StorageError for what stands in the way of a start.
-    """
-    runtime.check_library()
-    group = GroupConfig.of(config)
-    data = DataDirectory(
-        Path(config["dir"]),
-        node_id=config["node-id"],
-        appendfsync=config["appendfsync"],
-        cache_bytes=config["maxmemory"],
-        failpoints=Failpoints(config.failpoints),
-    )
-    return trio.run(_serve, config, group, data)
-
-
-async def _serve(config: Config, group: GroupConfig | None, data: DataDirectory) -> int:
-    if group is None:
-        return await Node(config, data).run()
-    listener = open_listener(*group.listen, PEERS_BACKLOG, "--raft-listen")
-    if not data.facts.group:
-        await begin_group(data, group, client_address(config), listener)
-    return await Node(config, data, group, listener).run()

@@ -10,22 +10,21 @@ with the leadership, and the state with it: entries of its own may be lost, so m
 from the last checkpoint and the log. An image that replaces the store ends a state as well.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from kvnode._core.replicated_log import ReplicatedLog, encode_block
-from kvnode.base.limits import APPEND_BYTES_MAX, APPLY_BYTES_PER_STEP
+from kvnode._core.replicated_log import ReplicatedLog
+from kvnode.base.limits import APPLY_BYTES_PER_STEP
 from kvnode.raft.core import RaftCore
 from kvnode.raft.membership import Change, ChangeRefused, Member, Membership
 from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
 from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
 from kvnode.storage.local import CheckpointRecord
+from kvnode.txn.pending_reads import PendingReads
+from kvnode.txn.sending import EntryHost, EntrySender, LogEntry
 from kvnode.txn.state import State
-
-LogEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
 
 TIMESTAMP_COUNTER_BITS = 16  # commit_ts = ms << 16 | counter
 
@@ -36,7 +35,7 @@ UNBLOCKED = (
 )
 
 
-class Host(Protocol):
+class Host(EntryHost, Protocol):
     """Who runs a replica."""
 
     def now_ms(self) -> int:
@@ -47,20 +46,6 @@ class Host(Protocol):
 
     def send(self, message: Message) -> None:
         """Send a small message; it may be lost."""
-
-    def send_entries(self, append: Append, block: bytes) -> None:
-        """Send entries, which do not overtake each other; note_lost() tells of a loss."""
-
-    def read_entries(
-        self,
-        first: int,
-        last: int,
-        term: int,
-        bytes_max: int,
-        done: Callable[[Sequence[LogEntry]], None],
-    ) -> None:
-        """Read entries of `term` from the log's files, and call done() on this thread; with none
-        if they are gone, else with one at least."""
 
     def begin_image(self, peer: int) -> None:
         """Make an image for a peer; call image_begun() when it is known what it is."""
@@ -101,9 +86,8 @@ class Replica:
         self._is_reading = False  # entries that are to be applied
         self._arrived: list[LogEntry] = []  # those that were read
         self._term = 0  # in which it executes, or did last
-        self._unsent: dict[int, deque[Append]] = {}  # by peer: behind one that is being read
-        self._reads: deque[tuple[int, Callable[[bool], None]]] = deque()
-        self._due_reads: list[tuple[int, Callable[[bool], None]]] = []  # (index to be applied, ...)
+        self._sender = EntrySender(log, host, raft.note_lost)
+        self._reads = PendingReads()
         self._fenced_pass = 0  # the newest for which a confirmation was asked
         self._leader = (Role.FOLLOWER, raft.term, NO_NODE)
         self._is_paused = False
@@ -169,7 +153,7 @@ class Replica:
 
     def note_lost(self, peer: int) -> None:
         """A link broke, or could not take more."""
-        self._unsent.pop(peer, None)
+        self._sender.forget(peer)
         self.raft.note_lost(peer)
 
     def image_begun(self, peer: int, snapshot: Snapshot) -> bool:
@@ -214,13 +198,30 @@ class Replica:
         with suppress(ChangeRefused):  # the membership has changed meanwhile
             self.raft.transfer(target)
 
+    def force_alone(self, raft: RaftCore) -> None:
+        """Go on with `raft`, in which this node is the only voter, and lead at once.
+
+        What is in the own log counts, whatever others have. Raises ChangeRefused.
+        """
+        if self.raft.leader != NO_NODE or self._is_over:
+            raise ChangeRefused("there is a leader, or the node is busy with another change")
+        if self.raft.synced_index < self.log.last_index:
+            raise ChangeRefused("the log is being written; try again")
+        self._sender = EntrySender(self.log, self._host, raft.note_lost)
+        self.raft = raft
+        self._reads.fail()
+        self.lead()
+        assert raft.leadership is not None, "the only voter leads at once"
+        raft.leadership.restate_membership()
+        self.run()
+
     def request_read(self, done: Callable[[bool], None]) -> None:
         """Call done(True) once this state shows all that was committed when this was called.
 
         done(False): leadership changed; ask again.
         """
         self._tell_appended()
-        self._reads.append((self.raft.request_read(), done))
+        self._reads.add(self.raft.request_read(), done)
 
     def _on_stable(self, term: int, index: int) -> int:
         """The own log has (term, index), once per completed sync; return what of the sequencer's
@@ -255,7 +256,7 @@ class Replica:
             for message in ready.messages:
                 self._host.send(message)
             for append in ready.bulk:
-                self._send_entries(append)
+                self._sender.send(append)
             if ready.fence_index:
                 self._append(b"", ready.term)
                 assert self.log.last_index == ready.fence_index, "not the first of its term"
@@ -265,7 +266,8 @@ class Replica:
             for peer in ready.snapshots:
                 self._host.begin_image(peer)
             self._note_role(ready)
-            self._take_reads(ready)
+            self._reads.settle(ready.reads)
+            self._answer_reads()
             raft.advance(ready)
             self._is_paused = ready.is_paused
         self.apply()
@@ -283,7 +285,7 @@ class Replica:
         leader = (ready.role, ready.term, ready.leader)
         if leader != self._leader:
             self._leader = leader
-            self._unsent.clear()
+            self._sender.clear()
             self._host.role_changed(*leader)
 
     def _store(self, store: Store) -> None:
@@ -320,41 +322,6 @@ class Replica:
         """There are others: from here on entries are kept for them, and reads need them."""
         self.log.is_alone = False
         self.sequencer.is_alone = False
-
-    # -- entries for others ---------------------------------------------------------------------
-
-    def _send_entries(self, append: Append) -> None:
-        waiting = self._unsent.get(append.target)
-        if waiting is not None:
-            waiting.append(append)
-            return
-        is_empty = append.last_index == append.previous_index
-        block = b"" if is_empty else self.log.block(append.previous_index + 1, append.last_index)
-        if block is not None:
-            self._host.send_entries(append, block)
-        else:
-            self._unsent[append.target] = deque([append])
-            self._read_unsent(append)
-
-    def _read_unsent(self, append: Append) -> None:
-        """Entries that memory no longer has are read from the log's files."""
-        first, last = append.previous_index + 1, append.last_index
-
-        def done(entries: Sequence[LogEntry]) -> None:
-            waiting = self._unsent.get(append.target)
-            if waiting is None or waiting[0] is not append:
-                return  # it was lost, or another leads
-            del self._unsent[append.target]
-            if len(entries) == last - first + 1:
-                self._host.send_entries(append, encode_block(entries))
-            else:
-                self.raft.note_lost(append.target)
-                return
-            waiting.popleft()
-            for following in waiting:
-                self._send_entries(following)
-
-        self._host.read_entries(first, last, append.entry_term, APPEND_BYTES_MAX, done)
 
     # -- the state ------------------------------------------------------------------------------
 
@@ -468,23 +435,10 @@ class Replica:
 
         self.request_read(confirmed)
 
-    def _take_reads(self, ready: Ready) -> None:
-        for settled in ready.reads:
-            while self._reads and self._reads[0][0] <= settled.ticket:
-                _, done = self._reads.popleft()
-                if settled.index is None:
-                    done(False)
-                else:
-                    self._due_reads.append((settled.index, done))
-        self._answer_reads()
-
     def _answer_reads(self) -> None:
-        due, self._due_reads = self._due_reads, []
-        for index, done in due:
-            if self.is_executing or (not self._is_over and self.applied >= index):
-                done(True)
-            else:
-                self._due_reads.append((index, done))
+        """Answer those that may see the state as it is."""
+        if not self._is_over:
+            self._reads.answer(self.log.last_index if self.is_executing else self.applied)
 
     # -- passes and background ------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ from kvnode.storage.memory import MemoryEngine
 from kvnode.storage.recovery import Recovered, ReplayedEntry, recover
 from kvnode.txn.building import build_state
 from kvnode.txn.jobs import Jobs
-from kvnode.txn.replica import LogEntry, Replica
+from kvnode.txn.replica import Replica
+from kvnode.txn.sending import LogEntry
 from tests.sim.disk import SimDisk
 from tests.sim.log import SimLog
 from tests.support.resp import Reply, decode, encode
