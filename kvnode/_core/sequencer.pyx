@@ -204,7 +204,8 @@ cdef class Sequencer:
             i = self.batches.size()
             while i > self.committed_batches and self.batches[i - 1].commit_ts > session.observed:
                 i -= 1
-        if not self.is_alone and session.looked and self.fences.confirmed < self.passes \
+        if not self.is_alone and (self.serving or self.leads) and session.looked \
+                and self.fences.confirmed < self.passes \
                 and (i == self.committed_batches or self.batches[i - 1].confirms < self.passes) \
                 and session.new_output():
             fence = self.passes

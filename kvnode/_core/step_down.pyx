@@ -12,7 +12,7 @@ cdef bint end_leadership(Sequencer s, bytes uncertain, bytes retry, bytes unbloc
     """End the leadership; see Sequencer.step_down()."""
     cdef Session session
     cdef bint is_lost = has_uncommitted_effects(s)
-    s.serving = False
+    s.serving = s.leads = False
     hold_open_pass(s)
     for session in take_held(s):
         fail_output(s, session, uncertain if session.holds_write() else retry)

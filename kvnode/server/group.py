@@ -70,6 +70,7 @@ class NodeGroup:
         self.replica = node.replica
         self.group_id = node.data.facts.group
         self._has_leases = config.has_lease_reads
+        self._cluster = config.cluster
         identity = node.data.facts.identity
         self.peers = Peers(
             Own(config.node_id, identity, self.group_id),
@@ -433,6 +434,8 @@ class NodeGroup:
             self._candidates.pop(member.node_id, None)
         wanted = {member.node_id: member.address for member in membership.members}
         wanted |= self._candidates
+        if self.replica.raft.node_id not in wanted:
+            wanted |= self._cluster  # it is to be added, and answers those that send it an image
         if wanted != self._members_told:
             self._members_told = wanted
             self.peers.set_members(wanted)
