@@ -1,0 +1,545 @@
+"""A group of simulated whole nodes on one seeded event loop, with faults, clients and changes.
+
+Time is in ms. Links drop, delay, duplicate and reorder; what is cut off may hear and not be heard.
+Nodes pause and go on with old beliefs, crash between any two calls of their disk, lose what was not
+synced, come back, or come back without their directory; clocks jump by an hour; disks are slow. The
+membership changes, leadership is transferred, memory is evicted, checkpoints are made. After the
+safety phase all is healed: within bounded time somebody leads, all show the same, and what clients
+were told is explained by one order.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+
+from kvnode._core.session import Session
+from kvnode.base.limits import CLOCK_RATE_ERROR_MAX
+from kvnode.raft.membership import (
+    AddLearner,
+    Change,
+    ChangeRefused,
+    Demote,
+    Member,
+    Membership,
+    Promote,
+    Remove,
+)
+from kvnode.raft.ready import Role
+from tests.sim.group.checks import Checks, require
+from tests.sim.group.clients import QUEUES, Client, Histories
+from tests.sim.group.directory import TICK_MS, Died, Home
+from tests.sim.group.node import GroupNode
+
+NODES = (1, 2, 3, 4)
+CLIENTS = 6
+SAFETY_MS = 1_500
+LIVENESS_MS = 8_000  # at most; as a rule it takes about 500
+HOUR_MS = 3_600_000
+FAULTS = ("isolate", "split", "pause", "crash", "die", "clock", "slow")
+
+
+class Cluster:
+    """One run of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = random.Random(seed)
+        self.now = 0.0
+        self.nodes: dict[int, GroupNode] = {}  # those that run
+        self.homes: dict[int, Home] = {}
+        self.paused: dict[int, float] = {}
+        self.wiped: set[int] = set()
+        self.blocked: dict[tuple[int, int], float] = {}  # (source, target): until when
+        self.has_faults = True
+        self.are_clients_done = False
+        self.histories = Histories()
+        self.connections: dict[int, Client] = {}
+        self.uses: dict[bytes, int] = {}
+        self.rebuilds = self.installs = self.crashes = 0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = self._moments = self._sessions = 0
+        self._links: dict[frozenset[int], int] = {}  # image links: odd while they are cut
+        self._arrivals: dict[tuple[int, int], float] = {}
+        self._image_bytes: dict[tuple[int, int], int] = {}
+        self._slow_until: dict[int, float] = {}
+        half = CLOCK_RATE_ERROR_MAX / 2
+        self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
+        self.clock_offset = dict.fromkeys(NODES, 0)
+        # Each seed has some kinds of faults only: too many at once keep everything from happening.
+        self.drop = rng.choice((0.0, 0.01, 0.1))
+        self.slow_disk = rng.choice((0.5, 3, 20))
+        self.slow_engine = rng.choice((1, 10, 60))
+        self.fault_gap = rng.choice((60, 200, 500))
+        self.think_ms = rng.choice((6, 20))
+        self.faults = rng.sample(FAULTS, rng.randint(1, len(FAULTS)))
+        self.has_changes = rng.random() < 0.5
+        self.has_leases = False
+        founders = NODES[: rng.choice((1, 3, 3, 3, 3, 4))]
+        hash_key = rng.randbytes(16)
+        self.checks = Checks(rng, hash_key, self.homes)
+        for node in NODES:
+            self.homes[node] = Home(node, rng, self.checks.on_written)
+        members = Membership.of_voters(Member(n, self.homes[n].identity) for n in founders)
+        for node in NODES:
+            if node in founders:
+                self.homes[node].begin(members, hash_key)
+            else:
+                self.homes[node].begin(Membership(), b"")
+            self.start(node)
+
+    def run(self) -> None:
+        """Both phases. Raises Violation, or what went wrong in a node."""
+        rng = self.rng
+        self.clients = [Client(self, number) for number in range(CLIENTS)]
+        self.after(rng.uniform(0, 50), self._work)
+        self.after(rng.uniform(0, 400), self._fault)
+        self._run_until(SAFETY_MS)
+        self._heal()
+        self._wait(self._illness)
+        self.are_clients_done = True
+        self._wait(lambda: "clients wait" if any(c.outstanding for c in self.clients) else "")
+        self._read_all()
+        self._wait(self._lag)
+        for node in self.nodes.values():
+            self.checks.compare(node)
+        self.histories.check()
+
+    def counts(self) -> dict[str, int]:
+        """Return how much has happened."""
+        return {
+            "entries": self.checks.committed_index,
+            "leaders": len(self.checks.leaders),
+            "served": self.checks.executed,
+            "acknowledged": self.histories.acknowledged,
+            "uncertain": self.histories.uncertain,
+            "refused": self.histories.refused,
+            "crashes": self.crashes,
+            "rebuilds": self.rebuilds,
+            "installs": self.installs,
+            "compared": self.checks.compared,
+            "ms": int(self.now),
+        }
+
+    # -- the loop -------------------------------------------------------------------------------
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (self.now + delay, self._count, action))
+
+    def moment(self) -> int:
+        """Return a number that grows: moments of one time are in order, too."""
+        self._moments += 1
+        return self._moments
+
+    def next_session(self) -> int:
+        self._sessions += 1
+        return self._sessions
+
+    def _run_until(self, end: float) -> None:
+        while self._events and self._events[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        self.now = end
+
+    def _wait(self, illness: Callable[[], str]) -> None:
+        """Run until there is no illness; not for ever."""
+        end = self.now + LIVENESS_MS
+        while text := illness():
+            require(self.now < end, f"liveness: {text}")
+            self._run_until(self.now + 20)
+
+    def on(self, node: GroupNode, action: Callable[[], None]) -> None:
+        """Do something on a node, if that process still lives; later, if it is paused."""
+        if self.nodes.get(node.node_id) is not node:
+            return
+        wakes = self.paused.get(node.node_id, 0)
+        if wakes > self.now:
+            self.after(wakes - self.now + self.rng.uniform(0, 1), lambda: self.on(node, action))
+            return
+        try:
+            action()
+        except Died:
+            self.crash(node.node_id)
+            return
+        self.checks.observe(node)
+        if self.rng.random() < 0.01:
+            self.checks.compare(node)
+
+    # -- links ----------------------------------------------------------------------------------
+
+    def send(self, source: GroupNode, target: int, body: bytes, block: bytes | None) -> None:
+        """A message of Raft leaves; entries do not overtake each other."""
+        rng = self.rng
+        copies = 1
+        if self.has_faults:
+            copies = (rng.random() >= self.drop) + (rng.random() < self.drop / 2)
+        if block is not None and copies == 0 and rng.random() < 0.5:
+            source.later(rng.uniform(5, 60), lambda: source.link_lost(target))
+        for _ in range(copies):
+            delay = rng.uniform(0.1, 1)
+            if self.has_faults and rng.random() < 0.03:
+                delay = rng.choice((10, 60, 300)) * rng.random()
+            self.after(delay, lambda: self._deliver(source, target, body, block))
+
+    def _deliver(
+        self, source: GroupNode, target: int, body: bytes, block: bytes | None
+    ) -> None:
+        node = self.nodes.get(target)
+        if node is not None and not self._is_blocked(source.node_id, target):
+            identity = source.home.identity
+            self.on(node, lambda: node.receive(body, block, identity))
+
+    def _is_blocked(self, source: int, target: int) -> bool:
+        return self.blocked.get((source, target), 0) > self.now
+
+    # -- links for images: ordered, and cut as a whole
+
+    def send_image(self, source: GroupNode, target: int, body: bytes) -> bool:
+        """False: there is no link."""
+        pair = frozenset((source.node_id, target))
+        link = self._links.get(pair, 0)
+        if link % 2:
+            return False
+        if self._is_blocked(source.node_id, target) or (
+            self.has_faults and self.rng.random() < self.drop
+        ):
+            self.cut_link(source.node_id, target)
+            return True
+        way = (source.node_id, target)
+        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 3)
+        self._arrivals[way] = arrival
+        self._image_bytes[way] = self._image_bytes.get(way, 0) + len(body)
+
+        def deliver() -> None:
+            self._image_bytes[way] -= len(body)
+            node = self.nodes.get(target)
+            if node is not None and self._links.get(pair, 0) == link:
+                self.on(node, lambda: node.receive_image(source.node_id, body))
+
+        self.after(arrival - self.now, deliver)
+        return True
+
+    def image_bytes(self, source: GroupNode, target: int) -> int:
+        """Return how much is on its way."""
+        return self._image_bytes.get((source.node_id, target), 0)
+
+    def cut_link(self, one: int, other: int) -> None:
+        """The link breaks; it is made again when that is possible."""
+        pair = frozenset((one, other))
+        if self._links.get(pair, 0) % 2:
+            return
+        self._links[pair] = self._links.get(pair, 0) + 1
+        self._tell(one, other, GroupNode.link_lost)
+        self.after(self.rng.uniform(10, 60), lambda: self._make_link(one, other))
+
+    def _make_link(self, one: int, other: int) -> None:
+        are_up = one in self.nodes and other in self.nodes
+        if not are_up or self._is_blocked(one, other) or self._is_blocked(other, one):
+            self.after(30, lambda: self._make_link(one, other))
+            return
+        self._links[frozenset((one, other))] += 1
+        self._tell(one, other, GroupNode.link_made)
+
+    def _tell(self, one: int, other: int, what: Callable[[GroupNode, int], None]) -> None:
+        for node_id, peer in ((one, other), (other, one)):
+            if (node := self.nodes.get(node_id)) is not None:
+                node.later(self.rng.uniform(0, 5), lambda node=node, peer=peer: what(node, peer))
+
+    # -- clients --------------------------------------------------------------------------------
+
+    def to_node(self, node: GroupNode, session: Session, data: bytes | None) -> None:
+        """Bytes of a client, in order; None: it closes."""
+        way = (-session.id, node.node_id)
+        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
+        self._arrivals[way] = arrival
+        self.after(
+            arrival - self.now, lambda: self.on(node, lambda: node.request(session, data))
+        )
+
+    def reply(self, node: GroupNode, session: Session, data: bytes | None) -> None:
+        """Bytes for a client, in order; None: the node closes."""
+        way = (node.node_id, -session.id)
+        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
+        self._arrivals[way] = arrival
+
+        def deliver() -> None:
+            client = self.connections.get(session.id)
+            if client is not None:
+                client.receive(data)
+
+        self.after(arrival - self.now, deliver)
+
+    # -- nodes ----------------------------------------------------------------------------------
+
+    def start(self, node_id: int) -> None:
+        home = self.homes[node_id]
+        before = dict(home.durable.by_index)
+        try:
+            node = GroupNode(self, home)
+        except Died:
+            home.crash()
+            self.after(10, lambda: self._restart(node_id))
+            return
+        self.nodes[node_id] = node
+        self.checks.started(node, before)
+        node.later(TICK_MS, lambda: self._tick(node))
+        node.later(self.rng.uniform(0, 40), lambda: self._background(node))
+
+    def _tick(self, node: GroupNode) -> None:
+        rng = self.rng
+        late = rng.uniform(0, 0.5) if rng.random() < 0.9 else rng.uniform(0, 20)
+        node.later(TICK_MS / self.rates[node.node_id] + late, lambda: self._tick(node))
+        node.tick()
+
+    def _background(self, node: GroupNode) -> None:
+        node.later(self.rng.uniform(20, 60), lambda: self._background(node))
+        node.background()
+
+    def sync_ms(self, node_id: int) -> float:
+        """Return how long a sync takes."""
+        if self._slow_until.get(node_id, 0) > self.now:
+            return self.rng.uniform(20, 150)
+        return self.rng.uniform(0.05, self.slow_disk)
+
+    def crash(self, node_id: int) -> None:
+        node = self.nodes.pop(node_id)
+        node.view.node = None
+        self.crashes += 1
+        self.homes[node_id].crash()
+        self.paused.pop(node_id, None)
+        for session in node.sessions.values():
+            self.reply(node, session, None)
+        for other in NODES:
+            if other != node_id:
+                self.cut_link(node_id, other)
+        delay = self.rng.choice((0, 5, 100, 400)) if self.has_faults else 0
+        self.after(delay, lambda: self._restart(node_id))
+
+    def _restart(self, node_id: int) -> None:
+        if node_id in self.nodes:
+            return
+        if self.has_faults and self.rng.random() < 0.2 and self._may_wipe():
+            self.wiped.add(node_id)
+            self.homes[node_id] = Home(node_id, self.rng, self.checks.on_written)
+            self.homes[node_id].begin(Membership(), b"")
+        self.start(node_id)
+
+    def _views(self) -> list[Membership]:
+        """What nodes believe."""
+        views = [node.raft.membership for node in self.nodes.values()]
+        return [view for view in views if view.members]
+
+    def _may_wipe(self) -> bool:
+        """At most one voter of a group that bears it, until it has been replaced."""
+        self._forget_replaced()
+        return (
+            not self.wiped
+            and self.has_changes
+            and len(self.nodes) == len(NODES) - 1
+            and all(len(voters) >= 3 for view in self._views() for voters in view.quorums)
+        )
+
+    def _forget_replaced(self) -> None:
+        if len(self.nodes) == len(NODES):
+            self.wiped = {
+                node
+                for node in self.wiped
+                if any(
+                    view.member(node) and not view.recognizes(node, self.homes[node].identity)
+                    for view in self._views()
+                )
+            }
+
+    # -- what is done to it ---------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Administrators, and what nodes do by themselves at their time."""
+        rng = self.rng
+        self.after(rng.uniform(5, 40), self._work)
+        if not self.nodes:
+            return
+        node = rng.choice(list(self.nodes.values()))
+        leaders = [n for n in self.nodes.values() if n.raft.role is Role.LEADER]
+        dice = rng.random()
+        if dice < 0.3:
+            self.on(node, node.evict)
+        elif dice < 0.6:
+            self.on(node, lambda: self._checkpoint(node))
+        elif leaders and dice < 0.65 and self.has_faults:
+            leader = rng.choice(leaders)
+            self.on(leader, lambda: self._transfer(leader))
+        elif leaders and self.has_faults and self.has_changes:
+            leader = rng.choice(leaders)
+            self.on(leader, lambda: self._change(leader))
+        elif leaders and not self.has_faults:
+            leader = rng.choice(leaders)
+            self.on(leader, lambda: self._replace_strangers(leader))
+
+    def _checkpoint(self, node: GroupNode) -> None:
+        if not node.is_over:
+            node.replica.request_checkpoint(lambda ok: None)
+            node.wake()
+
+    def _transfer(self, node: GroupNode) -> None:
+        try:
+            node.replica.transfer(self.rng.choice(NODES))
+        except ChangeRefused:
+            pass
+
+    def _change(self, node: GroupNode) -> None:
+        self._forget_replaced()
+        if self.wiped:  # fewer voters might need the one that is lost
+            self._replace_strangers(node)
+            return
+        rng, who = self.rng, self.rng.choice(NODES)
+        member = Member(who, self.homes[who].identity)
+        drawn = rng.choice(
+            (
+                AddLearner(member, True),
+                AddLearner(member, True),
+                AddLearner(member),
+                Promote(who),
+                Demote(who),
+                Remove(who),
+            )
+        )
+        self._propose(node, drawn)
+
+    def _propose(self, node: GroupNode, change: Change) -> None:
+        """As server/group.py: a node that joins begins with an image."""
+        if isinstance(change, AddLearner):
+            if node.replica.is_serving:
+                node.replica.request_checkpoint(lambda ok: self._propose_now(node, change))
+                node.wake()
+            return
+        self._propose_now(node, change)
+
+    def _propose_now(self, node: GroupNode, change: Change) -> None:
+        if isinstance(change, AddLearner):
+            identity = self.homes[change.member.node_id].identity
+            if change.member.identity != identity:
+                return
+        try:
+            node.replica.propose_change([change])
+        except ChangeRefused:
+            pass
+
+    def _replace_strangers(self, node: GroupNode) -> None:
+        """Members whose directory is lost are removed; who has no place becomes a learner."""
+        membership = node.raft.membership
+        for who in NODES:
+            identity = self.homes[who].identity
+            if membership.member(who) is None:
+                self._propose(node, AddLearner(Member(who, identity), True))
+            elif not membership.recognizes(who, identity):
+                self._propose(node, Remove(who))
+            elif who in membership.learners - membership.promotable:
+                self._propose(node, Promote(who))
+            else:
+                continue
+            return
+
+    def _fault(self) -> None:
+        if not self.has_faults:
+            return
+        rng = self.rng
+        self.after(rng.uniform(5, self.fault_gap), self._fault)
+        victim = rng.choice(NODES)
+        leaders = [n.node_id for n in self.nodes.values() if n.raft.role is Role.LEADER]
+        if leaders and rng.random() < 0.5:
+            victim = rng.choice(leaders)
+        match rng.choice(self.faults):
+            case "isolate":
+                self._cut_off({victim})
+            case "split":
+                self._cut_off({victim} | {node for node in NODES if rng.random() < 0.5})
+            case "pause":
+                self.paused[victim] = self.now + rng.choice((20, 90, 150, 400))
+            case "crash" if victim in self.nodes:
+                self.crash(victim)
+            case "die":
+                self.homes[victim].disk.dies_at = rng.randint(1, 40)
+            case "clock":
+                self.clock_offset[victim] += rng.choice((-HOUR_MS, HOUR_MS, -1000, 1000))
+            case "slow":
+                self._slow_until[victim] = self.now + rng.choice((50, 300))
+
+    def _cut_off(self, side: set[int]) -> None:
+        direction = self.rng.choice(("out", "in", "both", "both"))
+        until = self.now + self.rng.choice((30, 150, 300, 500))
+        for inside in side:
+            for outside in set(NODES) - side:
+                if direction != "in":
+                    self.blocked[inside, outside] = until
+                if direction != "out":
+                    self.blocked[outside, inside] = until
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        self.has_faults = False
+        self.blocked.clear()
+        self.paused.clear()
+        self._slow_until.clear()
+        self.drop = 0.0
+        self.slow_disk, self.slow_engine = 1, 1
+        for home in self.homes.values():
+            home.disk.dies_at = 0
+        for node in NODES:
+            if node not in self.nodes:
+                self.start(node)
+
+    def _leader(self) -> GroupNode | None:
+        leaders = [n for n in self.nodes.values() if n.replica.is_serving]
+        return max(leaders, key=lambda n: n.raft.term, default=None)
+
+    def _illness(self) -> str:
+        """Say what is not as it should be: "" if nothing is."""
+        leader = self._leader()
+        if leader is None:
+            return f"nobody leads: {self._describe()}"
+        membership = leader.raft.membership
+        if membership.is_joint:
+            return "the membership is joint"
+        if membership.learners:
+            return f"never promoted: {membership.learners}: {self._describe()}"
+        for node in NODES:
+            if not membership.recognizes(node, self.homes[node].identity):
+                return f"{node} is out: {self._describe()}"
+        return ""
+
+    def _lag(self) -> str:
+        leader = self._leader()
+        if leader is None:
+            return f"nobody leads: {self._describe()}"
+        last = leader.replica.log.last_index
+        if all(n.replica.applied == last and not n.is_over for n in self.nodes.values()):
+            return ""
+        return f"behind: {self._describe()}"
+
+    def _describe(self) -> str:
+        return "; ".join(
+            f"{n.node_id} {n.raft.role.value} {n.raft.term} log {n.replica.log.last_index} "
+            f"synced {n.raft.synced_index} committed {n.raft.committed} applied "
+            f"{n.replica.applied}{' over' * n.is_over}"
+            for n in self.nodes.values()
+        )
+
+    def _read_all(self) -> None:
+        """What clients were told is there: everything is read once more."""
+        reader = Client(self, CLIENTS)
+        asked = [reader.read_queue(number) for number in range(QUEUES)]
+        asked += [
+            reader.operation(key, "get", None, "GET", key) for key in self.histories.registers
+        ]
+        lists = {op[1] for one in self.histories.transactions for op in one.operations}
+        asked += [reader.read_list(key) for key in sorted(lists)]
+        for request in asked:
+            self._wait(lambda: "" if self._leader() is not None else "nobody leads")
+            leader = self._leader()
+            reader.connect(leader)
+            reader.ask(request)
+            self._wait(lambda: "the last reads" if reader.outstanding else "")
+            require(len(request.got) == request.replies, "liveness: a read without faults failed")
+            reader.close()
+
+
