@@ -119,9 +119,7 @@ class Checks:
             return
         require(not other, f"election safety: {other} and {node.node_id} lead term {raft.term}")
         self.leaders[raft.term] = node.node_id
-        require(
-            raft.log.last_index >= self.committed_index, f"leader completeness: {node.node_id}"
-        )
+        require(raft.log.last_index >= self.committed_index, f"leader completeness: {node.node_id}")
         for index in range(max(raft.log.base_index, 1), self.committed_index + 1):
             require(
                 raft.log.term(index) == self.committed[index][0],

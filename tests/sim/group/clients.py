@@ -279,7 +279,9 @@ class Client:
 
     def read_list(self, key: bytes) -> Request:
         """Return a request that reads a list."""
-        return self._request([("read", key, None)], [("LRANGE", key, 0, -1)], lambda replies: replies)
+        return self._request(
+            [("read", key, None)], [("LRANGE", key, 0, -1)], lambda replies: replies
+        )
 
     def _queue(self) -> Request:
         key = b"b%d" % self.rng.randrange(QUEUES)

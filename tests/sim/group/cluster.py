@@ -180,9 +180,7 @@ class Cluster:
                 delay = rng.choice((10, 60, 300)) * rng.random()
             self.after(delay, lambda: self._deliver(source, target, body, block))
 
-    def _deliver(
-        self, source: GroupNode, target: int, body: bytes, block: bytes | None
-    ) -> None:
+    def _deliver(self, source: GroupNode, target: int, body: bytes, block: bytes | None) -> None:
         node = self.nodes.get(target)
         if node is not None and not self._is_blocked(source.node_id, target):
             identity = source.home.identity
@@ -251,9 +249,7 @@ class Cluster:
         way = (-session.id, node.node_id)
         arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
         self._arrivals[way] = arrival
-        self.after(
-            arrival - self.now, lambda: self.on(node, lambda: node.request(session, data))
-        )
+        self.after(arrival - self.now, lambda: self.on(node, lambda: node.request(session, data)))
 
     def reply(self, node: GroupNode, session: Session, data: bytes | None) -> None:
         """Bytes for a client, in order; None: the node closes."""
@@ -541,5 +537,3 @@ class Cluster:
             self._wait(lambda: "the last reads" if reader.outstanding else "")
             require(len(request.got) == request.replies, "liveness: a read without faults failed")
             reader.close()
-
-

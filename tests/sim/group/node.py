@@ -3,7 +3,7 @@ hosts them, without sockets, threads and time of its own. A crash throws it away
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kvnode._core.dispatch import Command, Dispatch
@@ -41,6 +41,11 @@ class _Silent:
 
 
 images.log = _Silent()  # type: ignore[assignment]
+
+
+def _raise(result: object, error: BaseException | None) -> None:
+    if error is not None:
+        raise error
 
 
 class SimExecutor:
@@ -431,6 +436,7 @@ class GroupNode:
     def _rebuild(self, image: Snapshot | None) -> None:
         if image is not None:
             self.data.install(self.images.take_received())
+            self.writer.submit(self.data.remove_replaced, _raise)
         else:
             self.data.read_facts_again()
         state = self._build_state(is_all_committed=False)
@@ -447,20 +453,20 @@ class GroupNode:
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         pass
 
-    def execution_changed(self, is_executing: bool) -> None:
-        if is_executing:
-            self.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
-            if not self.tip.has_databases():
-                self.run_pass(self.sequencer.create_databases)
-            self.wake()
-        else:
-            self.view.scripts.kill()
-            self.jobs.fail(NOT_DONE)
+    def execution_begins(self) -> None:
+        self.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+        if not self.tip.has_databases():
+            self.run_pass(self.sequencer.create_databases)
+        self.wake()
+
+    def execution_ends(self) -> None:
+        self.view.scripts.kill()
+        self.jobs.fail(NOT_DONE)
+
+    def execution_ended(self) -> None:
+        pass
 
     def raise_floor(self, ms: int) -> None:
         """From now on the node's time is never below `ms`."""
         if ms > self.now_ms():
             self._floor = (ms, self.world.now)
-
-    def sessions_of(self) -> Iterable[Session]:
-        return list(self.sessions.values())
