@@ -143,8 +143,7 @@ class Home:
         """Found a group with it, or prepare it to be added: then with no members."""
         engine = self.folders.open_engine(f"{PATH}/db")
         open_facts(engine, identity=self.identity, hash_key=self.rng.randbytes(16))
-        data = encode_membership(membership) if membership.members else b""
-        join_group(engine, GROUP, data, hash_key)
+        join_group(engine, GROUP, encode_membership(membership), hash_key)
 
     def crash(self) -> None:
         """Lose power."""
