@@ -86,7 +86,7 @@ class Replica:
         self._is_reading = False  # entries that are to be applied
         self._arrived: list[LogEntry] = []  # those that were read
         self._term = 0  # in which it executes, or did last
-        self._sender = EntrySender(log, host, raft.note_lost)
+        self._sender = EntrySender(log, host, raft)
         self._reads = PendingReads()
         self._fenced_pass = 0  # the newest for which a confirmation was asked
         self._leader = (Role.FOLLOWER, raft.term, NO_NODE)
@@ -207,7 +207,7 @@ class Replica:
             raise ChangeRefused("there is a leader, or the node is busy with another change")
         if self.raft.synced_index < self.log.last_index:
             raise ChangeRefused("the log is being written; try again")
-        self._sender = EntrySender(self.log, self._host, raft.note_lost)
+        self._sender = EntrySender(self.log, self._host, raft)
         self.raft = raft
         self._reads.fail()
         self.lead()

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from kvnode._core.replicated_log import ReplicatedLog, encode_block
 from kvnode.base.limits import APPEND_BYTES_MAX
+from kvnode.raft.core import RaftCore
 from kvnode.raft.messages import Append
 
 LogEntry = tuple[int, int, int, bytes]  # term, index, commit_ts, payload
@@ -32,15 +33,12 @@ class EntryHost(Protocol):
 class EntrySender:
     """Gives Appends their bytes, in order for each peer.
 
-    note_lost: tells Raft that what was on its way to a peer is lost.
     """
 
-    def __init__(
-        self, log: ReplicatedLog, host: EntryHost, note_lost: Callable[[int], None]
-    ) -> None:
+    def __init__(self, log: ReplicatedLog, host: EntryHost, raft: RaftCore) -> None:
         self._log = log
         self._host = host
-        self._note_lost = note_lost
+        self._raft = raft
         self._waiting: dict[int, deque[Append]] = {}  # by peer; the first is being read
 
     def send(self, append: Append) -> None:
@@ -53,6 +51,9 @@ class EntrySender:
         block = self._log.block(first, last) if first <= last else b""
         if block is not None:
             self._host.send_entries(append, block)
+        elif last > self._raft.synced_index:
+            # Too large for memory, and not in the files yet: tried again when the peer answers.
+            self._raft.note_lost(append.target)
         else:
             self._waiting[append.target] = deque([append])
             self._read(append)
@@ -74,7 +75,7 @@ class EntrySender:
                 return  # it was lost, or another leads
             del self._waiting[append.target]
             if len(entries) < last - first + 1:
-                self._note_lost(append.target)
+                self._raft.note_lost(append.target)
                 return
             self._host.send_entries(append, encode_block(entries))
             waiting.popleft()
