@@ -236,7 +236,7 @@ class DataDirectory:
     def read_facts_again(self) -> None:
         """A checkpoint may have ended since the directory was opened."""
         facts = read_facts(self.engine)
-        assert facts is not None
+        assert facts is not None, "they were there when it was opened"
         self.facts = facts
 
     @property

@@ -315,6 +315,8 @@ class Replica:
         if len(membership.members) > 1:
             self._end_solitude()
         index = self._append(encode_membership_entry(membership), term)
+        if index > self._told + 1:  # a batch that was open came before it
+            self.raft.note_appended(term, self._told + 1, index - 1)
         self._told = index
         self.raft.note_appended(term, index, index, membership)
 
