@@ -28,7 +28,7 @@ PATIENCE_MS = 400
 REGISTERS, COUNTERS, LISTS, QUEUES = 3, 2, 3, 2
 GENERATION_OPS = 30  # so many operations on a name, and another one takes its place
 REFUSALS = ("TRYAGAIN", "UNBLOCKED")
-KINDS = ("register", "register", "list", "list", "queue", "noise")
+KINDS = ("register", "register", "list", "list", "queue", "noise")  # the last one is apart
 
 APPEND_AND_READ = b"redis.call('rpush',KEYS[1],ARGV[1]) return redis.call('lrange',KEYS[2],0,-1)"
 
@@ -95,7 +95,7 @@ class Client:
     def step(self) -> None:
         """Do the next thing."""
         world = self.world
-        if world.are_clients_done:
+        if world.are_clients_done and not self.outstanding:
             return
         world.after(self.rng.uniform(2, world.think_ms), self.step)
         if self.session is None:
@@ -103,7 +103,7 @@ class Client:
         elif self.outstanding:
             if world.now - self._sent_at > PATIENCE_MS:
                 self.close()
-            elif self.rng.random() < 0.1:
+            elif self.rng.random() < 0.1 and not world.are_clients_done:
                 self.ask()
         else:
             self.ask()
@@ -174,7 +174,9 @@ class Client:
     # -- what is asked ----------------------------------------------------------------------------
 
     def _draw(self) -> Request:
-        kind = self.kind if self.rng.random() < 0.8 else self.rng.choice(KINDS)
+        kind = self.kind
+        if kind != "noise" and self.rng.random() < 0.2:  # which may be in another database
+            kind = self.rng.choice(KINDS[:-1])
         match kind:
             case "register":
                 return self._register() if self.rng.random() < 0.7 else self._counter()
