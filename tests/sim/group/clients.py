@@ -125,12 +125,13 @@ class Client:
     def close(self) -> None:
         """Give up the connection: what is outstanding remains unknown."""
         if self.node is not None and self.session is not None:
-            self.world.connections.pop(self.session.id, None)
             self.world.to_node(self.node, self.session, None)
         self.end(None)
 
     def end(self, refused: bool | None) -> None:
         """The connection is over. refused: what was outstanding is certainly not done."""
+        if self.session is not None:
+            self.world.connections.pop(self.session.id, None)
         for request in self.outstanding:
             if refused:
                 request.refuse()
@@ -152,8 +153,6 @@ class Client:
     def receive(self, data: bytes | None) -> None:
         """Replies have come; None: the connection was closed."""
         if data is None:
-            if self.session is not None:
-                self.world.connections.pop(self.session.id, None)
             self.end(None)
             return
         for reply in decode_all(data):

@@ -149,6 +149,9 @@ class GroupNode:
         self.watch_log()
         if self.is_sole_voter:
             self.replica.lead()
+            while not self.replica.is_serving:
+                self.data.log.inner.complete()
+                self.sequencer.log_moved()
 
     # -- construction, as in Node -----------------------------------------------------------------
 
