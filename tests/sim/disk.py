@@ -170,6 +170,7 @@ class SimDisk:
         """Set a file's contents, cached and durable, as damage on the disk would."""
         f = self._names.setdefault(path, _File())
         self._durable_names[path] = f
+        self._renames = [change for change in self._renames if path not in change[:2]]
         f.data, f.durable = bytearray(data), bytearray(data)
         f.written.clear()
 

@@ -50,6 +50,7 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
     for table in state["tables"].values():
         for key, (_, versions) in table["entries"].items():
             records[key] = versions[0][1:]
+    parts = _by_owner(records)
     databases: dict[int, dict[bytes, Value]] = {}
     counts = {}
     for db, generation in enumerate(state["databases"]):
@@ -57,7 +58,7 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
         counts[db] = table["keys"], table["volatile_keys"]
         prefix = bytes([HEAD]) + generation.to_bytes(8)
         databases[db] = {
-            key[17:]: _value(record, records, state["collections"])
+            key[17:]: _value(record, records, parts, state["collections"])
             for key, record in records.items()
             if key.startswith(prefix) and record[0] != T_NONE
         }
@@ -75,19 +76,35 @@ def decode(key: bytes, envelope: bytes) -> Record:
     return type_, flags, 0, value[2:]
 
 
-def _value(record: Record, records: dict[bytes, Record], metas: dict[int, Meta]) -> Value:
+def _by_owner(records: dict[bytes, Record]) -> dict[bytes, dict[bytes, Record]]:
+    """Return the records of collections by kind and id."""
+    parts: dict[bytes, dict[bytes, Record]] = {}
+    for key, record in records.items():
+        if key[:1] in b"EFIM":
+            parts.setdefault(key[:9], {})[key] = record
+    return parts
+
+
+def _value(
+    record: Record,
+    records: dict[bytes, Record],
+    parts: dict[bytes, dict[bytes, Record]],
+    metas: dict[int, Meta],
+) -> Value:
     type_, flags, expire_at, data = record
     if type_ in PART_KINDS:
-        meta = metas.get(int.from_bytes(data[:8])) or stored_meta(data, records)
-        return Value((type_, _elements(type_, data[:8], meta, records)), flags, expire_at)
+        meta = metas.get(int.from_bytes(data[:8]))
+        meta = meta or stored_meta(data, parts.get(b"E" + data[:8], {}))
+        own = parts.get(PART_KINDS[type_] + data[:8], {})
+        return Value((type_, _elements(type_, data[:8], meta, own)), flags, expire_at)
     if type_ == T_CHUNKED:
         value_id, length = data[:8], int.from_bytes(data[8:])
-        parts = []
+        chunks = []
         for number in range(-(-length // CHUNK_BYTES)):
             chunk = records.get(b"C" + value_id + number.to_bytes(4))
             part = chunk[3] if chunk is not None and chunk[0] != T_NONE else b""
-            parts.append(part.ljust(CHUNK_BYTES, b"\0"))
-        data = b"".join(parts)[:length]
+            chunks.append(part.ljust(CHUNK_BYTES, b"\0"))
+        data = b"".join(chunks)[:length]
     else:
         assert type_ == T_STRING
     return Value(data, flags, expire_at)

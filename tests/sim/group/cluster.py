@@ -61,6 +61,7 @@ class Cluster:
         self._arrivals: dict[tuple[int, int], float] = {}
         self._image_bytes: dict[tuple[int, int], int] = {}
         self._slow_until: dict[int, float] = {}
+        self._lanes: dict[object, float] = {}  # how late they are after a pause
         half = CLOCK_RATE_ERROR_MAX / 2
         self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
         self.clock_offset = dict.fromkeys(NODES, 0)
@@ -147,13 +148,19 @@ class Cluster:
             require(self.now < end, f"liveness: {text}")
             self._run_until(self.now + 20)
 
-    def on(self, node: GroupNode, action: Callable[[], None]) -> None:
-        """Do something on a node, if that process still lives; later, if it is paused."""
+    def on(self, node: GroupNode, action: Callable[[], None], lane: object = None) -> None:
+        """Do something on a node, if that process still lives; later, if it is paused.
+
+        lane: what comes on one connection stays in order, also when it waits for the node.
+        """
         if self.nodes.get(node.node_id) is not node:
             return
         wakes = self.paused.get(node.node_id, 0)
         if wakes > self.now:
-            self.after(wakes - self.now + self.rng.uniform(0, 1), lambda: self.on(node, action))
+            late = self.rng.uniform(0, 1)
+            if lane is not None:
+                late = self._lanes.setdefault((node.node_id, wakes, lane), late)
+            self.after(wakes - self.now + late, lambda: self.on(node, action, lane))
             return
         try:
             action()
@@ -161,7 +168,7 @@ class Cluster:
             self.crash(node.node_id)
             return
         self.checks.observe(node)
-        if self.rng.random() < 0.01:
+        if self.rng.random() < 0.005:
             self.checks.compare(node)
 
     # -- links ----------------------------------------------------------------------------------
@@ -211,7 +218,7 @@ class Cluster:
             self._image_bytes[way] -= len(body)
             node = self.nodes.get(target)
             if node is not None and self._links.get(pair, 0) == link:
-                self.on(node, lambda: node.receive_image(source.node_id, body))
+                self.on(node, lambda: node.receive_image(source.node_id, body), way)
 
         self.after(arrival - self.now, deliver)
         return True
@@ -249,7 +256,9 @@ class Cluster:
         way = (-session.id, node.node_id)
         arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
         self._arrivals[way] = arrival
-        self.after(arrival - self.now, lambda: self.on(node, lambda: node.request(session, data)))
+        self.after(
+            arrival - self.now, lambda: self.on(node, lambda: node.request(session, data), way)
+        )
 
     def reply(self, node: GroupNode, session: Session, data: bytes | None) -> None:
         """Bytes for a client, in order; None: the node closes."""
