@@ -56,11 +56,11 @@ def contents(tip: Tip, engine: Engine | None = None) -> Contents:
     for db, generation in enumerate(state["databases"]):
         table = state["tables"][HEAD, generation]
         counts[db] = table["keys"], table["volatile_keys"]
-        prefix = bytes([HEAD]) + generation.to_bytes(8)
+        heads = parts.get(bytes([HEAD]) + generation.to_bytes(8), {})
         databases[db] = {
             key[17:]: _value(record, records, parts, state["collections"])
-            for key, record in records.items()
-            if key.startswith(prefix) and record[0] != T_NONE
+            for key, record in heads.items()
+            if record[0] != T_NONE
         }
     return Contents(databases, counts)
 
@@ -77,10 +77,10 @@ def decode(key: bytes, envelope: bytes) -> Record:
 
 
 def _by_owner(records: dict[bytes, Record]) -> dict[bytes, dict[bytes, Record]]:
-    """Return the records of collections by kind and id."""
+    """Return heads by their generation, parts of collections by kind and id."""
     parts: dict[bytes, dict[bytes, Record]] = {}
     for key, record in records.items():
-        if key[:1] in b"EFIM":
+        if key[:1] in b"EFHIM":
             parts.setdefault(key[:9], {})[key] = record
     return parts
 

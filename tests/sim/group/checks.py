@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kvnode._core import invariants
 from kvnode._core.tip import Tip
+from kvnode.raft.membership import Membership
 from kvnode.raft.ready import Role
 from kvnode.storage.log import Entry
 from tests.sim.group.directory import Home, Stored
@@ -147,22 +148,30 @@ class Checks:
             )
 
     def _first_commit(self, node: "GroupNode", index: int, entry: Stored) -> None:
-        raft = node.raft
-        for voters in raft.membership.quorums:
-            owners = [
-                voter
-                for voter in voters
-                if not raft.membership.recognizes(voter, self.homes[voter].identity)
-                or self._is_durable(self.homes[voter], index, entry)
-            ]
-            require(
-                len(owners) * 2 > len(voters),
-                f"durability: {entry[0]}:{index} is committed, and durable at {owners}",
-            )
+        # By the membership that held, which was this one or one behind it.
+        views = node.raft.memberships.since(index)
+        require(
+            any(self._has_quorum(view, index, entry) for view in views),
+            f"durability: {entry[0]}:{index} is committed, and durable at "
+            f"{[h.node_id for h in self.homes.values() if self._is_durable(h, index, entry)]}",
+        )
         self.committed.append(entry)
         self.reference.apply(index, entry)
         if index % SHOWN_EVERY == 0 and self.reference.tip.has_databases():
             self.reference.shown[index] = contents(self.reference.tip)
+
+    def _has_quorum(self, membership: Membership, index: int, entry: Stored) -> bool:
+        """Who lost its directory may have had it, and cannot vote any more."""
+        for voters in membership.quorums:
+            owners = [
+                voter
+                for voter in voters
+                if not membership.recognizes(voter, self.homes[voter].identity)
+                or self._is_durable(self.homes[voter], index, entry)
+            ]
+            if len(owners) * 2 <= len(voters):
+                return False
+        return True
 
     @staticmethod
     def _is_durable(home: Home, index: int, entry: Stored) -> bool:
