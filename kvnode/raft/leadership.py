@@ -145,7 +145,8 @@ class Leadership:
         match message:
             case HeartbeatReply():
                 self._rounds.answered(message.source, message.round)
-                self.replication.answered_heartbeat(message.source, message.match)
+                if self.replication.answered_heartbeat(message.source, message.match):
+                    self._maybe_commit()
                 self._confirm()
             case AppendReply():
                 if self.replication.acknowledged(message.source, message.match):

@@ -48,12 +48,16 @@ class Replication:
         shared = self._own.terms.last_at_most(reject.hint_term, reject.hint_index)
         self.progress[reject.source].rejected(reject.previous_index, shared + 1)
 
-    def answered_heartbeat(self, peer: int, match: int) -> None:
+    def answered_heartbeat(self, peer: int, match: int) -> bool:
         """Check what is on its way: an empty message behind it finds out whether it arrived.
 
-        A peer that restarted has to be told up to where its log is this one.
+        A peer that restarted has to be told up to where its log is this one. One that has
+        installed an image says so once, which may be lost: this says it again. Return whether
+        that is news.
         """
         progress = self.progress[peer]
+        if progress.state is ProgressState.SNAPSHOT and match >= progress.snapshot_index:
+            return self.acknowledged(peer, match)
         is_stuck = progress.answered_heartbeat()
         if is_stuck or (match < progress.match and progress.state is ProgressState.REPLICATE):
             previous = progress.next - 1
@@ -62,6 +66,7 @@ class Replication:
                 progress.lost()
             else:
                 self._send(peer, previous, term, term, previous)
+        return False
 
     def flush(self, committed: int) -> None:
         """Send what peers lack, as far as flow control lets it."""
