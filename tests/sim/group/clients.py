@@ -265,6 +265,7 @@ class Client:
 
         def finish(replies: list[Reply]) -> None:
             found = results(replies)
+            require(isinstance(found, list), f"{words}: {replies}")
             wrong = [reply for reply in (*replies, *found) if isinstance(reply, ErrorReply)]
             require(not wrong, f"{words}: {wrong}")
             one.operations = [

@@ -35,6 +35,7 @@ CLIENTS = 6
 SAFETY_MS = 1_500
 LIVENESS_MS = 8_000  # at most; as a rule it takes about 500
 HOUR_MS = 3_600_000
+MOMENT_MS = 1e-6  # by which sums of times may be wrong
 FAULTS = ("isolate", "split", "pause", "crash", "die", "clock", "slow")
 
 
@@ -61,7 +62,7 @@ class Cluster:
         self._arrivals: dict[tuple[int, int], float] = {}
         self._image_bytes: dict[tuple[int, int], int] = {}
         self._slow_until: dict[int, float] = {}
-        self._lanes: dict[object, float] = {}  # how late they are after a pause
+        self._lanes: dict[tuple[int, object], float] = {}  # when they go on after a pause
         half = CLOCK_RATE_ERROR_MAX / 2
         self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
         self.clock_offset = dict.fromkeys(NODES, 0)
@@ -156,11 +157,13 @@ class Cluster:
         if self.nodes.get(node.node_id) is not node:
             return
         wakes = self.paused.get(node.node_id, 0)
-        if wakes > self.now:
-            late = self.rng.uniform(0, 1)
+        due = self._lanes.get((node.node_id, lane), 0) if lane is not None else 0
+        if wakes > self.now and due <= wakes:
+            due = wakes + self.rng.uniform(0, 1)
             if lane is not None:
-                late = self._lanes.setdefault((node.node_id, wakes, lane), late)
-            self.after(wakes - self.now + late, lambda: self.on(node, action, lane))
+                self._lanes[node.node_id, lane] = due
+        if due > self.now + MOMENT_MS:
+            self.after(due - self.now, lambda: self.on(node, action, lane))
             return
         try:
             action()
