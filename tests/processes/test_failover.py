@@ -1,0 +1,48 @@
+"""Nodes that die under load, and what clients were told of it."""
+
+import pytest
+
+from tests.processes import group as groups
+from tests.processes.workload import load
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    with groups.running(tmp_path_factory.mktemp("group") / "nodes") as running:
+        yield running
+
+
+def test_what_one_node_took_is_there_at_each(group):
+    for node in group.nodes.values():
+        assert node.ask("SET", f"from-{node.node_id}", node.node_id) == b"OK"
+        for other in group.nodes.values():
+            assert other.ask("GET", f"from-{node.node_id}") == b"%d" % node.node_id
+
+
+def test_load_without_faults_meets_no_errors(group):
+    with load(group) as workload:
+        workload.wait_progress(500)
+    assert not workload.codes()
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_node_is_killed_and_comes_back(group, role):
+    with load(group) as workload:
+        leader = group.wait_agreed()
+        victim = leader if role == "leader" else group.others(leader)[0]
+        victim.kill()
+        group.wait_leader(group.others(victim))
+        workload.wait_progress()
+        victim.start()
+        victim.wait_ready()
+        group.wait_caught_up(victim)
+
+
+def test_nodes_restart_in_turn(group):
+    with load(group) as workload:
+        for node in group.nodes.values():
+            assert node.terminate() == 0
+            workload.wait_progress()
+            node.start()
+            node.wait_ready()
+            group.wait_caught_up(node)
