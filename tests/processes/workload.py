@@ -415,11 +415,13 @@ def read_all(node: GroupNode, transactions: list[Transaction]) -> Final:
 def load(group: Group, roles: tuple[type[Client], ...] = ROLES) -> Iterator[Workload]:
     """Clients that work while the context lasts; then all nodes have to hold what they were told."""
     workload = Workload(group, roles)
-    workload.start()
     try:
+        workload.start()
         yield workload
-    except BaseException:
-        workload.stopping.set()
+        workload.wait_progress()
+        workload.check()
+    except BaseException as error:
+        error.add_note(group.logs())
         raise
-    workload.wait_progress()
-    workload.check()
+    finally:
+        workload.stopping.set()
