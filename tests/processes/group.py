@@ -9,11 +9,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from kvnode.cli.status import Status, parse_status
+from tests.processes.proxies import Proxies
 from tests.support.process import POLL_SECONDS
 from tests.support.resp import Connection, ErrorReply
 from tests.support.servers import Server
@@ -23,6 +24,8 @@ ASK_SECONDS_MAX = 5.0
 CHANGE_SECONDS_MAX = 30.0
 PORTS = range(12_000, 30_000)  # below those that the kernel gives to outgoing connections
 MAXMEMORY = "64mb"
+NODES = 3
+PLANTED = "tests.processes.planted"
 
 T = TypeVar("T")
 
@@ -53,7 +56,12 @@ def wait_for(what: str, look: Callable[[], T | None], seconds: float) -> T:
 
 
 class GroupNode(Server):
-    """One node. raft_port: where it listens for others.   cluster: of its first start."""
+    """One node. raft_port: where it listens for others.   cluster: of its first start.
+
+    program: another module that does the same as kvnode, and its arguments.
+    """
+
+    program: Sequence[str] = ("kvnode",)
 
     def __init__(self, directory: Path, node_id: int, secret: Path, *options: str) -> None:
         super().__init__(directory, *options)
@@ -66,7 +74,8 @@ class GroupNode(Server):
 
     def command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "kvnode", "serve", "--node-id", str(self.node_id)),
+            *(sys.executable, "-m", *self.program, "serve"),
+            *("--node-id", str(self.node_id)),
             *("--port", str(self.port), "--raft-listen", f"127.0.0.1:{self.raft_port}"),
             *(("--cluster", self.cluster) if self.cluster else ()),
             *("--raft-secret-file", str(self._secret), "--data-dir", str(self.directory)),
@@ -112,9 +121,11 @@ class GroupNode(Server):
 
 
 class Group:
-    """Nodes of one group. addresses: node id -> what others are told, where that is a proxy's."""
+    """Nodes of one group. proxies: before all nodes that have founded it, where there are any."""
 
-    def __init__(self, directory: Path, count: int = 3, *options: str) -> None:
+    proxies: Proxies
+
+    def __init__(self, directory: Path, count: int, *options: str) -> None:
         self._directory = directory
         self._options = options
         self.secret = directory / "secret"
@@ -197,15 +208,21 @@ class Group:
 
 
 @contextlib.contextmanager
-def running(directory: Path, count: int = 3, *options: str) -> Iterator[Group]:
-    """A group that is founded and ends with the context; what fails says what its nodes logged."""
+def running(directory: Path, *options: str, plant: str = "") -> Iterator[Group]:
+    """Three nodes that have founded a group; they end with the context, and what fails in it says
+    what they logged. plant: a bug of planted.py."""
     directory.mkdir(exist_ok=True)
-    group = Group(directory, count, *options)
+    group = Group(directory, NODES, *options)
+    for node in group.nodes.values() if plant else ():
+        node.program = (PLANTED, plant)
+    proxies = Proxies({node_id: node.raft_port for node_id, node in group.nodes.items()})
+    group.proxies = proxies
     try:
-        group.found()
+        group.found(proxies.addresses)
         yield group
     except BaseException as error:
         error.add_note(group.logs())
         raise
     finally:
         group.close()
+        proxies.close()
