@@ -187,7 +187,7 @@ class Group:
 
     def wait_caught_up(self, node: GroupNode) -> None:
         """Return once a node has applied what the leader has committed by now."""
-        committed = self.wait_leader(self.others(node)).status()["committed_index"]
+        committed = self.wait_leader().status()["committed_index"]
 
         def look() -> bool:
             with contextlib.suppress(Unknown):
