@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from kvnode.base.limits import (
     DRAIN_SECONDS,
     FENCED_BYTES_MAX,
     GC_THRESHOLDS,
+    HAND_OVER_SECONDS,
+    RAFT_TICK_MS,
     READER_THREADS,
     SWITCH_INTERVAL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
@@ -34,7 +37,8 @@ from kvnode.commands.context import STATE_CLOSED, Statistics
 from kvnode.commands.group import LoneGroup
 from kvnode.commands.slowlog import Slowlog
 from kvnode.commands.table import build
-from kvnode.raft.messages import Append, Message, Snapshot
+from kvnode.raft.membership import ChangeRefused
+from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
 from kvnode.raft.ready import Role
 from kvnode.server.clients import Clients
 from kvnode.server.config import Config
@@ -294,12 +298,22 @@ class Node(NodeServices):
         for sock in self._listeners:
             self.reactor.unlisten(sock.fileno())
             sock.close()
+        if self.networked is not None:
+            await self._hand_over(self.networked)
         with trio.move_on_after(DRAIN_SECONDS):
             while self.sequencer.statistics()["held_sessions"]:
                 self.reactor.poll()
                 await trio.lowlevel.checkpoint()
             if self.stop_with_checkpoint:
                 await self._checkpoint_and_wait()
+
+    async def _hand_over(self, networked: NodeGroup) -> None:
+        """Let another node lead, so that nobody has to wait for an election."""
+        with trio.move_on_after(HAND_OVER_SECONDS), suppress(ChangeRefused):
+            networked.transfer(NO_NODE)
+            while self.replica.raft.role is Role.LEADER:
+                self.reactor.poll()
+                await trio.sleep(RAFT_TICK_MS / 1000)
 
     async def _checkpoint_and_wait(self) -> None:
         finished = trio.Event()
