@@ -29,7 +29,7 @@ cdef enum:
     SLOWED_EVENTS_MAX = 16          # while clients are slowed down: passes of a few ms of writes
     ROUNDS_MAX = 1024               # passes of one poll()
     LINGER_MS = 1                   # that poll() waits for more before it returns
-    POLL_MICROS_MAX = 5000          # after which poll() returns to the host
+    POLL_MICROS_MAX = 5000          # after which poll() returns to the host, unless it is told
     READ_BYTES = 1 << 16            # of one connection in one pass
     READ_BYTES_MIN = 1 << 14
     ACCEPTS_MAX = 64                # connections accepted in one pass
@@ -70,6 +70,8 @@ cdef class Reactor:
     cdef public uint64_t unsynced_bytes_max     # of entries not yet synced
     cdef public uint64_t fenced_bytes_max       # of output that waits for a confirmation
     cdef public uint64_t cache_bytes            # the tip evicts clean records above it
+    cdef public bint lingers        # poll() may wait a little for more: nobody else waits for the host
+    cdef public uint64_t poll_micros_max        # after which poll() returns to the host
     cdef public bint wants_after    # call after_pass() at the end of this pass
     cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
     cdef public uint64_t input_bytes_max

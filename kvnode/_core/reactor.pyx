@@ -60,6 +60,8 @@ cdef class Reactor:
         self.floor_mono_ms = monotonic_ms()
         self.dirty_bytes_max = self.unsynced_bytes_max = self.cache_bytes = UINT64_MAX
         self.fenced_bytes_max = UINT64_MAX
+        self.lingers = True
+        self.poll_micros_max = POLL_MICROS_MAX
 
     def __dealloc__(self):
         buffer_free(&self.spare_input)
@@ -118,14 +120,14 @@ cdef class Reactor:
             idle = not self.is_due() and (
                 not self.sequencer.waiters.backlog if self.paused
                 else not self.sequencer.wants_pass())
-            if self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
+            if self.lingers and self.write_passes > WRITE_PASSES and not self.sequencer.relaxed \
                     and self.sequencer.synced < self.sequencer.last_index:
                 # Their replies wait for the sync under way all the same: let writes gather, so that
                 # the next sync serves more of them. Its report ends this.
                 with nogil:
                     epoll_wait(self.quiet_epoll, events, EVENTS_MAX, LINGER_MS)
             n = epoll_wait(epoll, events, SLOWED_EVENTS_MAX if self.pace.slowing else EVENTS_MAX, 0)
-            if n == 0 and idle:
+            if n == 0 and idle and self.lingers:
                 # Linger before going back to the host: its wake costs more than a short request.
                 with nogil:
                     n = epoll_wait(epoll, events, EVENTS_MAX, LINGER_MS)
@@ -137,7 +139,7 @@ cdef class Reactor:
                 return False
             if n or not idle:
                 self.one_pass(events, n)
-            if monotonic_micros() - started > POLL_MICROS_MAX:
+            if monotonic_micros() - started > self.poll_micros_max:
                 break
         return True
 

@@ -82,6 +82,7 @@ RAFT_ELECTION_TICKS = 10  # without a leader, up to twice that, before a node ca
 RAFT_HEARTBEAT_TICKS = 2
 APPLY_BYTES_PER_STEP = 1 * MIB  # of entries that a follower applies in one go
 IMAGE_QUEUED_BYTES_MAX = 1 * MIB  # of an image, waiting for a link
+GROUP_POLL_MICROS_MAX = 500  # of clients' passes before other nodes' messages are looked at
 HAND_OVER_SECONDS = 2  # that a leader which stops gives its successor
 ADD_SECONDS = 10  # within which a node that is to be added has to answer
 CHANGE_SECONDS = 10  # within which a majority has to agree to a change

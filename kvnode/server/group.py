@@ -10,7 +10,12 @@ import structlog
 import trio
 
 from kvnode._core.sequencer import Sequencer
-from kvnode.base.limits import ADD_SECONDS, CHANGE_SECONDS, RAFT_TICK_MS
+from kvnode.base.limits import (
+    ADD_SECONDS,
+    CHANGE_SECONDS,
+    GROUP_POLL_MICROS_MAX,
+    RAFT_TICK_MS,
+)
 from kvnode.commands.context import SessionContext
 from kvnode.commands.group import (
     NO_ADDRESS,
@@ -96,7 +101,11 @@ class NodeGroup:
             now_ms=self._now_ms,
             request_read=self.replica.request_read,
         )
+        # Other nodes' messages wait for the host, too.
+        node.reactor.lingers = False
+        node.reactor.poll_micros_max = GROUP_POLL_MICROS_MAX
         self._leader_link: ForwardLink | None = None
+        self._has_frames = False  # of forwarding, which run in the next pass
         self.adopt(node.sequencer)
         self._heard: dict[int, _Heard] = {}
         self._awaited: list[_Awaited] = []
@@ -131,8 +140,12 @@ class NodeGroup:
         self.images.pump()
         self._follow_membership()
         self._look_at_awaited()
-        self._node.reactor.flush_all()
-        self.forwarding.flush()
+        if self._has_frames:
+            self._has_frames = False
+            self._node.reactor.poll()
+        else:
+            self._node.reactor.flush_all()
+            self.forwarding.flush()
 
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""
@@ -193,7 +206,7 @@ class NodeGroup:
     def on_forward(self, link: ForwardLink) -> None:
         def on_frame(body: bytes) -> None:
             self.forwarding.on_frame(link, body)
-            self._node.wake()
+            self._has_frames = True
 
         def on_closed() -> None:
             if self._leader_link is link:
