@@ -119,7 +119,7 @@ class Node(NodeServices):
         if group is not None:
             assert raft_listener is not None
             self.networked = NodeGroup(self, group, raft_listener)
-        self.group = self.networked or LoneGroup(self._indexes)
+        self.group = self.networked or LoneGroup(lambda: (data.log.last_index, raft.committed))
         self.apply_config()
         config.on_change(self.apply_config)
 
