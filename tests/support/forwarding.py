@@ -17,7 +17,7 @@ from kvnode.server.forwarding import Forwarding
 from kvnode.server.local import native_handlers
 from kvnode.storage.memory import MemoryEngine
 from tests.sim.disk import SimDisk
-from tests.sim.node import S_CLOSED, SimNode
+from tests.sim.node import S_CLOSED, STANDALONE, SimNode
 
 TABLE = table.build(native_handlers())
 S_CLOSING = 3
@@ -50,7 +50,7 @@ class ForwardingNode(SimNode):
     """A SimNode with the forwarding of production. It leads or follows as the test says."""
 
     def __init__(self, seed: int, commands: list[Command] | None = None) -> None:
-        self.config = {"requirepass": b""}
+        self.config = {**STANDALONE, "requirepass": b""}
         self.forwarding: Forwarding | None = None
         self.reads: list[Callable[[bool], None]] = []  # asked for, and not ended
         super().__init__(SimDisk(), MemoryEngine(), random.Random(seed), commands=commands or TABLE)
