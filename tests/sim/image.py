@@ -21,7 +21,7 @@ from kvnode.storage.image import (
 )
 from kvnode.storage.image_receiving import ImageReceiver
 from kvnode.storage.image_sending import ImageSender
-from kvnode.storage.local import CheckpointRecord, HighWater, Position, open_facts
+from kvnode.storage.local import CheckpointRecord, HighWater, Position, join_group, open_facts
 from kvnode.storage.memory import MemoryEngine
 
 TERM = 3
@@ -40,6 +40,7 @@ class Store:
         self._value_bytes = value_bytes
         self.engine = MemoryEngine()
         open_facts(self.engine, identity=b"the sender's dir", hash_key=HASH_KEY)
+        join_group(self.engine, GROUP)
         self.engine.write([(b"Yold version", b"of a pin")])
         self.entries: list[tuple[bytes, bytes]] = []
         self._at = 0  # of the running checkpoint
@@ -69,8 +70,9 @@ class Store:
             self.engine.write([*rows, self._high_water.row(durable)])
             if not self._dirty:
                 self.engine.compact_memtable()
-                record = CheckpointRecord(position(self._at), 1000 + self._at)
-                self.engine.write([record.row()], sync=True)
+                members = b"members at %d" % self._at
+                record = CheckpointRecord(position(self._at), 1000 + self._at, members)
+                self.engine.write(record.rows(), sync=True)
                 self._is_checkpointed = True
 
 
@@ -119,8 +121,7 @@ class Stream:
             self.store.engine,
             self._reader,
             cut_index=0,
-            group=GROUP,
-            membership_of=lambda facts: b"members at %d" % facts.checkpoint.at.index,
+            sole_membership=b"that of a group of one",
             now_ms=0,
         )
         self._reader.run()

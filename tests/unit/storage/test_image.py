@@ -1,5 +1,7 @@
 """Sender and receiver of an image by hand: bounds, giving up, what is refused, a full disk."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvnode.base.errors import CorruptionError, RemoteProtocolError, StorageIOError
@@ -24,7 +26,14 @@ from kvnode.storage.image import (
 from kvnode.storage.image_receiving import ImageReceiver
 from kvnode.storage.image_sending import ImageSender
 from kvnode.storage.leveldb import LevelDBEngine
-from kvnode.storage.local import CheckpointRecord, HighWater, Position, open_facts, read_facts
+from kvnode.storage.local import (
+    CheckpointRecord,
+    HighWater,
+    Position,
+    join_group,
+    open_facts,
+    read_facts,
+)
 from kvnode.storage.memory import MemoryEngine
 from tests.sim.image import GROUP, HASH_KEY, IDENTITY, SOURCE, Incoming
 
@@ -36,7 +45,8 @@ FACTS = ImageFacts(AT, 15, 5, HASH_KEY, GROUP, b"members")
 def fill(engine, rows=()):
     """Make the engine that of a node with a checkpoint."""
     open_facts(engine, identity=b"the sender's dir", hash_key=HASH_KEY)
-    engine.write([*rows, CheckpointRecord(AT, 5).row(), HighWater(0).row(15)])
+    join_group(engine, GROUP)
+    engine.write([*rows, *CheckpointRecord(AT, 5).rows(), HighWater(0).row(15)])
     return engine
 
 
@@ -50,8 +60,7 @@ class Sending:
             engine,
             self.reader,
             cut_index=4,
-            group=GROUP,
-            membership_of=lambda facts: b"members",
+            sole_membership=b"members",
             now_ms=0,
         )
 
@@ -120,8 +129,16 @@ def test_facts_are_those_of_the_snapshot():
     sending = Sending(engine)
     assert (sending.sender.facts, sending.sender.needed_after) == (None, 4)
     sending.reader.run()
-    engine.write([CheckpointRecord(Position(20, 3, 99), 9).row(), HighWater(0).row(30)])
+    engine.write([*CheckpointRecord(Position(20, 3, 99), 9).rows(), HighWater(0).row(30)])
     assert (sending.sender.facts, sending.sender.needed_after) == (FACTS, 10)
+
+
+def test_a_membership_as_of_the_checkpoint_is_that_of_the_image():
+    engine = fill(MemoryEngine())
+    engine.write(CheckpointRecord(AT, 5, b"of three").rows())
+    sending = Sending(engine)
+    sending.reader.run()
+    assert sending.sender.facts == replace(FACTS, membership=b"of three")
 
 
 def test_rows_are_sent_as_the_window_opens():
@@ -225,9 +242,7 @@ def test_without_a_checkpoint_there_is_no_image():
     engine = MemoryEngine()
     open_facts(engine, identity=bytes(16), hash_key=bytes(16))
     reader = StepExecutor()
-    sender = ImageSender(
-        IMAGE_ID, engine, reader, cut_index=0, group=GROUP, membership_of=lambda _: b"m", now_ms=0
-    )
+    sender = ImageSender(IMAGE_ID, engine, reader, cut_index=0, sole_membership=b"m", now_ms=0)
     reader.run()
     assert sender.failure == "there was no checkpoint yet"
 

@@ -77,7 +77,7 @@ class Node:
 def make_old(disk, log: str, engine) -> None:
     """Make what a node had before the image."""
     open_facts(engine, identity=IDENTITY, hash_key=bytes(16))
-    rows = [*OLD_ROWS.items(), HighWater(0).row(3), CheckpointRecord(OLD_AT, 5).row()]
+    rows = [*OLD_ROWS.items(), HighWater(0).row(3), *CheckpointRecord(OLD_AT, 5).rows()]
     engine.write(rows, sync=True)
     engine.compact_memtable()
     disk.make_dir(log)
