@@ -156,9 +156,9 @@ def plant(bug: str, node: SimNode) -> None:
         checkpointer._write_record = write_record
     elif bug == "the log is cut when the checkpoint begins":
 
-        def begin(at: Position, next_id: int) -> None:
+        def begin(at: Position, next_id: int, membership: bytes) -> None:
             log.cut(at.index)
-            Checkpointer.begin(checkpointer, at, next_id)
+            Checkpointer.begin(checkpointer, at, next_id, membership)
 
         checkpointer.begin = begin
     elif bug == "old scores are not looked up":
