@@ -231,7 +231,7 @@ def plant(bug: str, node: FollowerNode) -> None:
         node.engine.write = without_deadlines
     elif bug == "ids are not known at a checkpoint":
         begin = node.checkpointer.begin
-        node.checkpointer.begin = lambda at, next_id: begin(at, 1)
+        node.checkpointer.begin = lambda at, next_id, membership: begin(at, 1, membership)
     elif bug == "what LevelDB is ahead by is not known":
         node.tip.mixed_until = 0
     elif bug == "a follower buries what is pending":
@@ -317,7 +317,7 @@ def take_turns(seed: int, *, knows_own_ids: bool = True) -> None:
         assert contents(follower.tip, follower.engine) == contents(leader.tip, leader.engine)
         follower.check()
         check_score_rows(follower.engine, is_swept=True)
-        leader.is_leading = False
+        leader.step_down()
         leader, follower = follower, leader
         if not knows_own_ids:
             follower.sequencer.view.set_next_id(1)

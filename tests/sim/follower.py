@@ -83,3 +83,11 @@ class FollowerNode(SimNode):
         if not self.tip.has_databases():
             self.run_pass(self.sequencer.create_databases)
             self.sync()
+
+    def step_down(self) -> None:
+        """Somebody else is elected, when all of this leadership is committed: memory stays."""
+        assert self.sequencer.committed == self.sequencer.last_index
+        state = self.replica.state
+        self.replica._stop_executing()
+        assert self.replica.state is state
+        self.is_leading = False
