@@ -52,5 +52,5 @@ setup(
             "embedsignature": True,
             "legacy_implicit_noexcept": False,
         },
-    )
+    ),
 )

@@ -31,9 +31,7 @@ class EntryHost(Protocol):
 
 
 class EntrySender:
-    """Gives Appends their bytes, in order for each peer.
-
-    """
+    """Gives Appends their bytes, in order for each peer."""
 
     def __init__(self, log: ReplicatedLog, host: EntryHost, raft: RaftCore) -> None:
         self._log = log
