@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 400
 REGISTERS, COUNTERS, LISTS, QUEUES = 3, 2, 3, 2
+TRANSACTIONS_MAX = 200  # of lists, in one run: the checker looks at each pair
 GENERATION_OPS = 30  # so many operations on a name, and another one takes its place
 REFUSALS = ("TRYAGAIN", "UNBLOCKED")
 KINDS = ("register", "register", "list", "list", "queue", "noise")  # the last one is apart
@@ -176,6 +177,8 @@ class Client:
         kind = self.kind
         if kind != "noise" and self.rng.random() < 0.2:  # which may be in another database
             kind = self.rng.choice(KINDS[:-1])
+        if kind == "list" and len(self.histories.transactions) >= TRANSACTIONS_MAX:
+            kind = "register"
         match kind:
             case "register":
                 return self._register() if self.rng.random() < 0.7 else self._counter()

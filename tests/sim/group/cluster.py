@@ -71,7 +71,7 @@ class Cluster:
         self.slow_disk = rng.choice((0.5, 3, 20))
         self.slow_engine = rng.choice((1, 10, 60))
         self.fault_gap = rng.choice((60, 200, 500))
-        self.think_ms = rng.choice((6, 20))
+        self.think_ms = rng.choice((10, 30))
         self.faults = rng.sample(FAULTS, rng.randint(1, len(FAULTS)))
         self.has_changes = rng.random() < 0.5
         self.has_leases = False
