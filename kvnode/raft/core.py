@@ -235,10 +235,7 @@ class RaftCore:
 
     def snapshot_started(self, target: int, snapshot: Snapshot) -> bool:
         """Chunks of this image will be sent to `target`; False: it does not need one any more."""
-        if self.leadership is None or not self.leadership.note_snapshot(target, snapshot.index):
-            return False
-        self._outbox.messages.append(SnapshotOffer(self.node_id, target, self.term, snapshot))
-        return True
+        return self.leadership is not None and self.leadership.note_snapshot(target, snapshot)
 
     def snapshot_received(self, snapshot: Snapshot) -> None:
         """All of the image is here, checked and durable, but not in use yet."""

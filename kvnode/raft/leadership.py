@@ -20,10 +20,10 @@ from kvnode.raft.messages import (
     Message,
     ReadReply,
     ReadRequest,
+    Snapshot,
     TimeoutNow,
 )
 from kvnode.raft.own_log import OwnLog
-from kvnode.raft.progress import ProgressState
 from kvnode.raft.quorum import joint_index
 from kvnode.raft.reads import ReadQueue, Tickets
 from kvnode.raft.ready import Outbox
@@ -284,13 +284,9 @@ class Leadership:
 
     # -- snapshots ------------------------------------------------------------------------------
 
-    def note_snapshot(self, peer: int, index: int) -> bool:
-        """An image of `index` is on its way; False if the peer does not need one any more."""
-        progress = self.replication.progress.get(peer)
-        if progress is None or progress.state is not ProgressState.SNAPSHOT:
-            return False
-        progress.snapshot_index = index
-        return True
+    def note_snapshot(self, peer: int, snapshot: Snapshot) -> bool:
+        """An image is on its way to `peer`; False if it does not need one any more."""
+        return self.replication.note_snapshot(peer, snapshot)
 
     def note_lost(self, peer: int) -> None:
         """What was on its way to `peer` is lost. It is tried again when it answers."""

@@ -11,6 +11,7 @@ from collections import deque
 from enum import Enum
 
 from kvnode.base.limits import APPENDS_IN_FLIGHT_MAX
+from kvnode.raft.messages import Snapshot
 
 IDLE_TICKS = 2  # without an acknowledgement, before it is asked whether a message is lost
 
@@ -30,6 +31,7 @@ class Progress:
         self.match = 0
         self.next = last_index + 1
         self.snapshot_index = 0  # SNAPSHOT: of the image on its way
+        self.offer: Snapshot | None = None  # SNAPSHOT: what the peer was told of it
         self.is_caught_up = False  # as a learner that may become a voter
         self._is_paused = False  # PROBE: a message is on its way
         self._in_flight: deque[int] = deque()  # REPLICATE: last index of each message
@@ -94,6 +96,13 @@ class Progress:
         self._idle_ticks = 0
         return self.state is ProgressState.REPLICATE and self.match + 1 < self.next
 
+    def repeats_offer(self) -> bool:
+        """SNAPSHOT: the peer is alive; True if it should be told again what comes."""
+        if self.offer is None or self._idle_ticks < IDLE_TICKS:
+            return False
+        self._idle_ticks = 0
+        return True
+
     def lost(self) -> None:
         """What was on its way is lost: the link broke, or an image was not taken."""
         self._become(ProgressState.PROBE)
@@ -115,6 +124,7 @@ class Progress:
 
     def _become(self, state: ProgressState) -> None:
         self.state = state
+        self.offer = None
         self._is_paused = False
         self._in_flight.clear()
         self.next = self.match + 1

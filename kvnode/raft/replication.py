@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kvnode.base.limits import APPEND_ENTRIES_MAX
 from kvnode.raft.membership import Membership
-from kvnode.raft.messages import Append, AppendReject
+from kvnode.raft.messages import Append, AppendReject, Snapshot, SnapshotOffer
 from kvnode.raft.own_log import OwnLog
 from kvnode.raft.progress import Progress, ProgressState
 from kvnode.raft.ready import Outbox
@@ -51,13 +51,16 @@ class Replication:
     def answered_heartbeat(self, peer: int, match: int) -> bool:
         """Check what is on its way: an empty message behind it finds out whether it arrived.
 
-        A peer that restarted has to be told up to where its log is this one. One that has
-        installed an image says so once, which may be lost: this says it again. Return whether
-        that is news.
+        A peer that restarted has to be told up to where its log is this one. What is said once of
+        an image may be lost, by either side: it is said again. Return whether `match` is news.
         """
         progress = self.progress[peer]
-        if progress.state is ProgressState.SNAPSHOT and match >= progress.snapshot_index:
-            return self.acknowledged(peer, match)
+        if progress.state is ProgressState.SNAPSHOT:
+            if match >= progress.snapshot_index:
+                return self.acknowledged(peer, match)
+            if progress.repeats_offer():
+                self._offer(peer, progress)
+            return False
         is_stuck = progress.answered_heartbeat()
         if is_stuck or (match < progress.match and progress.state is ProgressState.REPLICATE):
             previous = progress.next - 1
@@ -99,6 +102,20 @@ class Replication:
             if progress.state is ProgressState.REPLICATE
         ]
         return min(matches, default=None)
+
+    def note_snapshot(self, peer: int, snapshot: Snapshot) -> bool:
+        """An image is on its way; False if the peer does not need one any more."""
+        progress = self.progress.get(peer)
+        if progress is None or progress.state is not ProgressState.SNAPSHOT:
+            return False
+        progress.snapshot_index = snapshot.index
+        progress.offer = snapshot
+        self._offer(peer, progress)
+        return True
+
+    def _offer(self, peer: int, progress: Progress) -> None:
+        assert progress.offer is not None
+        self._outbox.messages.append(SnapshotOffer(self._node_id, peer, self._term, progress.offer))
 
     def _send_next(self, peer: int, progress: Progress) -> bool:
         """Send one message, if there is anything to send; True: look again."""
