@@ -105,6 +105,11 @@ class Forwarding:
         if len(self._former) > FORWARD_FORMER_MAX:
             self.clients.lose(self._former.pop(0).uplink)
 
+    @property
+    def former_leaders(self) -> frozenset[int]:
+        """Nodes that led before, and of which answers may still come."""
+        return frozenset(former.link.node_id for former in self._former)
+
     # -- this node leads ------------------------------------------------------------------------
 
     def lead(self, term: int) -> None:

@@ -104,8 +104,9 @@ class NodeGroup:
         # Other nodes' messages wait for the host, too.
         node.reactor.lingers = False
         node.reactor.poll_micros_max = GROUP_POLL_MICROS_MAX
-        self._leader_link: ForwardLink | None = None
         self._has_frames = False  # of forwarding, which run in the next pass
+        self._leader_links: dict[int, ForwardLink] = {}  # to who leads, and who has led
+        self._forwards_told: object = None
         self.adopt(node.sequencer)
         self._heard: dict[int, _Heard] = {}
         self._awaited: list[_Awaited] = []
@@ -129,6 +130,7 @@ class NodeGroup:
                 # What followers show is as of the time that their leader has stated last.
                 self._node.reactor.raise_floor(self.replica.log.last_ts >> TIMESTAMP_COUNTER_BITS)
                 self.forwarding.tick()
+                self._keep_forward_links()
                 self.after_input()
                 self.peers.flush()
 
@@ -168,15 +170,23 @@ class NodeGroup:
     def role_changed(self, role: Role, term: int, leader: int) -> None:
         """Somebody else leads, or nobody does."""
         log.info("leader", role=role.value, term=term, leader=leader or None)
-        self.peers.set_leader(leader if leader != NO_NODE else None)
         if role is Role.LEADER:
             self.forwarding.lead(term)
         else:
             self._follow(term, leader)
+        self._keep_forward_links()
+
+    def _keep_forward_links(self) -> None:
+        """Keep a link to the leader, and those over which former ones still answer."""
+        leader = self.replica.raft.leader
+        wanted = (leader if leader != NO_NODE else None, self.forwarding.former_leaders)
+        if wanted != self._forwards_told:
+            self._forwards_told = wanted
+            self.peers.set_leader(*wanted)
 
     def _follow(self, term: int, leader: int) -> None:
-        link = self._leader_link
-        is_there = link is not None and link.is_open and link.node_id == leader
+        link = self._leader_links.get(leader)
+        is_there = link is not None and link.is_open
         self.forwarding.leader_changed(term, link if is_there else None)
 
     # -- what links tell ------------------------------------------------------------------------
@@ -209,8 +219,8 @@ class NodeGroup:
             self._has_frames = True
 
         def on_closed() -> None:
-            if self._leader_link is link:
-                self._leader_link = None
+            if self._leader_links.get(link.node_id) is link:
+                del self._leader_links[link.node_id]
             self.forwarding.link_closed(link)
             self._node.wake()
 
@@ -218,7 +228,7 @@ class NodeGroup:
         if link.is_accepted:
             self.forwarding.link_opened(link)
             return
-        self._leader_link = link
+        self._leader_links[link.node_id] = link
         raft = self.replica.raft
         if raft.role is not Role.LEADER:
             self._follow(raft.term, raft.leader)

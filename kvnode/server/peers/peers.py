@@ -11,7 +11,7 @@ never from within a call.
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -91,7 +91,7 @@ class Peers:
         self._events = events
         self._acceptor = Acceptor(listener, self._accept_handshake, self._serve_accepted)
         self._addresses: dict[int, str] = {}
-        self._leader: int | None = None
+        self._leaders: frozenset[int] = frozenset()  # to which there are links for forwarding
         self._dialers: dict[Key, Dialer] = {}
         self._accepted: dict[Key, Link] = {}
         self._unflushed: dict[Link, None] = {}
@@ -108,9 +108,13 @@ class Peers:
         self._silenced.clear()  # it would grow with the members that ever were
         self._update_dialers()
 
-    def set_leader(self, node_id: int | None) -> None:
-        """Keep a link for forwarding to this member; None, or itself: to nobody."""
-        self._leader = node_id
+    def set_leader(self, node_id: int | None, former: Iterable[int] = ()) -> None:
+        """Keep a link for forwarding to this member; None, or itself: to nobody.
+
+        former: members to which such a link is kept, if there is one, since answers may come.
+        """
+        kept = {n for n in former if (n, LinkKind.FORWARD) in self._dialers}
+        self._leaders = frozenset(kept if node_id is None else kept | {node_id})
         self._update_dialers()
 
     def set_greeting(
@@ -236,8 +240,8 @@ class Peers:
     def _update_dialers(self) -> None:
         """Bring the dialers in line with the members and the leader."""
         wanted = {(n, kind): address for n, address in self._addresses.items() for kind in TO_EACH}
-        if self._leader is not None and self._leader in self._addresses:
-            wanted[self._leader, LinkKind.FORWARD] = self._addresses[self._leader]
+        for leader in self._leaders & self._addresses.keys():
+            wanted[leader, LinkKind.FORWARD] = self._addresses[leader]
         for key, dialer in list(self._dialers.items()):
             if wanted.get(key) != dialer.address:
                 dialer.stop()
