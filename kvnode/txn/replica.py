@@ -451,8 +451,6 @@ class Replica:
 
     def after_pass(self) -> None:
         """A pass has ended."""
-        if not self.is_executing:
-            self._release_own()
         if self._is_over:
             return
         self.state.after_pass()
@@ -461,11 +459,6 @@ class Replica:
         elif not self.log.is_alone:
             self._ask_fence()
             self.run()
-
-    def _release_own(self) -> None:
-        """What a node answers that does not lead is of itself, and waits for no confirmation."""
-        if unconfirmed := self.sequencer.unconfirmed():
-            self.sequencer.confirm(unconfirmed)
 
     def background(self, now_ms: int) -> bool:
         """Checkpoint, expiry, sweep: a bounded step of each, in a pass; True: there is more."""
