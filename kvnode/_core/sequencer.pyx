@@ -191,35 +191,7 @@ cdef class Sequencer:
         return 0
 
     cdef int hold_output(self, Session session) except -1:
-        """Make the output of a session wait for the newest entry that it wrote or saw (I2).
-
-        In a group also for a confirmation of leadership, unless that entry's commit will be one.
-        """
-        cdef Batch batch
-        cdef size_t i = self.committed_batches
-        cdef uint64_t fence = 0
-        if session.observed <= self.tip.watermark and self.is_alone:
-            return 0
-        if session.observed > self.tip.watermark:
-            i = self.batches.size()
-            while i > self.committed_batches and self.batches[i - 1].commit_ts > session.observed:
-                i -= 1
-        if not self.is_alone and (self.serving or self.leads) and session.looked \
-                and self.fences.confirmed < self.passes \
-                and (i == self.committed_batches or self.batches[i - 1].confirms < self.passes) \
-                and session.new_output():
-            fence = self.passes
-            self.fences.add(session, fence)
-        if i == self.committed_batches:
-            if fence:
-                session.hold(0, 0, fence)
-            return 0
-        batch = self.batches[i - 1]
-        if session.hold(batch.term, batch.index, fence):
-            Py_INCREF(session)
-            self.holders[i - 1].push_back(<void*>session)
-            self.held += 1
-        return 0
+        return hold_output_of(self, session)
 
     # -- running a session ----------------------------------------------------------------------
 
@@ -452,39 +424,7 @@ cdef class Sequencer:
 
     cdef int commit(self, uint64_t index) except -1:
         """Entries up to `index` are committed."""
-        cdef Session session
-        cdef vector[Holder] waiting
-        cdef uint64_t confirmed = 0
-        cdef size_t i
-        if self.batches.empty():
-            return 0
-        if index > self.last_index:
-            raise InvariantError(f"commit of {index} past {self.last_index}")
-        if index > self.before_own and self.applied < self.before_own:
-            self.late_commit = index    # what others have left in the log comes first
-            return 0
-        if index <= self.committed and not self.late_commit:
-            return 0
-        self.late_commit = 0
-        self.committed = max(self.committed, index)
-        while self.committed_batches < self.batches.size() \
-                and self.batches[self.committed_batches].index <= index:
-            self.tip.watermark = self.batches[self.committed_batches].commit_ts
-            confirmed = self.batches[self.committed_batches].confirms
-            waiting.insert(waiting.end(), self.holders[self.committed_batches].begin(),
-                           self.holders[self.committed_batches].end())
-            self.holders[self.committed_batches].clear()
-            self.committed_batches += 1
-        self.drop_batches()
-        self.held -= waiting.size()
-        if not self.is_alone:
-            self.fences.confirm(confirmed, index, self.flushable)
-        for i in range(waiting.size()):
-            session = <Session>waiting[i]
-            Py_DECREF(session)
-            if session.release(index, self.fences.confirmed) and session.state != S_CLOSED:
-                self.flushable.append(session)
-        return 0
+        return commit_batches(self, index)
 
     cdef int sync(self, uint64_t index) except -1:
         """Entries up to `index` are on the own disk."""
@@ -492,17 +432,7 @@ cdef class Sequencer:
         return self.drop_batches()
 
     cdef int drop_batches(self) except -1:
-        """Forget batches that are committed and synced; they are durable (see tip.durable)."""
-        while self.committed_batches > 0 and self.batches.front().index <= self.synced:
-            self.tip.durable = self.batches.front().commit_ts
-            self.durable_index = self.batches.front().index
-            self.applied = self.durable_index
-            self.durable_term = self.batches.front().term
-            self.unsynced_bytes -= self.batches.front().bytes
-            self.batches.pop_front()
-            self.holders.pop_front()
-            self.committed_batches -= 1
-        return 0
+        return drop_durable_batches(self)
 
     # -- for the node, in Python, per event ------------------------------------------------------
 
@@ -730,4 +660,5 @@ cdef class Sequencer:
         begin_leadership(self, term, last_index, last_ts)
 
 
+include "holding.pxi"
 include "following.pxi"
