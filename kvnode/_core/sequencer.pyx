@@ -397,7 +397,7 @@ cdef class Sequencer:
         synced = self.believed(report.synced_term, report.synced_index)
         stable = synced
         term = report.synced_term
-        if self.relaxed:
+        if self.relaxed and self.serving:   # what is applied has to be synced here
             stable = self.believed(report.written_term, report.written_index)
             term = report.written_term
         if stable and (stable != self.stable or term != self.stable_term):  # others' may go back
