@@ -118,7 +118,9 @@ class Images:
         if received is not None and received is not self._told:
             self._told = received
             log.info("received an image", index=received.at.index)
-            self._replica.image_received(snapshot_of(received))
+            if not self._replica.image_received(snapshot_of(received)):
+                self.receiver.discard()
+                self._told = None
 
     def _pump_sender(self, peer: int, sender: ImageSender, now_ms: int) -> None:
         sender.step(now_ms)

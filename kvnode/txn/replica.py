@@ -163,11 +163,14 @@ class Replica:
         self.run()
         return is_wanted
 
-    def image_received(self, snapshot: Snapshot) -> None:
-        """An image that was expected is here, whole and durable."""
+    def image_received(self, snapshot: Snapshot) -> bool:
+        """An image that was expected is here, whole and durable; False: nobody needs it any more,
+        since entries came first."""
         self.run()  # what came before it is stored
         self.raft.snapshot_received(snapshot)
+        is_needed = any(isinstance(store, Install) for store in self.raft.ready().stores)
         self.run()
+        return is_needed
 
     def propose_change(self, changes: Sequence[Change]) -> None:
         """Change the membership. Raises ChangeRefused."""
