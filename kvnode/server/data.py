@@ -155,12 +155,15 @@ class DataDirectory:
         return self._recovered_log.is_torn
 
     def memberships(self) -> MembershipLog:
-        """Return the group as of the checkpoint, and what the log says of it since."""
+        """Return the group as of the checkpoint, and what the log says of it.
+
+        Also before the checkpoint, where the log may begin: others may get entries from there.
+        """
         if self.facts.checkpoint.membership:
             base = decode_membership(self.facts.checkpoint.membership)
         else:
             base = Membership.of_voters([self._node_id])
-        later = self._recovered_log.memberships(self.facts.checkpoint.at.index)
+        later = self._recovered_log.memberships(self._recovered_log.base.index)
         return MembershipLog(
             base, [(index, decode_membership_entry(payload)) for index, payload in later]
         )
