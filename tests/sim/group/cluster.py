@@ -10,6 +10,7 @@ were told is explained by one order.
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 
 from kvnode._core.session import Session
@@ -35,7 +36,6 @@ CLIENTS = 6
 SAFETY_MS = 1_500
 LIVENESS_MS = 8_000  # at most; as a rule it takes about 500
 HOUR_MS = 3_600_000
-MOMENT_MS = 1e-6  # by which sums of times may be wrong
 FAULTS = ("isolate", "split", "pause", "crash", "die", "clock", "slow")
 
 
@@ -62,7 +62,7 @@ class Cluster:
         self._arrivals: dict[tuple[int, int], float] = {}
         self._image_bytes: dict[tuple[int, int], int] = {}
         self._slow_until: dict[int, float] = {}
-        self._lanes: dict[tuple[int, object], float] = {}  # when they go on after a pause
+        self._lanes: dict[tuple[int, object], deque[Callable[[], None]]] = {}  # wait for a pause
         half = CLOCK_RATE_ERROR_MAX / 2
         self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
         self.clock_offset = dict.fromkeys(NODES, 0)
@@ -157,13 +157,17 @@ class Cluster:
         if self.nodes.get(node.node_id) is not node:
             return
         wakes = self.paused.get(node.node_id, 0)
-        due = self._lanes.get((node.node_id, lane), 0) if lane is not None else 0
-        if wakes > self.now and due <= wakes:
-            due = wakes + self.rng.uniform(0, 1)
-            if lane is not None:
-                self._lanes[node.node_id, lane] = due
-        if due > self.now + MOMENT_MS:
-            self.after(due - self.now, lambda: self.on(node, action, lane))
+        waiting = self._lanes.get((node.node_id, lane))
+        if waiting:
+            waiting.append(action)
+            return
+        if wakes > self.now:
+            late = wakes - self.now + self.rng.uniform(0, 1)
+            if lane is None:
+                self.after(late, lambda: self.on(node, action))
+            else:
+                self._lanes[node.node_id, lane] = deque([action])
+                self.after(late, lambda: self._go_on(node, lane))
             return
         try:
             action()
@@ -173,6 +177,15 @@ class Cluster:
         self.checks.observe(node)
         if self.rng.random() < 0.005:
             self.checks.compare(node)
+
+    def _go_on(self, node: GroupNode, lane: object) -> None:
+        """What came on a connection during a pause, in order."""
+        if self.paused.get(node.node_id, 0) > self.now:
+            late = self.paused[node.node_id] - self.now + self.rng.uniform(0, 1)
+            self.after(late, lambda: self._go_on(node, lane))
+            return
+        for action in self._lanes.pop((node.node_id, lane), ()):
+            self.on(node, action, lane)
 
     # -- links ----------------------------------------------------------------------------------
 
