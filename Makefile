@@ -9,6 +9,7 @@ SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi k
 
 .PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
 .PHONY: bench-big-collections bench-micro bench-twins bench-holdup bench-contention bench-quick
+.PHONY: bench-failover
 .PHONY: bench-longscript perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
@@ -74,6 +75,9 @@ bench-contention: build
 bench-longscript: build
 	@$(BIN)/python -m bench.longscript
 
+bench-failover: build
+	@$(BIN)/python -m bench.failover
+
 bench-quick: build
 	@$(BIN)/python -m bench.ratio --quick
 	@$(BIN)/python -m bench.openloop --quick
@@ -84,6 +88,7 @@ bench-quick: build
 	@$(BIN)/python -m bench.contention --pipelines 20 --rounds 2
 	@$(BIN)/python -m bench.holdup --scale 0.03 --seconds 1
 	@$(BIN)/python -m bench.longscript --quick --picture bench/out/long-script.svg
+	@$(BIN)/python -m bench.failover --kills 2 --transfers 2
 
 perf-gate: build
 	@$(BIN)/python -m ci.perf_gate

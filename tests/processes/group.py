@@ -1,4 +1,4 @@
-"""A group of nodes as processes: started on directories of its own, killed by pid, asked who leads."""
+"""A group of nodes as processes: started on new directories, killed by pid, asked who leads."""
 
 import contextlib
 import os

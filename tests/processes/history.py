@@ -1,7 +1,8 @@
 """What clients of a group sent and were told, and whether one copy of the data could have said it.
 
-Each check is given the operations on one kind of data. What was refused is not done; what is unknown
-may be done, once, at any time after it was sent; the rest is done between question and answer.
+Each check is given the operations on one kind of data. What was refused is not done; what is
+unknown may be done, once, at any time after it was sent; the rest is done between question and
+answer.
 """
 
 from bisect import bisect_left, bisect_right
@@ -53,7 +54,7 @@ def by_key(operations: Iterable[Operation]) -> dict[bytes, list[Operation]]:
 
 @dataclass(slots=True)
 class _Cluster:
-    """All operations of one value: from the first end to the last beginning it is the register's."""
+    """All operations of one value: it is there from the first end to the last beginning."""
 
     write: Operation
     first_end: int
@@ -86,9 +87,7 @@ def register_errors(operations: Iterable[Operation]) -> list[str]:
         elif read.ended < write.begun:
             errors.append(f"read before it was written: {write}; {read}")
         else:
-            cluster = clusters.setdefault(
-                read.result, _Cluster(write, NEVER, write.begun, write)
-            )
+            cluster = clusters.setdefault(read.result, _Cluster(write, NEVER, write.begun, write))
             cluster.first_end = min(cluster.first_end, read.ended)
             if read.begun > cluster.last_begun:
                 cluster.last_begun, cluster.last = read.begun, read
@@ -96,9 +95,7 @@ def register_errors(operations: Iterable[Operation]) -> list[str]:
 
 
 def _zone_errors(clusters: list[_Cluster]) -> list[str]:
-    forward = sorted(
-        (c for c in clusters if c.first_end < c.last_begun), key=lambda c: c.first_end
-    )
+    forward = sorted((c for c in clusters if c.first_end < c.last_begun), key=lambda c: c.first_end)
     errors = []
     reach: _Cluster | None = None  # the zone that reaches furthest
     for cluster in forward:
@@ -185,9 +182,7 @@ def queue_errors(operations: Iterable[Operation], final: list[bytes]) -> list[st
             errors.append(f"invented: {value!r}")
         elif pushes[value].state == REFUSED:
             errors.append(f"refused, but done: {pushes[value]}")
-    missing = [
-        op for op in pushes.values() if op.is_done and op.value not in {*popped, *final}
-    ]
+    missing = [op for op in pushes.values() if op.is_done and op.value not in {*popped, *final}]
     unknown = sum(op.kind == "pop" and op.state == UNKNOWN for op in operations)
     if len(missing) > unknown:
         errors.append(f"lost: {missing[0]} and others; {unknown} pops are unknown")

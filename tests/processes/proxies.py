@@ -1,8 +1,8 @@
-"""TCP proxies in front of the nodes' Raft listeners: any link can be cut, in each direction by itself.
+"""TCP proxies in front of the nodes' Raft listeners: any link can be cut, one way or both.
 
 All nodes have to be told the same addresses, so there is one proxy for each node that listens; who
-dials stands in the first record that the dialer sends. What a cut link carries stays where it is, as
-packets do that are sent again and again; connections stay open until their ends give up.
+dials stands in the first record that the dialer sends. What a cut link carries stays where it is,
+as packets do that are sent again and again; connections stay open until their ends give up.
 """
 
 import contextlib
@@ -111,11 +111,10 @@ class Proxy:
             return
         with contextlib.suppress(BlockingIOError):
             while True:
-                is_new = pipe.link is None and pipe.source is not None
                 if pipe.pending and pipe.link is not None:
                     del pipe.pending[: pipe.target.send(pipe.pending)]
                     continue
-                if is_new and len(pipe.pending) >= HELLO_BYTES:
+                if pipe.link is None and len(pipe.pending) >= HELLO_BYTES:
                     return
                 data = pipe.source.recv(RECEIVE_BYTES)
                 if not data:

@@ -25,7 +25,9 @@ PROGRESS = 60  # answers between two faults
 class Storm:
     """say: takes one line for each round."""
 
-    def __init__(self, group: Group, seed: int, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, group: Group, seed: int, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.group = group
         self.random = random.Random(seed)
         self.say = say
@@ -96,8 +98,9 @@ class Storm:
 
     def cut_off_leader(self, workload: Workload) -> None:
         leader = self.group.wait_leader()
-        links = self.group.proxies.links_from(leader.node_id), self.group.proxies.links_to(
-            leader.node_id
+        links = (
+            self.group.proxies.links_from(leader.node_id),
+            self.group.proxies.links_to(leader.node_id),
         )
         self.group.proxies.cut(self.random.choice([*links, links[0] | links[1]]))
         self.await_others(leader, workload)
@@ -156,9 +159,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="storm-") as directory:
-        with groups.running(Path(directory, "nodes")) as group:
-            Storm(group, options.seed, lambda line: print(line, flush=True)).run(options.rounds)
+    with (
+        tempfile.TemporaryDirectory(prefix="storm-") as directory,
+        groups.running(Path(directory, "nodes")) as group,
+    ):
+        Storm(group, options.seed, lambda line: print(line, flush=True)).run(options.rounds)
 
 
 if __name__ == "__main__":

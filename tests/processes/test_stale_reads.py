@@ -1,7 +1,7 @@
 """A leader that was deposed without knowing answers no read from its past, whatever the command.
 
-It is stopped, another leads, all keys are deleted there. What then reaches the old leader, before it
-runs again, has to be answered as if everything is deleted, or with an error, or not at all.
+It is stopped, another leads, all keys are deleted there. What then reaches the old leader, before
+it runs again, has to be answered as if everything is deleted, or with an error, or not at all.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ BY_HAND = {
     "evalsha_ro": (b"EVALSHA_RO", hashlib.sha1(READ).hexdigest().encode(), b"1", b"string"),
     "fcall_ro": (b"FCALL_RO", b"reading", b"1", b"string"),
 }
-# These read, too: what makes the key, and the call. A read that came together with a write would wait
-# for it, so they are not sent together; and each has a key of its own, as they run at the new leader.
+# These read, too: what makes the key, and the call. A read that came together with a write would
+# wait for it, so they are not sent together; each has its own key, as they run at the new leader.
 WRITING = {
     "eval": ((b"SET", b"w1", b"10"), (b"EVAL", READ, b"1", b"w1")),
     "getdel": ((b"SET", b"w2", b"10"), (b"GETDEL", b"w2")),

@@ -163,7 +163,9 @@ class Mixed(Client):
     """Registers, counters, collections, and keys that pass away."""
 
     def act(self) -> None:
-        self.random.choice((self._set, self._get, self._get, self._count_up, self._add, self._die))()
+        self.random.choice(
+            (self._set, self._get, self._get, self._count_up, self._add, self._die)
+        )()
 
     def _set(self) -> None:
         key, value = self.random.choice(REGISTERS), self.unique()
@@ -226,7 +228,7 @@ class Popper(Client):
 
 
 class Appender(Client):
-    """Transactions that append to lists and read them: alone, in MULTI, in scripts, in pipelines."""
+    """Transactions that append to lists and read them, in MULTI, in scripts, in pipelines."""
 
     def __init__(self, workload: "Workload", node: GroupNode, number: int) -> None:
         super().__init__(workload, node, number)
@@ -354,8 +356,9 @@ class Workload:
     def check(self) -> None:
         """Stop, read everything at each node, and fail unless one copy of the data explains it."""
         self.stop()
-        final = {n.node_id: read_all(n, self.transactions)
-                 for n in self.group.nodes.values() if n.is_up}
+        final = {
+            n.node_id: read_all(n, self.transactions) for n in self.group.nodes.values() if n.is_up
+        }
         self.judge(final)
 
     def judge(self, final: dict[int, "Final"]) -> None:
@@ -413,7 +416,7 @@ def read_all(node: GroupNode, transactions: list[Transaction]) -> Final:
 
 @contextlib.contextmanager
 def load(group: Group, roles: tuple[type[Client], ...] = ROLES) -> Iterator[Workload]:
-    """Clients that work while the context lasts; then all nodes have to hold what they were told."""
+    """Clients work while the context lasts; then each node has to hold what they were told."""
     workload = Workload(group, roles)
     try:
         workload.start()
