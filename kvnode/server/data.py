@@ -278,6 +278,10 @@ class DataDirectory:
         at = facts.at
         self.log.restart(at.index, at.term, at.commit_ts, self._writer)
 
+    def log_statistics(self) -> dict[str, int]:
+        """Return the counters of the log's writer, see LogWriter.statistics."""
+        return self._writer.statistics()
+
     def set_log_mode(self, mode: str) -> None:
         """Change appendfsync."""
         self._mode = mode

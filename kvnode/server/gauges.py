@@ -51,8 +51,8 @@ class Gauges:
         node = self._node
         counts = {key: value - self._base.get(key, 0) for key, value in self._totals().items()}
         replica = node.replica.statistics()
-        log = node.opened.log.statistics()
-        engine = node.opened.engine.statistics()
+        log = node.data.log_statistics()
+        engine = node.data.engine.statistics()
         watched, watching = node.view.watches.counts()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         thread = resource.getrusage(resource.RUSAGE_THREAD)
