@@ -87,13 +87,16 @@ class Checks:
     def started(self, node: "GroupNode", before: dict[int, Stored]) -> None:
         """A restart found the log; before: what was durable."""
         entries = node.home.entries
-        first = node.data.facts.checkpoint.at.index + 1
+        at = node.data.facts.checkpoint.at
+        first = at.index + 1
         for entry in node.data.found:
             known = self.written.get((entry.index, entry.term))
             require(
                 known is not None and known[1:] == (entry.commit_ts, entry.payload),
                 f"durability: node {node.node_id} found {entry.term}:{entry.index}, never written",
             )
+        if at.index in before and before[at.index][0] != at.term:
+            return  # an image took the place of a log that was not the group's
         for index in sorted(index for index in before if index >= first):
             found = entries.by_index.get(index)
             if found is not None and found[0] > before[index][0]:
