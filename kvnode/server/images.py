@@ -12,7 +12,7 @@ from kvnode.raft.wire import decode_membership, encode_membership
 from kvnode.server.peers.peers import Peers
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
-from kvnode.storage.image import IMAGE_ID_BYTES, Abort, Ack, ImageFacts, decode, encode
+from kvnode.storage.image import IMAGE_ID_BYTES, Abort, Ack, ImageFacts, ImageMessage, decode, encode
 from kvnode.storage.image_receiving import ImageReceiver, IncomingStore
 from kvnode.storage.image_sending import ImageSender
 from kvnode.txn.replica import Replica
@@ -48,6 +48,7 @@ class Images:
         self._senders: dict[int, ImageSender] = {}
         self._begun: set[int] = set()  # of which Raft knows
         self._told: ImageFacts | None = None  # received, and Raft knows
+        self._answers: dict[int, ImageMessage] = {}  # the last one, by node; until there is a link
 
     @property
     def needed_after(self) -> int | None:
@@ -113,7 +114,9 @@ class Images:
         self.receiver.step(now_ms)
         while (answer := self.receiver.take()) is not None:
             target, message = answer
-            self._peers.send_image(target, encode(message))
+            self._answers[target] = message
+        for target in [t for t in self._answers if self._peers.is_image_linked(t)]:
+            self._peers.send_image(target, encode(self._answers.pop(target)))
         received = self.receiver.received
         if received is not None and received is not self._told:
             self._told = received
@@ -137,9 +140,12 @@ class Images:
                 self._end(peer)
                 return
             self._begun.add(peer)
+        # Of the links to a node that has just come this one may be the last.
+        if not sender.is_connected and self._peers.is_image_linked(peer):
             sender.connect()
         while (
-            self._peers.image_queued_bytes(peer) < IMAGE_QUEUED_BYTES_MAX
+            sender.is_connected
+            and self._peers.image_queued_bytes(peer) < IMAGE_QUEUED_BYTES_MAX
             and (message := sender.take()) is not None
         ):
             if not self._peers.send_image(peer, encode(message)):

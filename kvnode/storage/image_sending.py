@@ -134,6 +134,10 @@ class ImageSender:
 
     # -- what the host calls --------------------------------------------------------------------
 
+    @property
+    def is_connected(self) -> bool:
+        return self._is_connected
+
     def connect(self) -> None:
         """There is a link to the receiver, on which nothing of this image was sent."""
         self._is_connected = True

@@ -173,6 +173,10 @@ class Peers:
         """Queue a part of an image; False: it is lost, and `on_lost` tells it, too."""
         return self._post((target, LinkKind.IMAGE), FrameType.IMAGE, lambda: [body])
 
+    def is_image_linked(self, target: int) -> bool:
+        """Whether parts of an image reach a node, as far as is known."""
+        return self._link_to(target, LinkKind.IMAGE) is not None
+
     def image_queued_bytes(self, target: int) -> int:
         """Return how much of an image waits for the socket; its sender keeps that small."""
         link = self._link_to(target, LinkKind.IMAGE)
