@@ -1,4 +1,4 @@
-"""A node whose disk is full ends by itself; the others go on, and it comes back once there is room."""
+"""A node whose disk is full ends by itself; the others go on, and it comes back when it can."""
 
 import pytest
 

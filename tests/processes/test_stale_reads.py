@@ -1,7 +1,8 @@
-"""A leader that was deposed without knowing answers no read from its past, whatever the command.
+"""A node that was left behind without knowing answers no read from its past, whatever the command.
 
-It is stopped, another leads, all keys are deleted there. What then reaches the old leader, before
-it runs again, has to be answered as if everything is deleted, or with an error, or not at all.
+A leader is stopped, another leads, all keys are deleted there. What then reaches the old leader,
+before it runs again, has to be answered as if everything is deleted, or with an error, or not at
+all. The same of a follower that answers reads itself.
 """
 
 import hashlib
@@ -110,14 +111,18 @@ def _answers(connection: Connection, calls: Calls) -> dict[tuple[bytes, ...], by
     return {call: answer(connection, call) for several in calls.values() for call in several}
 
 
-def ask_a_deposed_leader(group: Group, calls: Calls, *, is_cut_off: bool) -> list[str]:
+def ask_one_left_behind(
+    group: Group, calls: Calls, *, is_leader: bool = True, is_cut_off: bool
+) -> list[str]:
     """Return what was answered from the past."""
     old = group.wait_agreed()
+    if not is_leader:
+        old = group.others(old)[0]
     expected = telling(old, calls)
     connections = {call: Connection(old.port, timeout_s=WAIT_SECONDS_MAX) for call in expected}
     try:
         for connection in connections.values():
-            connection.call(b"PING")  # it is accepted
+            connection.call(b"PING" if is_leader else b"READONLY")  # it is accepted
         if is_cut_off:
             group.proxies.isolate(old.node_id)
         old.pause()
@@ -151,10 +156,17 @@ def test_a_deposed_leader_answers_nothing_from_its_past(tmp_path, options):
     with groups.running(tmp_path / "nodes", *options) as group:
         for calls in (reading(), writing()):
             for is_cut_off in (False, True):
-                assert ask_a_deposed_leader(group, calls, is_cut_off=is_cut_off) == []
+                assert ask_one_left_behind(group, calls, is_cut_off=is_cut_off) == []
+
+
+def test_a_follower_that_stood_still_answers_nothing_from_its_past(tmp_path):
+    with groups.running(tmp_path / "nodes") as group:
+        for is_cut_off in (False, True):
+            found = ask_one_left_behind(group, reading(), is_leader=False, is_cut_off=is_cut_off)
+            assert found == []
 
 
 def test_reads_without_a_fence_are_seen(tmp_path):
     with groups.running(tmp_path / "nodes", plant="reads_without_fence") as group:
-        stale = ask_a_deposed_leader(group, reading(), is_cut_off=True)
+        stale = ask_one_left_behind(group, reading(), is_cut_off=True)
     assert len(stale) > len(reading()) / 2

@@ -160,7 +160,19 @@ class Client(threading.Thread):
 
 
 class Mixed(Client):
-    """Registers, counters, collections, and keys that pass away."""
+    """Registers, counters, collections, and keys that pass away. Every other one asks its node to
+    answer reads itself, as a follower does then."""
+
+    def _connect(self) -> bool:
+        if not super()._connect():
+            return False
+        try:
+            if self.number % 2:
+                self._connection.call("READONLY")
+        except OSError:
+            self._disconnect()
+            return False
+        return True
 
     def act(self) -> None:
         self.random.choice(
