@@ -14,7 +14,7 @@ NOTHING = b"-" + NOT_DONE + b"\r\n"
 def fail(node: SimNode) -> None:
     """What the node does when its log cannot be written."""
     node.sequencer.fail_held(UNCERTAIN)
-    node.jobs.fail(node.sessions.values(), NOT_DONE)
+    node.jobs.fail(NOT_DONE, node.sessions.values())
 
 
 def begin(node: SimNode, *commands: tuple, state: int):
@@ -87,7 +87,7 @@ def test_in_the_midst_of_a_reply_nothing_is_told():
     assert session.state == S_WAITING
     fail(node)
     assert NOT_DONE not in session.take()
-    assert session.state != S_CLOSING
+    assert session.state == S_CLOSING
 
 
 def test_who_waits_for_nothing_is_told_nothing():
