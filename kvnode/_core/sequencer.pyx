@@ -457,6 +457,8 @@ cdef class Sequencer:
 
         Raises InvariantError past the newest entry. Those not synced here stay until they are.
         """
+        if index > self.last_index:
+            raise InvariantError(f"commit of {index} past {self.last_index}")
         self.commit(index)
 
     def confirm(self, uint64_t number):
