@@ -1,6 +1,10 @@
 """Options shared by all tests."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("kvnode", deadline=None)  # a slow machine is no failure
+settings.load_profile("kvnode")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
