@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 import kvnode
 from kvnode.__main__ import main
 from kvnode.base.errors import ConfigError, DirectoryInUseError
-from kvnode.server import node
+from kvnode.server import serve as serving
 from kvnode.server.config import Config
 from kvnode.server.parameters import MEANINGFUL
 
@@ -31,7 +31,7 @@ class Served:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     stand_in = Served()
-    monkeypatch.setattr(node, "serve", stand_in.serve)
+    monkeypatch.setattr(serving, "serve", stand_in.serve)
     yield stand_in
     structlog.reset_defaults()
 

@@ -258,4 +258,4 @@ def test_once_its_effects_are_in_the_log_the_outcome_is_unknown(node, client):
 def fail(node: SimNode) -> None:
     """What the node does when its log cannot be written."""
     node.sequencer.fail_held(UNCERTAIN)
-    node.jobs.fail(node.sessions.values(), NOT_DONE)
+    node.jobs.fail(NOT_DONE, node.sessions.values())
