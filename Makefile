@@ -7,7 +7,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kvnode/_core/*.pyx kvnode/_core/*.pxd kvnode/_core/*.pxi kvnode/_core/*.hpp) setup.py pyproject.toml
 
-.PHONY: build serve test test-debug test-asan bench bench-latency bench-big bench-start bench-idle
+SEEDS ?= 300
+
+.PHONY: build serve test test-debug test-asan sim bench bench-latency bench-big bench-start bench-idle
 .PHONY: bench-big-collections bench-micro bench-twins bench-holdup bench-contention bench-quick
 .PHONY: bench-failover
 .PHONY: bench-longscript perf-gate lint record clean check-tools
@@ -35,6 +37,9 @@ test: build
 
 lint: build
 	@$(BIN)/ruff check kvnode tests bench ci setup.py
+
+sim: build
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS)
 
 test-debug:
 	@ci/variant debug

@@ -58,7 +58,7 @@ def open_tip(engine: Engine, facts: LocalFacts) -> Recovered:
         _load(engine, tip, kind)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
     at = facts.checkpoint.at
-    # The counter's row may be of an entry behind A. An entry that is applied does not bring it then,
+    # The counter's row may be of an entry behind A, and is not brought by that entry again then:
     # so up to there no collection counts as made by the entry that names it.
     tip.fresh_id = next_id(tip, facts)
     tip.mixed_until = facts.highest_index if facts.highest_index > at.index else 0

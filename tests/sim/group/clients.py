@@ -1,7 +1,7 @@
 """Clients of a simulated group, and what they remember of what they asked and were told.
 
-Each sends pipelines on one connection to some node, mostly to the one that serves. A connection that
-ends, or says nothing for too long, leaves the outcome of what was asked unknown; but UNCERTAIN
+Each sends pipelines on one connection to some node, mostly to the one that serves. A connection
+that ends, or says nothing for too long, leaves the outcome of what was asked unknown; but UNCERTAIN
 and TRYAGAIN are believed.
 """
 
@@ -144,7 +144,8 @@ class Client:
     def ask(self, *requests: Request) -> None:
         """Send a few requests at once."""
         asked = requests or [self._draw() for _ in range(self.rng.choice((1, 1, 1, 2, 4)))]
-        assert self.node is not None and self.session is not None
+        assert self.node is not None
+        assert self.session is not None
         if not self.outstanding:
             self._sent_at = self.world.now
         self.outstanding += asked

@@ -12,6 +12,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from kvnode._core.session import Session
 from kvnode.base.limits import CLOCK_RATE_ERROR_MAX
@@ -401,10 +402,8 @@ class Cluster:
             node.wake()
 
     def _transfer(self, node: GroupNode) -> None:
-        try:
+        with suppress(ChangeRefused):
             node.replica.transfer(self.rng.choice(NODES))
-        except ChangeRefused:
-            pass
 
     def _change(self, node: GroupNode) -> None:
         self._forget_replaced()
@@ -439,10 +438,8 @@ class Cluster:
             identity = self.homes[change.member.node_id].identity
             if change.member.identity != identity:
                 return
-        try:
+        with suppress(ChangeRefused):
             node.replica.propose_change([change])
-        except ChangeRefused:
-            pass
 
     def _replace_strangers(self, node: GroupNode) -> None:
         """Members whose directory is lost are removed; who has no place becomes a learner."""

@@ -1,8 +1,8 @@
 """Checks whether what clients saw of one key has an order that explains it: linearizability.
 
-Wing and Gong's search: take one operation after another that may come next, undo where nothing fits.
-A read that fits is taken at once, since it changes nothing. Operations of unknown outcome may come at
-any time after they began, or never.
+Wing and Gong's search: take one operation after another that may come next, undo where nothing
+fits. A read that fits is taken at once, since it changes nothing. Operations of unknown outcome may
+come at any time after they began, or never.
 """
 
 from collections.abc import Iterable

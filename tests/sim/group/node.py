@@ -1,5 +1,5 @@
-"""One process of a simulated node: the production replica and all below it, hosted as server/node.py
-hosts them, without sockets, threads and time of its own. A crash throws it away, its Home stays.
+"""One process of a simulated node: the production replica and all below it, hosted as in
+server/node.py, without sockets, threads and time of its own. A crash throws it away, not its Home.
 """
 
 from collections import deque

@@ -1,0 +1,74 @@
+"""Groups of whole nodes on simulated networks, disks and clocks that fail: nothing may go wrong.
+
+GROUP_SEEDS=n runs more of them; `python -m tests.sim --seed N` repeats one. What a planted bug
+breaks must be seen to be broken.
+"""
+
+import os
+
+import pytest
+
+from kvnode.base.errors import CorruptionError, InvariantError
+from tests.sim.group import planted
+from tests.sim.group.checks import Violation
+from tests.sim.group.cluster import Cluster
+from tests.sim.group.linear import NotLinearizable
+
+SEEDS = int(os.environ.get("GROUP_SEEDS", "120"))
+PARTS = 4  # that run beside each other
+PLANTED_SEEDS = 20  # so that a change of the simulation does not need another first one
+
+SEEN = (Violation, NotLinearizable, InvariantError, CorruptionError, AssertionError)
+
+# what is violated, and a seed that shows it
+PLANTED = [
+    (planted.applies_what_is_not_committed, "not committed", 0),
+    (planted.applies_what_is_not_synced, "synced is", 1),
+    (planted.starts_with_the_whole_log, "", 0),
+    (planted.serves_as_soon_as_elected, "", 0),
+    (planted.acknowledges_alone, "", 0),
+    (planted.releases_at_step_down, "", 0),
+    (planted.says_not_done_of_writes, "", 0),
+    (planted.keeps_memory_at_step_down, "", 0),
+]
+
+
+def run(seed: int) -> Cluster:
+    cluster = Cluster(seed)
+    try:
+        cluster.run()
+    except Exception as error:
+        error.add_note(f"repeat: python -m tests.sim --seed {seed}")
+        raise
+    return cluster
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_storm(part):
+    counts = [run(seed).counts() for seed in range(part, SEEDS, PARTS)]
+    assert sum(count["entries"] for count in counts) > 20 * len(counts)
+    assert sum(count["acknowledged"] for count in counts) > 20 * len(counts)
+
+
+def test_a_seed_repeats():
+    first, second = run(3), run(3)
+    assert first.checks.committed == second.checks.committed
+    assert first.counts() == second.counts()
+
+
+def run_all(seeds: range) -> None:
+    for seed in seeds:
+        run(seed)
+
+
+@pytest.mark.parametrize(
+    ("plant", "text", "seed"), PLANTED, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_the_storm_sees(plant, text, seed, monkeypatch):
+    plant(monkeypatch)
+    with pytest.raises(SEEN, match=text):
+        run_all(range(seed, seed + PLANTED_SEEDS))
+
+
+def test_every_planted_bug_is_seen():
+    assert {plant for plant, *_ in PLANTED} == set(planted.all_planted())
