@@ -30,6 +30,10 @@ PLANTED = [
     (planted.releases_at_step_down, "", 0),
     (planted.says_not_done_of_writes, "", 0),
     (planted.keeps_memory_at_step_down, "", 0),
+    (planted.rebuilds_at_once, "", 9),
+    (planted.forgets_votes, "", 0),
+    (planted.log_is_never_synced, "", 0),
+    (planted.expires_on_followers, "", 1),
 ]
 
 

@@ -95,8 +95,8 @@ class Checks:
                 known is not None and known[1:] == (entry.commit_ts, entry.payload),
                 f"durability: node {node.node_id} found {entry.term}:{entry.index}, never written",
             )
-        if at.index in before and before[at.index][0] != at.term:
-            return  # an image took the place of a log that was not the group's
+        if node.data.begins_at_checkpoint:
+            return  # an image was put in place, and what stood behind its position went
         for index in sorted(index for index in before if index >= first):
             found = entries.by_index.get(index)
             if found is not None and found[0] > before[index][0]:

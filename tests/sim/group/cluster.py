@@ -208,7 +208,8 @@ class Cluster:
         node = self.nodes.get(target)
         if node is not None and not self._is_blocked(source.node_id, target):
             identity = source.home.identity
-            self.on(node, lambda: node.receive(body, block, identity))
+            lane = ("raft", source.node_id)
+            self.on(node, lambda: node.receive(body, block, identity), lane)
 
     def _is_blocked(self, source: int, target: int) -> bool:
         return self.blocked.get((source, target), 0) > self.now

@@ -223,6 +223,11 @@ class GroupDirectory(DataDirectory):
             home.durable.write(entry)
             yield entry
 
+    @property
+    def begins_at_checkpoint(self) -> bool:
+        """Whether the log has nothing before the checkpoint, as behind an image."""
+        return self._recovered_log.base.index == self.facts.checkpoint.at.index
+
     def make_raft(self, *, has_leases: bool) -> RaftCore:
         state = self.hard_state.state
         rng = self.home.rng

@@ -5,16 +5,12 @@ tests/sim/raft/planted.py; a few of them show here as well.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from kvnode.raft.core import RaftCore
 from kvnode.raft.ready import Role
 from kvnode.server.data import DataDirectory
 from kvnode.server.rebuilding import Rebuilding
-from kvnode.storage import image_receiving, image_sending
-from kvnode.storage.local import rows_of_image
 from kvnode.storage.log import SegmentWriter
 from kvnode.txn import replica
 from kvnode.txn.replica import Replica
@@ -94,55 +90,6 @@ def keeps_memory_at_step_down(patch: Patch) -> None:
     patch.setattr(Replica, "_end_state", keep)
 
 
-def reads_without_confirmation(patch: Patch) -> None:
-    """A leader answers reads because it thinks that it leads."""
-
-    def confirm(self):
-        self.sequencer.confirm(self.sequencer.unconfirmed())
-
-    patch.setattr(Replica, "_ask_fence", confirm)
-
-
-def confirms_the_newest_pass(patch: Patch) -> None:
-    """A round confirms what arrived after it began."""
-    request_read = Replica.request_read
-
-    def ask(self, done):
-        def late(is_confirmed):
-            if is_confirmed and self.is_executing:
-                self.sequencer.confirm(self.sequencer.unconfirmed())
-
-        request_read(self, late)
-
-    patch.setattr(Replica, "request_read", ask)
-
-
-def forgets_h_of_images(patch: Patch) -> None:
-    """An image is said to be whole at A (hard case 3)."""
-    facts = image_sending.ImageFacts
-    patch.setattr(image_sending, "ImageFacts", lambda at, high, *rest: facts(at, at.index, *rest))
-
-
-def forgets_h_of_the_store(patch: Patch) -> None:
-    """The own store is said to be whole at A (hard case 3)."""
-    open_tip = DataDirectory.build_state
-
-    def whole(self, *args, **options):
-        self.facts = replace(self.facts, highest_index=0)
-        return open_tip(self, *args, **options)
-
-    patch.setattr(DataDirectory, "build_state", whole)
-
-
-def keeps_its_hash_key(patch: Patch) -> None:
-    """An image's rows are read with the hash key that the directory had."""
-
-    def rows(identity, group, hash_key, *rest):
-        return rows_of_image(identity, group, bytes(16), *rest)
-
-    patch.setattr(image_receiving, "rows_of_image", rows)
-
-
 def rebuilds_at_once(patch: Patch) -> None:
     """Calls of the old state are under way when the store is replaced."""
     ask = Rebuilding.ask
@@ -155,29 +102,6 @@ def rebuilds_at_once(patch: Patch) -> None:
     patch.setattr(Rebuilding, "ask", now)
 
 
-def takes_entries_for_an_old_state(patch: Patch) -> None:
-    """What a state that is over has asked for is given to the next one."""
-    read = Replica._read_for_applying
-
-    def for_any(self, last):
-        host, submit = self._host, self._host.read_entries
-
-        def read_entries(first, last, term, bytes_max, done):
-            def arrived(entries):
-                self._is_reading = False
-                self._arrived = list(entries)
-
-            submit(first, last, term, bytes_max, arrived)
-
-        host.read_entries = read_entries
-        try:
-            read(self, last)
-        finally:
-            del host.read_entries
-
-    patch.setattr(Replica, "_read_for_applying", for_any)
-
-
 def forgets_votes(patch: Patch) -> None:
     """Term and vote are not made durable (hard case 12)."""
     patch.setattr(GroupNode, "store_hard_state", lambda self, term, vote: None)
@@ -188,35 +112,10 @@ def log_is_never_synced(patch: Patch) -> None:
     patch.setattr(SegmentWriter, "sync", lambda self: None)
 
 
-def forgets_the_membership(patch: Patch) -> None:
-    """A checkpoint of a group that grew says nothing of its members."""
-    at = Replica._membership_at
-    founding: dict[int, bytes] = {}
-
-    def old(self, index):
-        return founding.setdefault(id(self), at(self, index))
-
-    patch.setattr(Replica, "_membership_at", old)
-
-
 def expires_on_followers(patch: Patch) -> None:
     """Followers delete what is past its deadline by their own clock (hard case 15)."""
     background = State.background
     patch.setattr(State, "background", lambda self, now_ms, _: background(self, now_ms, True))
-
-
-def ignores_identities(patch: Patch) -> None:
-    """A node that lost its directory counts as who it was (hard case 13)."""
-    start = RaftCore.__init__
-
-    def begin(self, *args, **options):
-        start(self, *args, **options)
-        membership = type(self.membership)
-        patch.setattr(
-            membership, "recognizes", lambda self, node_id, identity: bool(self.member(node_id))
-        )
-
-    patch.setattr(RaftCore, "__init__", begin)
 
 
 def all_planted() -> list[Callable[[Patch], None]]:
