@@ -24,16 +24,16 @@ SEEN = (Violation, NotLinearizable, InvariantError, CorruptionError, AssertionEr
 PLANTED = [
     (planted.applies_what_is_not_committed, "not committed", 0),
     (planted.applies_what_is_not_synced, "synced is", 1),
-    (planted.starts_with_the_whole_log, "", 0),
-    (planted.serves_as_soon_as_elected, "", 0),
-    (planted.acknowledges_alone, "", 0),
-    (planted.releases_at_step_down, "", 0),
-    (planted.says_not_done_of_writes, "", 0),
-    (planted.keeps_memory_at_step_down, "", 0),
-    (planted.rebuilds_at_once, "", 9),
-    (planted.forgets_votes, "", 0),
-    (planted.log_is_never_synced, "", 0),
-    (planted.expires_on_followers, "", 1),
+    (planted.starts_with_the_whole_log, None, 0),
+    (planted.serves_as_soon_as_elected, None, 0),
+    (planted.acknowledges_alone, None, 0),
+    (planted.releases_at_step_down, None, 0),
+    (planted.says_not_done_of_writes, None, 0),
+    (planted.keeps_memory_at_step_down, None, 0),
+    (planted.rebuilds_at_once, None, 9),
+    (planted.forgets_votes, None, 0),
+    (planted.log_is_never_synced, None, 0),
+    (planted.expires_on_followers, None, 1),
 ]
 
 
