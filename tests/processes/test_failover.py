@@ -4,6 +4,9 @@ import pytest
 
 from tests.processes import group as groups
 from tests.processes.workload import load
+from tests.support.resp import ErrorReply
+
+FUNCTION = "#!lua name=numbers\nredis.register_function('five', function() return 5 end)"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,21 @@ def test_load_without_faults_meets_no_errors(group):
     with load(group) as workload:
         workload.wait_progress(500)
     assert not workload.codes()
+
+
+def test_a_new_leader_knows_functions_and_scripts(group):
+    leader = group.wait_agreed()
+    leader.ask("FUNCTION", "LOAD", "REPLACE", FUNCTION)
+    digest = leader.ask("SCRIPT", "LOAD", "return 7")
+    successor = group.others(leader)[0]
+    for node in (successor, leader):
+        group.wait_leader().ask("KVNODE", "TRANSFER", node.node_id)
+        assert node.ask("FCALL", "five", 0) == 5
+        assert node.ask("EVALSHA", digest, 0) == 7
+    leader.ask("FUNCTION", "DELETE", "numbers")
+    leader.ask("KVNODE", "TRANSFER", successor.node_id)
+    with pytest.raises(ErrorReply, match="Function not found"):
+        successor.ask("FCALL", "five", 0)
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
