@@ -11,8 +11,7 @@ SEEDS ?= 300
 
 .PHONY: build serve test test-debug test-asan sim bench bench-latency bench-big bench-start bench-idle
 .PHONY: bench-big-collections bench-micro bench-twins bench-holdup bench-contention bench-quick
-.PHONY: bench-failover
-.PHONY: bench-longscript perf-gate lint record clean check-tools
+.PHONY: bench-failover bench-longscript bench-group perf-gate lint record clean check-tools
 
 build: $(VENV)/.built
 
@@ -83,6 +82,9 @@ bench-longscript: build
 bench-failover: build
 	@$(BIN)/python -m bench.failover
 
+bench-group: build
+	@$(BIN)/python -m bench.group
+
 bench-quick: build
 	@$(BIN)/python -m bench.ratio --quick
 	@$(BIN)/python -m bench.openloop --quick
@@ -90,6 +92,7 @@ bench-quick: build
 	@$(BIN)/python -m bench.big_collections --elements 100000 --maxmemory 32mb --seconds 0.3
 	@$(BIN)/python -m bench.start --megabytes 20 --rounds 1
 	@$(BIN)/python -m bench.idle --connections 500
+	@$(BIN)/python -m bench.group --quick
 	@$(BIN)/python -m bench.contention --pipelines 20 --rounds 2
 	@$(BIN)/python -m bench.holdup --scale 0.03 --seconds 1
 	@$(BIN)/python -m bench.longscript --quick --picture bench/out/long-script.svg

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from bench import machine, report, servers, workloads
-from bench.servers import Server
+from bench.servers import Process, Server
 from bench.stats import geometric_mean, median, median_interval, spread
 from bench.workloads import ROWS, Row
 
@@ -111,11 +111,11 @@ def run_slice(server: Server, row: Row, depth: int, requests: int) -> Slice:
     return Slice(rate, cpu * 1e6 / requests, per_thousand)
 
 
-def own_cpu_seconds(pair: Sequence[Server]) -> float:
-    """Return the CPU time of this process, the clients it ran, and the two servers."""
+def own_cpu_seconds(processes: Sequence[Process]) -> float:
+    """Return the CPU time of this process, the clients it ran, and the servers."""
     times = os.times()
     clients = times.user + times.system + times.children_user + times.children_system
-    return clients + sum(server.cpu_seconds() for server in pair)
+    return clients + sum(server.cpu_seconds() for server in processes)
 
 
 def measure(rival: Server, ours: Server, row: Row, depth: int, plan: Plan) -> Measured:

@@ -38,16 +38,13 @@ def free_port() -> int:
         return port
 
 
-class Server:
-    """One server process. `name` is what tables call it; `directory` holds its data and log."""
+class Process:
+    """One process under measurement. `name` is what tables call it; `directory` holds its data."""
 
-    def __init__(
-        self, name: str, command: Sequence[str], port: int, directory: Path, ready: bool = True
-    ) -> None:
-        """Start it; with `ready`, return once it answers PING."""
+    def __init__(self, name: str, command: Sequence[str], directory: Path) -> None:
+        """Start it; what it prints goes to a file beside its directory."""
         self.name = name
         self.command = list(command)
-        self.port = port
         self.directory = directory
         self.began = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
@@ -57,24 +54,22 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
-        never = Retry(NoBackoff(), 0)  # retries of the library would be measured with the server
-        self.client = redis.Redis(port=port, socket_timeout=READY_SECONDS, retry=never)
-        if ready:
-            self.wait_ready()
+
+    def is_ready(self) -> bool:
+        """Whether it serves by now."""
+        raise NotImplementedError
 
     def wait_ready(self) -> float:
-        """Wait until it answers PING; return the seconds since its start.
+        """Wait until it serves; return the seconds since its start.
 
         Raises ServerError when it ends or takes longer than READY_SECONDS.
         """
         while time.monotonic() - self.began < READY_SECONDS:
             if self.process.poll() is not None:
                 raise ServerError(f"{self.name} ended with {self.process.returncode}{self.tail()}")
-            try:
-                if self.client.ping():
-                    return time.monotonic() - self.began
-            except NOT_READY:
-                time.sleep(POLL_SECONDS)
+            if self.is_ready():
+                return time.monotonic() - self.began
+            time.sleep(POLL_SECONDS)
         self.kill()
         raise ServerError(f"{self.name} was not ready after {READY_SECONDS} s{self.tail()}")
 
@@ -101,6 +96,42 @@ class Server:
                 return int(line.split()[1]) * KIB
         raise ServerError(f"{self.name}: no {field} in /proc/{self.pid}/status")
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it cleanly; kill it when that takes longer than STOP_SECONDS."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class Server(Process):
+    """A process that speaks the Redis protocol on loopback."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], port: int, directory: Path, ready: bool = True
+    ) -> None:
+        """Start it; with `ready`, return once it answers PING."""
+        super().__init__(name, command, directory)
+        self.port = port
+        never = Retry(NoBackoff(), 0)  # retries of the library would be measured with the server
+        self.client = redis.Redis(port=port, socket_timeout=READY_SECONDS, retry=never)
+        if ready:
+            self.wait_ready()
+
+    def is_ready(self) -> bool:
+        """Whether it answers PING."""
+        try:
+            return bool(self.client.ping())
+        except NOT_READY:
+            return False
+
     def info(self) -> dict[str, Any]:
         """Return the fields of INFO, those of our own section included."""
         fields: dict[str, Any] = self.client.info("everything")
@@ -114,18 +145,12 @@ class Server:
     def kill(self) -> None:
         """End it as a crash would."""
         self.client.close()
-        self.process.kill()
-        self.process.wait()
+        super().kill()
 
     def stop(self) -> None:
         """End it cleanly; kill it when that takes longer than STOP_SECONDS."""
         self.client.close()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        super().stop()
 
     def restart(self) -> "Server":
         """Start the same command again on the same directory; it may not be ready yet."""
@@ -155,12 +180,14 @@ def start_redis(
     return Server(name, command, port, directory)
 
 
-def start_kvnode(directory: Path, options: Sequence[str] = (), name: str = "kvnode") -> Server:
+def start_kvnode(
+    directory: Path, options: Sequence[str] = (), name: str = "kvnode", *, ready: bool = True
+) -> Server:
     """Start a kvnode with `appendfsync always`; `options` are further words of its command line."""
     port = free_port()
     command = [sys.executable, "-m", "kvnode", "serve", "--port", str(port), "--bind", "127.0.0.1"]
     command += ["--data-dir", str(directory), "--appendfsync", "always", *options]
-    return Server(name, command, port, directory)
+    return Server(name, command, port, directory, ready)
 
 
 def start(kind: str, directory: Path, options: Sequence[str] = ()) -> Server:
