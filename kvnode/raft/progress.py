@@ -47,6 +47,10 @@ class Progress:
             self.state is ProgressState.REPLICATE and len(self._in_flight) < APPENDS_IN_FLIGHT_MAX
         )
 
+    def has_been_sent(self, last: int) -> bool:
+        """Whether all up to `last` is there or on its way."""
+        return self.state is ProgressState.REPLICATE and self.next > last
+
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)

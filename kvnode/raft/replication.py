@@ -74,7 +74,10 @@ class Replication:
     def flush(self, committed: int) -> None:
         """Send what peers lack, as far as flow control lets it."""
         self._committed = committed
+        last = self._own.terms.last_index
         for peer, progress in self.progress.items():
+            if progress.has_been_sent(last):
+                continue  # as a rule: acknowledgements are more frequent than entries
             while progress.can_send and self._send_next(peer, progress):
                 pass
 
@@ -138,7 +141,7 @@ class Replication:
         assert entry_term is not None
         self._send(peer, previous, previous_term, entry_term, last)
         progress.sent(last)
-        return True
+        return last < terms.last_index
 
     def _send(
         self, peer: int, previous: int, previous_term: int, entry_term: int, last: int
