@@ -27,6 +27,8 @@ GROUPS = (
     "sorted-set",
     "generic",
     "transactions",
+    "scripting",
+    "pubsub",
     "connection",
     "server",
     "cluster",

@@ -28,7 +28,7 @@ from kvnode._core.session cimport Session
 from kvnode._core.stream cimport keep_chunks
 from kvnode._core.tip cimport Tip
 from kvnode._core.trash cimport TRASH_GENERATION
-from kvnode._core.view cimport Head, View, Write
+from kvnode._core.view cimport N_MESSAGE, Head, View, Write
 from kvnode._core.workspace cimport (
     CHECK_ABSENCES, CHECK_DATABASES, CHECK_EMPTY, CHECK_IDENTITY, CHECK_LENGTHS, CHECK_NAMES,
     CHECK_VALUES, CHECK_WHOLE, PRIVATE_IDS, Workspace, base_of, checks)
@@ -287,8 +287,9 @@ cdef class Effects:
                 self.put_part(w.entry)
         self.change_lists()
         put_appends(self.view, self.work)
-        if self.view.on_event is not None:
-            self.view.events.extend(self.work.events)
+        for event in self.work.events:      # nobody may listen to those of keys any more
+            if event[0] == N_MESSAGE or self.view.on_event is not None:
+                self.view.events.append(event)
         self.view.expired += self.work.view.expired
         self.view.expired_fields += self.work.view.expired_fields
         self.view.hits += self.work.view.hits

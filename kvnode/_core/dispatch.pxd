@@ -32,7 +32,9 @@ cdef enum CommandFlag:      # names as in COMMAND INFO
     C_ALLOW_BUSY = 1024
     C_NO_QUEUE = 2048       # runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET
     C_BLOCKING = 4096       # its session may wait for data: see blocking.pxd
-    C_MAY_REPLICATE = 8192  # runs commands of its own choice: scripts
+    C_MAY_REPLICATE = 8192  # has effects that are no writes: scripts, PUBLISH
+    C_IN_PUBSUB = 65536     # a RESP2 client that is subscribed may call it
+    C_SUBSCRIBES = 131072   # changes what its session is subscribed to
 
 
 ctypedef int (*Handler)(View view, Args* args, Reply reply) except -1

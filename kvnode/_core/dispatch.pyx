@@ -31,6 +31,10 @@ STORES_ARGUMENTS = frozenset(
 REPLACES_DATABASES = frozenset((b"flushall", b"flushdb", b"swapdb"))
 
 
+ONLY_IN_PUBSUB = (b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
+                  b"this context")
+
+
 cdef class NativeHandler:
     """A handler written in Cython, as the command table names it."""
 
@@ -149,6 +153,9 @@ cdef class Dispatch:
                 b"ERR wrong number of arguments for '" + command.name + b"' command")
         if not session.authenticated and command.flags & C_NO_AUTH == 0:
             return self.refuse(view, session, command, b"NOAUTH Authentication required.")
+        if session.subscriber != NULL and reply.proto == 2 and command.flags & C_IN_PUBSUB == 0:
+            return self.refuse(view, session, command,
+                               b"ERR Can't execute '" + command.name + ONLY_IN_PUBSUB)
         if session.in_multi and command.flags & C_NO_QUEUE == 0:
             if command.flags & C_NO_MULTI:
                 return self.refuse(view, session, command,

@@ -440,8 +440,7 @@ cdef class Reactor:
                 self.wants_after = True     # its job may have more to say by now
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
-                if self.output_bytes_max \
-                        and session.reply.out.len - session.out_head > self.output_bytes_max:
+                if self.is_past_limit(session):
                     return self.drop(connection, "client-output-buffer-limit")
                 return 0
         if connection.interest & EPOLLOUT:
@@ -453,6 +452,13 @@ cdef class Reactor:
         if session.state == S_READY and not connection.interest & EPOLLIN:
             self.want(connection, connection.interest | EPOLLIN)
         return 0
+
+    cdef bint is_past_limit(self, Session session) noexcept:
+        """Whether a client has left more of its output than the hard limit allows."""
+        cdef uint64_t most = self.output_bytes_max
+        if session.subscriber != NULL:
+            most = self.pubsub_bytes_max
+        return most != 0 and session.unsent() + session.behind.len > most
 
     cdef int want(self, Connection connection, uint32_t interest) except -1:
         cdef epoll_event event

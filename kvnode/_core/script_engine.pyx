@@ -8,7 +8,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kvnode._core.blocking cimport Waiters
 from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport (
-    AGAIN, C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
+    AGAIN, C_MAY_REPLICATE, C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
 from kvnode._core.lua_libraries cimport (
     kLuaOutOfMemory, kLuaOutOfSteps, lua_compile, lua_tolstring)
 from kvnode._core.reply cimport Reply, reply_error, reply_raw
@@ -371,7 +371,7 @@ cdef class Engine:
         if command.flags & C_NOSCRIPT or (command.function == NULL and command.handler is None):
             command.rejected += 1
             return self.refuse(NOT_ALLOWED)
-        if self.is_readonly and command.flags & C_WRITE:
+        if self.is_readonly and command.flags & (C_WRITE | C_MAY_REPLICATE):
             command.rejected += 1
             return self.refuse(READ_ONLY)
         self.reply.proto = self.host.resp

@@ -88,6 +88,7 @@ cdef class Sequencer:
     cdef public int serving_max    # steps of a pass to serve them
     cdef int serving_left          # of this pass
     cdef list ready                # sessions to run in the next pass though nothing arrived
+    cdef list interrupted          # sessions with messages behind a reply that leaves in parts
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable, and its term
     cdef uint64_t stable_term

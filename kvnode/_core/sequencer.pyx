@@ -12,6 +12,7 @@ from kvnode._core.fences cimport Fences, Holder
 from kvnode._core.front cimport Mirror
 from kvnode._core.keys cimport K_HEAD
 from kvnode._core.logwriter cimport LogReport
+from kvnode._core.messages cimport push_behind
 from kvnode._core.parser cimport PARSE_ERROR, PARSE_MORE, ParseResult, Parser
 from kvnode._core.reply cimport reply_error
 from kvnode._core.serving cimport comes_later, run_waiter, serve_waiters, time_out
@@ -61,6 +62,7 @@ cdef class Sequencer:
         self.waiters = Waiters(view)
         self.serving_max = SERVED_PER_PASS
         self.ready = []
+        self.interrupted = []
         self.kept = {}
         self.is_alone = True
         self.fences = Fences()
@@ -171,6 +173,8 @@ cdef class Sequencer:
         if not self.is_over:
             serve_waiters(self, None)   # of what happened outside the run of a session
         self.dispatch.end_run()
+        if self.interrupted:
+            push_behind(self)
         self.pass_open = False
         if self.batch_open:
             self.close_batch(may_inline)
@@ -557,6 +561,7 @@ cdef class Sequencer:
         self.join_pass(session)
         write(session.reply)
         self.note_effects(session)
+        session.in_parts = not is_last
         if not is_last:
             session.settle_output()     # of a moment that is committed
             return
@@ -569,8 +574,7 @@ cdef class Sequencer:
 
     def take_flushable(self):
         """Return sessions with output that may leave, and forget them."""
-        cdef list sessions = self.flushable
-        self.flushable = []
+        sessions, self.flushable = self.flushable, []
         return sessions
 
     def take_parked(self):
@@ -579,9 +583,8 @@ cdef class Sequencer:
         A range is a tuple, see scan; the id of a collection whose next elements are wanted; or a
         ScoreSpan or ItemSpan.
         """
-        cdef list sessions = self.parked
         cdef list ranges = self.view.missing_ranges
-        self.parked = []
+        sessions, self.parked = self.parked, []
         self.view.missing_ranges = []
         ranges.extend(self.view.missing_loads)
         ranges.extend(self.view.missing_spans)
@@ -591,8 +594,7 @@ cdef class Sequencer:
 
     def take_jobs(self):
         """Return (session, args) of commands past their budget since the last call."""
-        cdef list jobs = self.jobs
-        self.jobs = []
+        jobs, self.jobs = self.jobs, []
         return jobs
 
     def take_ready(self):

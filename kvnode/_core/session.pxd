@@ -83,6 +83,10 @@ cdef class Session:
     cdef bint looked                    # its run ran a command that depends on data
     cdef bint in_pass                   # is in the sequencer's list of this pass
     cdef void* waiter                   # its Waiter while it waits on keys: blocking.pxd
+    cdef void* subscriber               # its Subscriber while it has subscriptions: pubsub.pxd
+    cdef readonly size_t channels, patterns, shard_channels     # that it is subscribed to
+    cdef bint in_parts                  # a part of its reply is written: Sequencer.answer
+    cdef Buffer behind                  # messages that follow a reply which leaves in parts
 
     cdef int queue(self, Args* args, bint may_write) except -1
     cdef void reset_multi(self) noexcept

@@ -32,6 +32,7 @@ cdef class Session:
 
     def __dealloc__(self):
         buffer_free(&self.queued)
+        buffer_free(&self.behind)
 
     # -- MULTI ----------------------------------------------------------------------------------
 
@@ -186,8 +187,8 @@ cdef class Session:
 
     @property
     def output_bytes(self):
-        """Output not yet sent, and what is kept for the reply that leaves in steps."""
-        return self.unsent() + (self.stream.kept_bytes if self.stream is not None else 0)
+        """Output not yet sent, what follows it, and what is kept for the reply that leaves in steps."""
+        return self.unsent() + self.behind.len + (self.stream.kept_bytes if self.stream is not None else 0)
 
     @property
     def multi_bytes(self):

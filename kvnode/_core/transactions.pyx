@@ -9,7 +9,7 @@ runs as a transaction beside the sequencer; what it watches counts up to the com
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport (
-    C_NO_QUEUE, DONE, HELD, LONG, PARK, Command, Dispatch, Handler, native)
+    C_NO_QUEUE, C_SUBSCRIBES, DONE, HELD, LONG, PARK, Command, Dispatch, Handler, native)
 from kvnode._core.parser cimport Args
 from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport (
@@ -258,7 +258,8 @@ cdef bint may_run_beside(View view) except -1:
         if command.subcommands is not None and queued.args.n > 1:
             command = (<Dispatch>view.dispatch).subcommand(command, &queued.args)
         free_queued(&queued)
-        if command.function == NULL or command.flags & C_NO_QUEUE or command.name == b"unwatch":
+        if command.function == NULL or command.flags & (C_NO_QUEUE | C_SUBSCRIBES) \
+                or command.name == b"unwatch":
             return False
     return True
 
@@ -326,8 +327,14 @@ def is_void(Sequencer sequencer not None, Session session not None):
     return bool(session.cas_dirty)
 
 
-def end_queue(Sequencer sequencer not None, Session session not None, db):
-    """The EXEC of a session has ended, in database `db`; None: in that where it began."""
+def end_queue(Sequencer sequencer not None, Session session not None, db, list scripts not None):
+    """The EXEC of a session has ended, in database `db`; None: in that where it began.
+
+    scripts: to be cached.
+    """
+    for script in scripts:
+        sequencer.view.scripts.keep(script)
+        session.observed = sequencer.view.commit_ts     # is_void() made it one of this pass
     if db is not None:
         session.db = db
     sequencer.view.watches.remove(session)

@@ -40,6 +40,7 @@ cdef enum EventClass:   # of keyspace notifications, as in notify-keyspace-event
     N_SET = 32          # s
     N_HASH = 64         # h
     N_ZSET = 128        # z
+    N_MESSAGE = 1 << 16 # none of them: a message of PUBLISH, which takes effect as they do
 
 
 cdef struct Head:
@@ -66,6 +67,7 @@ cdef struct Savepoint:
     size_t writes
     size_t touched
     size_t signalled
+    size_t events
     size_t floor
     size_t dirty            # length of the tip's dirty list
     size_t generations
@@ -108,6 +110,8 @@ cdef class View:
     cdef public object scripts          # the Scripts of the node, or None
     cdef public object workspace        # whose view this is, or None
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
+    cdef public object on_message       # on_message(N_MESSAGE, channel, message, kind): see pubsub
+    cdef public object pubsub           # the PubSub of the node, or None
     cdef public uint64_t hits, misses, expired, expired_fields
     cdef vector[Staged] staged          # arguments of the running command
     cdef public dict staging            # value id -> session whose command writes its chunks, or None
@@ -136,7 +140,8 @@ cdef class View:
     cdef bint is_undivided              # its EXEC runs in one step, whatever it takes
     cdef bint saw_all                   # the running command looked at the names of its database
     cdef uint64_t draws                 # ever
-    cdef list events                    # events of the running command
+    cdef list events                    # of the running command: keyspace events and messages
+    cdef uint64_t deferred_bytes        # of the messages among them
     cdef list switches
 
     cdef int open_batch(self, uint64_t now_ms, uint64_t commit_ts) except -1

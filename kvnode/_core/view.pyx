@@ -603,7 +603,7 @@ cdef class View:
             self.switches.clear()
         if self.events:
             for event in self.events:
-                self.on_event(*event)
+                (self.on_message if event[0] == N_MESSAGE else self.on_event)(*event)
             self.events.clear()
         return 0
 
@@ -615,6 +615,7 @@ cdef class View:
         mark.writes = self.writes.size()
         mark.touched = self.touched.size()
         mark.signalled = self.signalled.size()
+        mark.events = len(self.events)
         mark.floor = self.savepoint_floor
         mark.dirty = self.tip.dirty.size()
         mark.generations = self.tip.generations.size()
@@ -654,7 +655,7 @@ cdef class View:
             self.tip.forget_newest_generation()
         self.touched.resize(mark.touched)
         self.signalled.resize(mark.signalled)
-        self.events.clear()
+        del self.events[mark.events:]
         self.switches.clear()
         self.next_id = mark.next_id
         self.batch_bytes = mark.batch_bytes

@@ -44,8 +44,8 @@ cdef class Workspace:
     cdef readonly View view
     cdef readonly Session session
     cdef readonly uint64_t start_ts     # the snapshot, and the time that judges expiry
-    cdef readonly bint wrote            # a command that may write has run
-    cdef readonly list events           # of keyspace notifications
+    cdef readonly bint wrote            # a command that may write, or has published, has run
+    cdef readonly list events           # of keyspace notifications, and messages
     cdef readonly dict scripts          # by SHA1: run by their text, and not cached as it began
     cdef public int left_out            # Checks
     cdef Dispatch dispatch
@@ -55,6 +55,7 @@ cdef class Workspace:
     cdef list holed                     # ids of lists whose claims are to be read
     cdef set lengths                    # ids of collections of which more than elements was read
     cdef uint64_t names_bytes           # memory of names that it has read for KEYS
+    cdef uint64_t message_bytes         # and of what it publishes
     cdef set scanned                    # generations of which all names were looked at
     cdef unordered_map[uint64_t, int] list_reads    # ListReads of collections
     cdef unordered_map[uint64_t, int64_t] lowest    # lengths less that at the snapshot, the least

@@ -14,6 +14,7 @@ from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.reply cimport reply_null
 from kvnode._core.scan cimport CURSOR_SHIFT
 from kvnode._core.tables cimport version_at
+from kvnode._core.view cimport N_MESSAGE
 
 from kvnode._core.keys import split_head
 from kvnode._core.list_reads import FIRST_OF_SEVERAL
@@ -75,10 +76,12 @@ cdef class Workspace:
         self.view.connect(main_view.dispatch, None, main_view.node)
         self.view.adopt_settings(main_view)
         self.view.scripts = main_view.scripts
+        self.view.pubsub = main_view.pubsub
         self.view.open_batch(start_ts >> TIMESTAMP_COUNTER_BITS, start_ts + 1)
         self.dispatch = main_view.dispatch
         self.events = []
         self.scripts = {}
+        self.view.on_message = self._note_event
         if main_view.on_event is not None:
             self.view.on_event = self._note_event
         self.session = Session(0, start_ts >> TIMESTAMP_COUNTER_BITS)
@@ -97,6 +100,8 @@ cdef class Workspace:
 
     def _note_event(self, *event):
         self.events.append(event)
+        if event[0] == N_MESSAGE:
+            self.message_bytes += len(event[1]) + len(event[2]) + NAME_OVERHEAD_BYTES
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -256,13 +261,16 @@ cdef class Workspace:
         if self.view.saw_all:
             self.scanned.add(self.view.table.id)
         self.view.finish_command()
+        if self.events:
+            self.wrote = True       # a message is an effect as well
         self.require_room()
         return outcome
 
     @property
     def bytes(self):
         """The memory that it takes: what it has read and written, and its replies."""
-        return self.tip.bytes + self.reply.out.len + self.names_bytes + self.append_bytes
+        return self.tip.bytes + self.reply.out.len + self.names_bytes + self.append_bytes \
+            + self.message_bytes
 
     def set_bytes_max(self, uint64_t bytes_max):
         """Bound its memory: what takes more raises WorkspaceFullError."""

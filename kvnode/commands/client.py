@@ -174,8 +174,7 @@ def kill_victims(view: ViewContext, args: list[bytes]) -> list[SessionContext]:
             wanted = parse_integer(value, "client-id should be greater than 0", 1)
             victims = [session for session in victims if session.id == wanted]
         elif option == b"TYPE":
-            if client_list.parse_type(value) != "normal":
-                victims = []
+            victims = client_list.of_type(victims, client_list.parse_type(value))
         elif option == b"ADDR":
             victims = [session for session in victims if session.addr == text]
         elif option == b"LADDR":

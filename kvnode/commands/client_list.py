@@ -16,13 +16,25 @@ def parse_type(word: bytes) -> str:
     return kind
 
 
+def is_subscribed(session: SessionContext) -> bool:
+    """Return whether a client is subscribed to anything."""
+    return bool(session.channels or session.patterns or session.shard_channels)
+
+
+def of_type(sessions: list[SessionContext], kind: str) -> list[SessionContext]:
+    """Return the clients of a type."""
+    if kind in ("normal", "pubsub"):
+        return [session for session in sessions if is_subscribed(session) == (kind == "pubsub")]
+    return []
+
+
 def select(view: ViewContext, options: list[bytes]) -> list[SessionContext]:
     """Return the clients that the options of CLIENT LIST choose. Raises CommandError."""
     sessions = list(view.node.sessions())
     if not options:
         return sessions
     if options[0].upper() == b"TYPE" and len(options) == 2:
-        return sessions if parse_type(options[1]) == "normal" else []
+        return of_type(sessions, parse_type(options[1]))
     if options[0].upper() == b"ID" and len(options) > 1:
         wanted = [parse_integer(option, "Invalid client ID") for option in options[1:]]
         by_id = {session.id: session for session in sessions}
@@ -32,7 +44,7 @@ def select(view: ViewContext, options: list[bytes]) -> list[SessionContext]:
 
 def flags(session: SessionContext) -> str:
     """Return the letters for what is special about a client; N = nothing."""
-    letters = ""
+    letters = "P" if is_subscribed(session) else ""
     if session.state == STATE_WAITING or session.is_blocked:
         letters += "b"
     if session.in_multi:
@@ -64,9 +76,9 @@ def describe(view: ViewContext, session: SessionContext, running: bytes) -> byte
         ("idle", idle_s),
         ("flags", flags(session)),
         ("db", session.db),
-        ("sub", 0),
-        ("psub", 0),
-        ("ssub", 0),
+        ("sub", session.channels),
+        ("psub", session.patterns),
+        ("ssub", session.shard_channels),
         ("multi", session.queued_count if session.in_multi else -1),
         ("watch", len(session.watched or ())),
         ("qbuf", session.input_bytes),

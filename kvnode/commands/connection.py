@@ -122,6 +122,7 @@ def reset(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     session = view.session
     session.leave_multi()
     view.watches.remove(session)
+    view.pubsub.forget(session)
     view.select(0)
     session.name = b""
     session.no_evict = session.no_touch = False

@@ -70,6 +70,9 @@ class SessionContext(Protocol):
     in_exec: bool
     cas_dirty: bool
     is_blocked: bool
+    channels: int  # that it is subscribed to
+    patterns: int
+    shard_channels: int
     queued_count: int
     watched: set[tuple[int, bytes]] | None
     state: int
@@ -289,6 +292,24 @@ class WatchesContext(Protocol):
         """The session watches nothing any more."""
 
 
+class PubSubContext(Protocol):
+    """Who is subscribed to what; _core/pubsub.pyx. kind: of SubscriptionKind."""
+
+    clients: int
+
+    def forget(self, session: SessionContext) -> None:
+        """The session is subscribed to nothing any more."""
+
+    def names(self, kind: int) -> list[bytes]:
+        """Return the names of all channels of a kind, or patterns."""
+
+    def count(self, kind: int) -> int:
+        """Return how many channels of a kind, or patterns, there are."""
+
+    def subscribers(self, kind: int, name: bytes) -> int:
+        """Return how many clients are subscribed to one."""
+
+
 class ViewContext(Protocol):
     """What a handler is given. now_ms: the batch's time, the only one a handler knows."""
 
@@ -296,6 +317,7 @@ class ViewContext(Protocol):
     node: NodeContext
     now_ms: int
     watches: WatchesContext
+    pubsub: PubSubContext
 
     def select(self, db: int) -> None:
         """Make `db` the session's database, for this and the following commands."""

@@ -51,6 +51,8 @@ FLAG_BITS = {
     "may_replicate": 8192,
     "local": 16384,
     "anywhere": 32768,
+    "in_pubsub": 65536,
+    "subscribes": 131072,
 }
 
 CATEGORIES = (
@@ -153,6 +155,16 @@ LOCAL = frozenset(
 # Commands that answer the same on each node, with their subcommands.
 ANYWHERE = frozenset({"command", "echo", "ping"})
 
+# Commands that have effects beside writes: a pause of writes concerns them, and no script that may
+# not write calls them.
+HAVE_EFFECTS = RUN_COMMANDS | {"publish", "spublish"}
+
+# Commands that change what a client is subscribed to, and what else one may call in RESP2 that is.
+SUBSCRIBING = frozenset(
+    {"subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe"}
+)
+FOR_SUBSCRIBERS = SUBSCRIBING | {"ping", "quit", "reset"}
+
 COUNT = re.compile(rb"[1-9][0-9]*")  # a number of keys
 
 Handler = Callable[..., object]  # handler(view, args, reply), see context.py
@@ -254,10 +266,14 @@ class Row:
         words = self.flags.split()
         if self.name in NEVER_QUEUED:
             words.append("no_queue")
-        if self.name in RUN_COMMANDS:
+        if self.name in HAVE_EFFECTS:
             words.append("may_replicate")
         if self.place:
             words.append(self.place)
+        if self.name in FOR_SUBSCRIBERS:
+            words.append("in_pubsub")
+        if self.name in SUBSCRIBING:
+            words.append("subscribes")
         return sum(FLAG_BITS.get(word, 0) for word in words)
 
     @property

@@ -116,12 +116,13 @@ class Clients:
         self.on_gone(session)
 
     def idle(self, timeout_s: int) -> Iterator[Session]:
-        """Yield sessions that sent nothing for `timeout_s` and wait for nothing."""
+        """Yield sessions that sent nothing for `timeout_s` and wait for nothing, nor messages."""
         if not timeout_s:
             return
         oldest = self.now_ms() - timeout_s * 1000
         for session in list(self.sessions.values()):
-            if session.active_ms < oldest and session.waiting is None:
+            is_subscribed = session.channels or session.patterns or session.shard_channels
+            if session.active_ms < oldest and session.waiting is None and not is_subscribed:
                 yield session
 
     def _refusal(self, host: str) -> bytes | None:

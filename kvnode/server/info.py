@@ -12,6 +12,7 @@ from typing import Any
 
 from kvnode.commands.context import REDIS_VERSION, CommandContext, NodeContext, ViewContext
 from kvnode.commands.group_words import redis_mode
+from kvnode.commands.pubsub import CHANNELS, PATTERNS, SHARD_CHANNELS
 from kvnode.server.info_group import replication_fields
 
 UNITS = ((1 << 50, "P"), (1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"))
@@ -96,7 +97,7 @@ def clients(view: ViewContext) -> str:
             ("client_recent_max_output_buffer", max((c.output_bytes for c in sessions), default=0)),
             ("blocked_clients", s.blocked_clients),
             ("tracking_clients", 0),
-            ("pubsub_clients", 0),
+            ("pubsub_clients", view.pubsub.clients),
             ("watching_clients", s.watching_clients),
             ("clients_in_timeout_table", s.timed_clients),
             ("total_watched_keys", s.watched_keys),
@@ -234,9 +235,6 @@ STATS_ZERO_BEFORE_HITS = (
     "current_eviction_exceeded_time",
 )
 STATS_ZERO_AFTER_HITS = (
-    "pubsub_channels",
-    "pubsub_patterns",
-    "pubsubshard_channels",
     "latest_fork_usec",
     "total_forks",
     "migrate_cached_sockets",
@@ -280,6 +278,9 @@ def stats(view: ViewContext) -> str:
             *((name, 0) for name in STATS_ZERO_BEFORE_HITS),
             ("keyspace_hits", s.keyspace_hits),
             ("keyspace_misses", s.keyspace_misses),
+            ("pubsub_channels", view.pubsub.count(CHANNELS)),
+            ("pubsub_patterns", view.pubsub.count(PATTERNS)),
+            ("pubsubshard_channels", view.pubsub.count(SHARD_CHANNELS)),
             *((name, 0) for name in STATS_ZERO_AFTER_HITS),
             ("total_error_replies", sum(node.errors.values())),
             ("dump_payload_sanitizations", 0),

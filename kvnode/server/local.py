@@ -9,6 +9,7 @@ from itertools import chain
 
 from kvnode._core.dispatch import Dispatch, NativeHandler
 from kvnode._core.logwriter import PythonSink
+from kvnode._core.pubsub import PubSub
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.tip import Tip
@@ -30,6 +31,7 @@ NATIVE_MODULES = (
     "list_moves",
     "lists",
     "liveness",
+    "pubsub",
     "random_choice",
     "scan",
     "script",
@@ -77,6 +79,7 @@ def connect() -> Callable[[bytes], bytes]:
     runtime.connect(view)
     sequencer = Sequencer(tip, view, dispatch, _MemoryLog(), TERM, 0, 0, 0)
     sequencer.serving = True
+    PubSub(sequencer).connect()
     session = Session(1, START_MS)
     session.authenticated = session.parser.authenticated = True
     sequencer.begin(START_MS)

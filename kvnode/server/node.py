@@ -53,6 +53,8 @@ from kvnode.server.local import native_handlers
 from kvnode.server.machine import order_memory_at_once
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
+from kvnode.server.slow_readers import OUTPUT_LIMIT, SlowReaders
+from kvnode.server.values import event_classes
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import NOT_DONE as DEPOSED
 from kvnode.txn.replica import TIMESTAMP_COUNTER_BITS, LogEntry, Replica
@@ -151,6 +153,7 @@ class Node(NodeServices):
         self.worker = ThreadExecutor("transactions", self._wake_fd, niceness=WORKER_NICENESS)
         self.view.node = self
         self.view.scripts.set_log(self._log_of_script)
+        self.slow_readers = SlowReaders(self.view.pubsub)
         self.jobs = Jobs(self.replica.state, self.data.engine, self.readers[0], self.worker)
         self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
         self.jobs.on_memory = self._bound_cache
@@ -175,7 +178,9 @@ class Node(NodeServices):
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
         reactor.fenced_bytes_max = FENCED_BYTES_MAX
-        reactor.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard
+        limits = config[OUTPUT_LIMIT]
+        reactor.output_bytes_max = limits["normal"].hard
+        reactor.pubsub_bytes_max = limits["pubsub"].hard
         self.view.kept_bytes_max = reactor.output_bytes_max
         reactor.input_bytes_max = config["client-query-buffer-limit"]
         clients.maxclients = raise_file_limit(config["maxclients"])
@@ -198,6 +203,10 @@ class Node(NodeServices):
         self.slowlog.resize(config["slowlog-max-len"])
         self.data.set_log_mode(config["appendfsync"])
         self.sequencer.relaxed = config["appendfsync"] != "always"
+        letters = config["notify-keyspace-events"]
+        self.view.pubsub.set_events(
+            event_classes(letters), names_keys="K" in letters, names_events="E" in letters
+        )
         if self.networked is not None:
             self.networked.apply_config(config)
 
@@ -279,6 +288,8 @@ class Node(NodeServices):
             for session in list(self.clients.idle(self.config["timeout"])):
                 self.clients.counters.timed_out += 1
                 self.reactor.kill(session, "timeout")
+            for session in self.slow_readers.overdue(now, self.config[OUTPUT_LIMIT]["pubsub"]):
+                self.reactor.kill(session, OUTPUT_LIMIT)
             for session in self.jobs.replies.stalled(now):
                 self.reactor.kill(session, "takes nothing of its reply")
             more = True
@@ -487,6 +498,7 @@ class Node(NodeServices):
         """A client, or the mirror of one, is gone."""
         self.sequencer.forget(session)
         self.view.watches.remove(session)
+        self.view.pubsub.forget(session)
         if session in self.held:
             self.held.remove(session)
         if self.jobs:

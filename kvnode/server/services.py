@@ -15,7 +15,7 @@ from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.limits import RELOAD_STEPS_MAX, SYNC_POLL_SECONDS
 from kvnode.commands.context import STATE_WAITING, Statistics
-from kvnode.commands.row import RUN_COMMANDS
+from kvnode.commands.row import HAVE_EFFECTS
 from kvnode.server.clients import Clients
 from kvnode.server.data import DataDirectory
 from kvnode.server.gauges import Gauges
@@ -217,4 +217,4 @@ def _may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
     """Whether a command could change data: an EXEC if any that it runs could."""
     if command.name == b"exec":
         return session.queued_writes
-    return "write" in command.row.flags.split() or command.row.name in RUN_COMMANDS
+    return "write" in command.row.flags.split() or command.row.name in HAVE_EFFECTS

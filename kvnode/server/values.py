@@ -330,3 +330,14 @@ class EventClasses:
 
     def format(self, value: str) -> bytes:
         return value.encode()
+
+
+# By letter: the bits of EventClass in _core/view.pxd. There are no events of the other classes.
+EVENT_BITS = {"g": 1, "$": 2, "x": 4, "n": 8, "l": 16, "s": 32, "h": 64, "z": 128}
+
+
+def event_classes(letters: str) -> int:
+    """Return the classes of keyspace events that a value of EventClasses names."""
+    if "A" in letters:
+        letters += EventClasses.ALL
+    return sum({bit for letter, bit in EVENT_BITS.items() if letter in letters})

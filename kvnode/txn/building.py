@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from kvnode._core.dispatch import Dispatch
 from kvnode._core.logwriter import LogSink
+from kvnode._core.pubsub import PubSub
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.transactions import Watches
 from kvnode._core.view import View
@@ -45,6 +46,7 @@ def build_state(
     sequencer = Sequencer(
         tip, view, dispatch, log, last.term, last.index, last.index, last.commit_ts, last.term
     )
+    PubSub(sequencer).connect()
     checkpointer = Checkpointer(
         tip,
         engine,

@@ -48,8 +48,7 @@ class Queue(Program):
         return b"*%d\r\n" % self._count + self._replies
 
     def end(self, *, is_done: bool) -> None:
-        db = self._db if is_done else None
-        if db is not None:
-            for script in self._scripts:
-                self._sequencer.view.scripts.keep(script)
-        end_queue(self._sequencer, self._session, db)
+        if is_done and self._db is not None:
+            end_queue(self._sequencer, self._session, self._db, self._scripts)
+        else:
+            end_queue(self._sequencer, self._session, None, [])

@@ -204,7 +204,7 @@ def of_arity() -> Iterator[tuple[bytes, ...]]:
         for count in sorted({names, abs(row.arity) - 1}):
             if names <= count < abs(row.arity):
                 yield (*shortest, *[b"x"] * count)[:count]
-        if row.arity > 0 or row.keys:
+        if row.arity > 0 or (row.keys and row.group != "pubsub"):  # else it would subscribe
             yield (*shortest, b"x")
 
 

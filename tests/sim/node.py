@@ -242,6 +242,7 @@ class SimNode:
         """The client is gone."""
         session.state = S_CLOSED
         self.watches.remove(session)
+        self.view.pubsub.forget(session)
         self.sequencer.forget(session)
 
     def settle(self, session: Session, data: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kvnode._core import invariants
 from kvnode._core.dispatch import Command, Dispatch
+from kvnode._core.pubsub import PubSub
 from kvnode._core.sequencer import Sequencer
 from kvnode._core.session import Session
 from kvnode._core.tip import Tip, take_blind
@@ -96,6 +97,7 @@ class LocalNode:
         self.view.scripts.misses_max = 1_000_000
         self.sequencer = Sequencer(self.tip, self.view, self.dispatch, self.log, TERM, 0, 0, 0)
         self.sequencer.serving = True
+        PubSub(self.sequencer).connect()
         self.entries: list[tuple[int, bytes]] = []  # (commit_ts, payload) of all submitted
         self._listen()
         self._sessions = 0

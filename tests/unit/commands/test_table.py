@@ -29,7 +29,7 @@ def test_row_is_sound(row: Row) -> None:
     )
     for key in row.keys:
         assert set(key.flags.split()) <= set(KEY_FLAGS)
-        assert abs(row.arity) > key.index
+        assert abs(row.arity) > key.index or row.name == "sunsubscribe"  # all of them by default
     for subrow in row.subcommands:
         assert subrow.name.startswith(f"{row.name}|")
         assert not subrow.subcommands

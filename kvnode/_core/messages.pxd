@@ -1,0 +1,13 @@
+"""Messages of pub/sub on their way into the output of a session, whatever state that is in.
+
+A message belongs to the open batch: somebody published it there, and may have done or seen all that
+was executed before. So its receiver's output waits for that batch, or, if it comes to nothing, for
+the last one before it (I2). A reply that leaves in parts is not torn: messages follow it.
+"""
+
+from kvnode._core.sequencer cimport Sequencer
+from kvnode._core.session cimport Session
+
+
+cdef int push(Sequencer s, Session session, const char* message, size_t n) except -1
+cdef int push_behind(Sequencer s) except -1
