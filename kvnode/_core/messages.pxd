@@ -10,4 +10,5 @@ from kvnode._core.session cimport Session
 
 
 cdef int push(Sequencer s, Session session, const char* message, size_t n) except -1
+cdef int keep_behind(Sequencer s, Session session, const char* message, size_t n) except -1
 cdef int push_behind(Sequencer s) except -1

@@ -9,14 +9,15 @@ from kvnode._core.buffer cimport buffer_append, buffer_free
 from kvnode._core.bytes cimport DECIMAL_BYTES_MAX, Slice, format_u64
 from kvnode._core.dispatch cimport DONE, native
 from kvnode._core.glob cimport glob_match
-from kvnode._core.messages cimport push
+from kvnode._core.messages cimport keep_behind, push
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport (
     Reply, reply_bulk, reply_integer, reply_null, reply_prefix)
-from kvnode._core.session cimport S_CLOSED
+from kvnode._core.session cimport REPLY_ON
 from kvnode._core.view cimport N_MESSAGE, View
 
 cdef enum:
+    DELIVERY_BYTES = 64             # that one delivery counts for, of what a transaction publishes
     FRAME_KEPT_BYTES = 1 << 20      # a larger buffer is not kept for the next message
     ARRAY = 42                      # '*'
     PUSH = 62                       # '>'
@@ -252,9 +253,18 @@ cdef int confirm(Session session, int kind, const char* what, size_t n, const Sl
         else session.channels + session.patterns))
 
 
+cdef int keep_confirmations(PubSub pubsub, Session session, size_t before) except -1:
+    """CLIENT REPLY OFF and SKIP take replies back, but not these; return DONE."""
+    if session.reply_mode != REPLY_ON and not session.in_exec:
+        keep_behind(pubsub.sequencer, session, session.reply.out.data + before,
+                    session.reply.out.len - before)
+    return DONE
+
+
 cdef int subscribe(View view, Args* args, int kind, const char* what, size_t n,
                    Reply reply) except -1:
     cdef PubSub pubsub = view.pubsub
+    cdef size_t before = reply.out.len
     cdef size_t name_bytes = 0
     cdef int i
     if pubsub is None:
@@ -266,7 +276,7 @@ cdef int subscribe(View view, Args* args, int kind, const char* what, size_t n,
     for i in range(1, args.n):
         pubsub.subscribe(view.session, kind, &args.v[i])
         confirm(view.session, kind, what, n, &args.v[i], reply)
-    return DONE
+    return keep_confirmations(pubsub, view.session, before)
 
 
 cdef int unsubscribe(View view, Args* args, int kind, const char* what, size_t n,
@@ -274,6 +284,7 @@ cdef int unsubscribe(View view, Args* args, int kind, const char* what, size_t n
     cdef PubSub pubsub = view.pubsub
     cdef Session session = view.session
     cdef Subscriber* subscriber
+    cdef size_t before = reply.out.len
     cdef Slice name
     cdef string kept
     cdef int i
@@ -283,16 +294,16 @@ cdef int unsubscribe(View view, Args* args, int kind, const char* what, size_t n
         pubsub.unsubscribe(session, kind, &args.v[i])
         confirm(session, kind, what, n, &args.v[i], reply)
     if args.n > 1:
-        return DONE
+        return keep_confirmations(pubsub, session, before)
     subscriber = <Subscriber*>session.subscriber
     if subscriber == NULL or subscriber.first[kind] == NULL:
-        return confirm(session, kind, what, n, NULL, reply)
+        confirm(session, kind, what, n, NULL, reply)
     while session.subscriber != NULL and subscriber.first[kind] != NULL:
         kept = subscriber.first[kind].channel.name
         pubsub.end(subscriber.first[kind])
         name.data, name.len = kept.data(), kept.size()
         confirm(session, kind, what, n, &name, reply)
-    return DONE
+    return keep_confirmations(pubsub, session, before)
 
 
 cdef int publish(View view, Args* args, int kind, Reply reply) except -1:
@@ -308,7 +319,7 @@ cdef int publish(View view, Args* args, int kind, Reply reply) except -1:
     if count and (view.is_private or view.session.in_exec):
         if not view.events:
             view.deferred_bytes = 0
-        view.deferred_bytes += args.v[1].len + args.v[2].len
+        view.deferred_bytes += args.v[1].len + args.v[2].len + count * DELIVERY_BYTES
         if view.deferred_bytes > DEFERRED_BYTES_MAX:
             return refuse(reply, b"ERR this transaction publishes too much")
         view.events.append((N_MESSAGE, PyBytes_FromStringAndSize(args.v[1].data, args.v[1].len),

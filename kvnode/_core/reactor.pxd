@@ -74,7 +74,6 @@ cdef class Reactor:
     cdef public uint64_t poll_micros_max        # after which poll() returns to the host
     cdef public bint wants_after    # call after_pass() at the end of this pass
     cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
-    cdef public uint64_t pubsub_bytes_max       # the same, of one that has subscriptions
     cdef public uint64_t input_bytes_max
     cdef Buffer spare_input, spare_output
     cdef uint64_t floor_ms          # time never runs below it
@@ -98,7 +97,7 @@ cdef class Reactor:
     cdef bint may_half_close(self, Session session) except -1
     cdef int run(self, Session session) except -1
     cdef int send(self, Connection connection) except -1
-    cdef bint is_past_limit(self, Session session) noexcept
+    cdef bint is_past_limit(self, Session session) except -1
     cdef int flush(self) except -1
     cdef int want(self, Connection connection, uint32_t interest) except -1
     cdef int drop(self, Connection connection, reason) except -1

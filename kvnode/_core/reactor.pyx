@@ -16,6 +16,8 @@ from kvnode._core.session cimport (
     S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_STREAMING, S_WAITING, Session)
 from kvnode._core.stream cimport Stream
 
+from kvnode._core.messages import OUTPUT_LIMIT
+
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int fd, uint64_t* value)
     int eventfd_write(int fd, uint64_t value)
@@ -441,7 +443,7 @@ cdef class Reactor:
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
                 if self.is_past_limit(session):
-                    return self.drop(connection, "client-output-buffer-limit")
+                    return self.drop(connection, OUTPUT_LIMIT)
                 return 0
         if connection.interest & EPOLLOUT:
             self.want(connection, connection.interest & ~<uint32_t>EPOLLOUT)
@@ -453,11 +455,13 @@ cdef class Reactor:
             self.want(connection, connection.interest | EPOLLIN)
         return 0
 
-    cdef bint is_past_limit(self, Session session) noexcept:
-        """Whether a client has left more of its output than the hard limit allows."""
+    cdef bint is_past_limit(self, Session session) except -1:
+        """Whether a client has left more of its output than the hard limit allows, see messages."""
         cdef uint64_t most = self.output_bytes_max
+        if session.state == S_CLOSING and session.close_reason == OUTPUT_LIMIT:
+            return True
         if session.subscriber != NULL:
-            most = self.pubsub_bytes_max
+            most = self.sequencer.message_bytes_max
         return most != 0 and session.unsent() + session.behind.len > most
 
     cdef int want(self, Connection connection, uint32_t interest) except -1:

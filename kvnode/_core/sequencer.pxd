@@ -36,6 +36,7 @@ cdef enum:
     RUN_COMMANDS_MAX = 4096         # commands of one session in one pass
     RUN_OUTPUT_BYTES_MAX = 1 << 20  # output after which a session waits for the next pass
     BATCH_BYTES_MAX = 4 << 20       # as in base/limits.py
+    PUSHED_BYTES_MAX = 8 << 20      # of messages in one pass after which sessions run one command each
     PIPELINE_AHEAD = 16             # commands whose records are brought near together
     SERVED_PER_PASS = 1000          # steps of serving those that wait on keys: about 2 ms
     SWEPT_ENTRIES_PER_PASS = 256    # of dead collections, freed at the end of each pass
@@ -89,6 +90,8 @@ cdef class Sequencer:
     cdef int serving_left          # of this pass
     cdef list ready                # sessions to run in the next pass though nothing arrived
     cdef list interrupted          # sessions with messages behind a reply that leaves in parts
+    cdef public uint64_t message_bytes_max  # output at which a receiver is closed; 0 = no limit
+    cdef uint64_t pushed_bytes     # of messages of this pass, in all outputs
     cdef public object on_stable            # on_stable(term, index) -> newest committed index: Raft
     cdef uint64_t stable                    # newest index reported to on_stable, and its term
     cdef uint64_t stable_term

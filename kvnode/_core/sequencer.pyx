@@ -68,8 +68,7 @@ cdef class Sequencer:
         self.fences = Fences()
 
     def __dealloc__(self):
-        cdef size_t i
-        cdef size_t k
+        cdef size_t i, k
         for i in range(self.holders.size()):
             for k in range(self.holders[i].size()):
                 Py_DECREF(<object>self.holders[i][k])
@@ -88,7 +87,7 @@ cdef class Sequencer:
         self.commands_before = self.commands
         self.now_ms = now_ms
         self.streams.open_pass()
-        self.serving_left = self.serving_max
+        self.serving_left, self.pushed_bytes = self.serving_max, 0
         if self.waiters.backlog:
             serve_waiters(self, None)
         if not self.waiters.backlog:    # else a waiter whose key has data might be told otherwise
@@ -245,7 +244,8 @@ cdef class Sequencer:
                 return 0
         output = session.reply.out.len
         while True:
-            if left == 0 or session.reply.out.len - output > RUN_OUTPUT_BYTES_MAX:
+            if left == 0 or session.reply.out.len - output > RUN_OUTPUT_BYTES_MAX \
+                    or (self.pushed_bytes > PUSHED_BYTES_MAX and left < RUN_COMMANDS_MAX):
                 self.ready.append(session)
                 break
             start = parser.start

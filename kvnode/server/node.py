@@ -17,6 +17,7 @@ import trio
 
 import kvnode
 from kvnode._core.dispatch import Dispatch
+from kvnode._core.messages import OUTPUT_LIMIT
 from kvnode._core.reactor import Reactor
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError
@@ -53,7 +54,7 @@ from kvnode.server.local import native_handlers
 from kvnode.server.machine import order_memory_at_once
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
-from kvnode.server.slow_readers import OUTPUT_LIMIT, SlowReaders
+from kvnode.server.slow_readers import SlowReaders
 from kvnode.server.values import event_classes
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import NOT_DONE as DEPOSED
@@ -180,7 +181,7 @@ class Node(NodeServices):
         reactor.fenced_bytes_max = FENCED_BYTES_MAX
         limits = config[OUTPUT_LIMIT]
         reactor.output_bytes_max = limits["normal"].hard
-        reactor.pubsub_bytes_max = limits["pubsub"].hard
+        self.sequencer.message_bytes_max = limits["pubsub"].hard
         self.view.kept_bytes_max = reactor.output_bytes_max
         reactor.input_bytes_max = config["client-query-buffer-limit"]
         clients.maxclients = raise_file_limit(config["maxclients"])

@@ -4,8 +4,6 @@ from kvnode._core.pubsub import PubSub
 from kvnode._core.session import Session
 from kvnode.server.values import BufferLimit
 
-OUTPUT_LIMIT = "client-output-buffer-limit"  # the parameter, and the reason of a close
-
 
 class SlowReaders:
     """Who is above the limit, and since when. The hard limit is the reactor's."""

@@ -300,3 +300,64 @@ def test_events_of_a_long_script_come_once():
     reader = subscriber(node, "SUBSCRIBE", "__keyevent@0__:set")
     finish(node, run(node, ("EVAL", "redis.call('set', 'a', '1') " + LONG, "0")))
     assert messages(reader) == [b"a"]
+
+
+# -- bounds -------------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_takes_nothing_is_closed_at_the_limit(node):
+    node.sequencer.message_bytes_max = 10_000
+    reader = subscriber(node)
+    publisher = node.session()
+    publisher.feed(pipeline(*[("PUBLISH", "news", "x" * 1000)] * 20))
+    node.serve(publisher)
+    assert reader.state == S_CLOSING
+    assert 9000 < reader.output_bytes <= 10_000
+    assert publisher.take() == b":1\r\n" * 20
+
+
+def test_the_limit_ends_a_wait_on_keys(node):
+    node.sequencer.message_bytes_max = 10_000
+    reader = subscriber(node, proto=3)
+    reader.feed(encode("BLPOP", "list", "0"))
+    node.serve(reader)
+    run(node, *[("PUBLISH", "news", "x" * 1000)] * 20)
+    assert reader.state == S_CLOSING
+    node.ask("RPUSH", "list", "kept")
+    assert node.ask("LLEN", "list") == 1
+
+
+def test_a_pass_writes_so_many_messages(node):
+    """With many receivers a pipeline of PUBLISH takes several passes; others run meanwhile."""
+    readers = [subscriber(node) for _ in range(10)]
+    publisher, other = node.session(), node.session()
+    publisher.feed(pipeline(*[("PUBLISH", "news", "x" * 100_000)] * 30))
+    node.serve(publisher)
+    written = publisher.take().count(b":10\r\n")
+    assert 5 < written < 30
+    other.feed(encode("PING"))
+    node.serve(other)
+    assert other.take() == b"+PONG\r\n"
+    while written < 30:
+        node.serve()
+        written += publisher.take().count(b":10\r\n")
+    for reader in readers:
+        assert len(messages(reader)) == 30
+
+
+def test_without_replies_there_are_messages_and_confirmations(node):
+    """CLIENT REPLY OFF: what is no reply comes all the same."""
+    reader = subscriber(node, proto=3)
+    words = [("SUBSCRIBE", "other"), ("PUBLISH", "news", "mine"), ("GET", "none")]
+    script = ("EVAL", "redis.call('publish', 'other', 'x')", "0")
+    reader.feed(pipeline(("CLIENT", "REPLY", "OFF"), *words, script))
+    node.serve(reader)
+    node.sync()
+    assert decode_all(reader.take()) == [
+        [b"subscribe", b"other", 2],
+        [b"message", b"news", b"mine"],
+        [b"message", b"other", b"x"],
+    ]
+    reader.feed(pipeline(("UNSUBSCRIBE",)))
+    node.serve(reader)
+    assert len(decode_all(reader.take())) == 2
