@@ -294,6 +294,15 @@ def test_events_are_messages(node):
     assert node.view.on_event is None
 
 
+def test_events_of_the_sweeper_are_messages(node):
+    """Nobody asks for the key: its deletion is the node's own, in a pass without a session."""
+    node.view.pubsub.set_events(4, names_keys=False, names_events=True)
+    reader = subscriber(node, "SUBSCRIBE", "__keyevent@0__:expired")
+    node.ask("SET", "a", "1", "PX", "50")
+    node.upkeep(5, ms=1000)
+    assert messages(reader) == [b"a"]
+
+
 def test_events_of_a_long_script_come_once():
     node = impatient_node()
     node.view.pubsub.set_events(2, names_keys=False, names_events=True)
