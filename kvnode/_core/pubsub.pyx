@@ -103,6 +103,30 @@ cdef class PubSub:
                     break
                 self.end(subscriber.first[kind])
 
+    def subscriptions_of(self, Session session not None):
+        """What a session is subscribed to: lists of names, by kind."""
+        cdef Subscription* s
+        cdef int kind
+        found = [[], [], []]
+        for kind in range(3):
+            s = NULL
+            if session.subscriber != NULL:
+                s = (<Subscriber*>session.subscriber).first[kind]
+            while s != NULL:
+                found[kind].append(bytes(s.channel.name))
+                s = s.behind
+        return found
+
+    def restore(self, Session session not None, list kept not None):
+        """Subscribe a session to what subscriptions_of() has said, and nothing else."""
+        cdef Slice slice
+        cdef int kind
+        self.forget(session)
+        for kind in range(3):
+            for name in kept[kind]:
+                slice.data, slice.len = PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
+                self.subscribe(session, kind, &slice)
+
     # -- messages -------------------------------------------------------------------------------
 
     cdef size_t receivers(self, int kind, const Slice* channel, bint collect) except? 0:

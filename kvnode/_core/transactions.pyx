@@ -285,6 +285,7 @@ cdef int run_in_step(View view, Reply reply) except -1:
     cdef size_t before = reply.out.len
     cdef int db = session.db
     cdef int outcome = DONE
+    cdef object subscriptions = None
     session.in_exec = True
     reply_array(reply, session.queued_count)
     while at < session.queued.len and outcome == DONE:
@@ -293,6 +294,8 @@ cdef int run_in_step(View view, Reply reply) except -1:
             command = dispatch.find(queued.args.v[0].data, queued.args.v[0].len)
             if command.subcommands is not None and queued.args.n > 1:
                 command = dispatch.subcommand(command, &queued.args)
+            if command.flags & C_SUBSCRIBES and subscriptions is None and view.pubsub is not None:
+                subscriptions = view.pubsub.subscriptions_of(session)
             outcome = dispatch.measure(view, session, command, &queued.args)
         finally:
             free_queued(&queued)
@@ -306,6 +309,8 @@ cdef int run_in_step(View view, Reply reply) except -1:
         session.db = db
         view.rollback(&mark)
         view.table = view.tip.databases[db]
+        if subscriptions is not None:
+            view.pubsub.restore(session, subscriptions)
         return outcome
     view.end_savepoint(&mark)
     return DONE

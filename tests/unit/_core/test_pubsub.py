@@ -207,6 +207,26 @@ def test_an_exec_that_runs_twice_publishes_once(node):
     assert messages(reader) == [b"y", b"x"]
 
 
+@pytest.mark.parametrize("words", [("UNSUBSCRIBE",), ("SUBSCRIBE", "other"), ("PSUBSCRIBE", "*")])
+def test_an_exec_that_runs_twice_subscribes_once(node, words):
+    node.ask("SET", "cold", "1")
+    reader = subscriber(node, proto=3)
+    node.checkpoint()
+    node.evict()
+    text = "return redis.call('get', 'cold')"
+    queue = (("MULTI",), words, ("EVAL", text, "0"), ("EXEC",))
+    reader.feed(pipeline(*queue))
+    node.serve(reader)
+    assert reader.state == S_PARKED
+    assert node.view.pubsub.names(0) == [b"news"]
+    assert (reader.channels, reader.patterns) == (1, 0)
+    reply = decode_all(node.settle(reader, b""))[-1]
+    count = 0 if words[0] == "UNSUBSCRIBE" else 2
+    assert reply[0][0] == words[0].lower().encode()
+    assert reply[0][2] == count
+    assert reader.channels + reader.patterns == count
+
+
 def test_a_long_script_publishes_once_when_it_commits():
     node = impatient_node()
     reader = subscriber(node)
