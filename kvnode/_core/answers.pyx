@@ -5,11 +5,14 @@ from libc.stdint cimport uint32_t, uint64_t
 from kvnode._core.buffer cimport buffer_append
 from kvnode._core.forwarding cimport W_ANSWERS, W_EXECUTION, Clients
 from kvnode._core.link_port cimport (
-    INPUT_WINDOW_BYTES, OUTPUT, OUTPUT_CLOSE, OUTPUT_PARTIAL, OUTPUT_WINDOW_BYTES, RETURNED,
-    RETURNED_IN_MULTI, RETURNED_WATCHING, TAKEN_BYTES, Reader, fail, read_bytes, read_u32, read_u64, read_u8)
+    INPUT_WINDOW_BYTES, OUTPUT, OUTPUT_CLOSE, OUTPUT_IN_MULTI, OUTPUT_PARTIAL, OUTPUT_SUBSCRIBED,
+    OUTPUT_WINDOW_BYTES, RETURNED, RETURNED_IN_MULTI, RETURNED_WATCHING, TAKEN_BYTES, Reader, fail,
+    read_bytes, read_u32, read_u64, read_u8)
 from kvnode._core.session cimport S_CLOSING, S_READY, Session
 from kvnode._core.tip cimport DATABASES_MAX
 from kvnode._core.uplink cimport Relay, Uplink
+
+from kvnode._core.messages import OUTPUT_LIMIT
 
 
 def receive(Clients clients not None, Uplink uplink not None, bytes frame not None):
@@ -50,6 +53,7 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
     relay.executed = executed
     relay.answered = answered
     relay.is_partial = flags & OUTPUT_PARTIAL != 0
+    session.is_subscribed_there = flags & OUTPUT_SUBSCRIBED != 0
     clients.sequencer.flushable.append(session)
     if n:
         buffer_append(&session.reply.out, data, n)
@@ -59,8 +63,8 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
             uplink.draining.append(relay)
     if flags & OUTPUT_CLOSE:
         session.state = S_CLOSING
-        session.close_reason = "closed by the leader"
-        del uplink.relays[session.id]
+        session.close_reason = OUTPUT_LIMIT if relay.is_partial else "closed by the leader"
+        del uplink.relays[relay.number]
         del clients.relays[session.id]
         return 0
     if relay.is_owed():
@@ -68,6 +72,7 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
             clients.wake(relay)
         return 0
     relay.is_risky = False
+    relay.in_multi = flags & OUTPUT_IN_MULTI != 0   # MULTI may have been refused
     session.db = relay.told_db = db
     if uplink is not clients.uplink:
         return clients.release(relay)
@@ -93,6 +98,7 @@ cdef int take_back(Clients clients, Uplink uplink, Relay relay, Reader* r) excep
         relay.in_multi = flags & RETURNED_IN_MULTI != 0
         relay.is_watching = flags & RETURNED_WATCHING != 0 \
             or (relay.was_dirty and relay.answered == 0)    # it may not have taken notice
+    relay.is_partial = False
     buffer_append(&relay.returned, data, n)
     if not relay.is_owed():
         clients.release(relay)

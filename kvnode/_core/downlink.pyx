@@ -7,14 +7,17 @@ from libc.string cimport memcpy
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport put_be32, put_be64
 from kvnode._core.link_port cimport (
-    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, LAST, OPEN, OUTPUT, OUTPUT_CLOSE, OUTPUT_PARTIAL,
-    OUTPUT_WINDOW_BYTES, PIECE_BYTES, RETURNED, RETURNED_IN_MULTI, RETURNED_WATCHING, STATE,
+    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, LAST, OPEN, OUTPUT, OUTPUT_CLOSE, OUTPUT_IN_MULTI,
+    OUTPUT_PARTIAL, OUTPUT_SUBSCRIBED, OUTPUT_WINDOW_BYTES, PIECE_BYTES, RETURNED,
+    RETURNED_IN_MULTI, RETURNED_WATCHING, STATE,
     STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN, fail, read_bytes, read_text, read_u32,
     read_u64, read_u8)
 from kvnode._core.reply cimport reply_error
 from kvnode._core.session cimport (
     S_CLOSED, S_CLOSING, S_PARKED, S_READY, S_STREAMING, S_WAITING, Session)
 from kvnode._core.tip cimport DATABASES_MAX
+
+from kvnode._core.messages import OUTPUT_LIMIT
 
 cdef enum:
     CONSUMED_BYTES = INPUT_WINDOW_BYTES // 4    # so much more executed is worth an item
@@ -159,6 +162,8 @@ cdef class Downlink(Outlet):
         cdef bint is_running = mirror.state == S_WAITING and mirror.waiter == NULL
         cdef bint is_partial
         cdef bint ends
+        cdef uint64_t most = self.output_bytes_max if mirror.subscriber == NULL \
+            else self.sequencer.message_bytes_max
         if mirror.state == S_CLOSED:
             return 0
         if self.port.is_full() and not is_last:
@@ -173,7 +178,8 @@ cdef class Downlink(Outlet):
         mirror.commands_before = mirror.commands
         ends = n == mirror.unsent() and (
             mirror.state == S_CLOSING or (mirror.ends and mirror.waiter != NULL))
-        if self.output_bytes_max and mirror.unsent() - n > self.output_bytes_max:
+        if (most and mirror.unsent() - n + mirror.behind.len > most) \
+                or (mirror.state == S_CLOSING and mirror.close_reason == OUTPUT_LIMIT):
             ends = is_partial = True    # a slow client, as any other
         if n == mirror.unsent() and mirror.marks.empty() and mirror.stream is None \
                 and mirror.waiter == NULL and mirror.state in (S_READY, S_PARKED):
@@ -194,6 +200,8 @@ cdef class Downlink(Outlet):
         """Put `n` bytes of output into the frame; flags and counts come true with the last item."""
         cdef size_t part
         cdef char* p
+        cdef int state = (OUTPUT_SUBSCRIBED if mirror.subscriber != NULL else 0) \
+            | (OUTPUT_IN_MULTI if mirror.in_multi else 0)
         mirror.given += n
         while True:
             part = n if n < PIECE_BYTES else PIECE_BYTES
@@ -204,7 +212,7 @@ cdef class Downlink(Outlet):
             p = self.port.room(31 + part)
             p[0] = OUTPUT
             put_be64(p + 1, mirror.remote)
-            p[9] = <char>(flags if n == 0 else OUTPUT_PARTIAL)
+            p[9] = <char>((flags if n == 0 else OUTPUT_PARTIAL) | state)
             p[10] = <char>mirror.db
             put_be64(p + 11, mirror.consumed)
             put_be64(p + 19, mirror.answered)

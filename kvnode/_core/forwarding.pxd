@@ -5,7 +5,8 @@ it was executed, and how much is answered; the rest is *owed*. While nothing is 
 the same here and there, and commands about this node may run.
 
 When the leader is lost, what is owed has an unknown outcome and is never sent again: the client gets
-an error, and the connection closes. What the leader returned was not executed: it is the session's
+an error, and the connection closes. One that is subscribed closes as well: messages come only as long
+as this leader leads. What the leader returned was not executed: it is the session's
 next input again. A session that is owed nothing goes on with the next leader. Of its transaction
 nothing is left there: one with WATCH answers null, another is discarded.
 """
@@ -58,5 +59,6 @@ cdef class Clients(Front):
     cdef int wait(self, Relay relay, int kind) except -1
     cdef int wake(self, Relay relay) except -1
     cdef int release(self, Relay relay) except -1
+    cdef int close(self, Relay relay) except -1
     cdef int leave(self, Relay relay) except -1
     cdef int wake_blocked(self, Uplink uplink) except -1

@@ -5,7 +5,7 @@ from collections import deque
 
 from libc.string cimport memcpy
 from kvnode._core.buffer cimport Buffer, buffer_free, buffer_reserve
-from kvnode._core.dispatch cimport C_NO_QUEUE, C_READONLY, DONE, HELD, LONG
+from kvnode._core.dispatch cimport C_IN_PUBSUB, C_NO_QUEUE, C_READONLY, DONE, HELD, LONG
 from kvnode._core.follower_reads cimport may_read_here, read_here
 from kvnode._core.front cimport Mirror
 from kvnode._core.link_port cimport END, INPUT_WINDOW_BYTES, LAST, PIECE_BYTES
@@ -115,7 +115,8 @@ cdef class Clients(Front):
                         command = part
                         flags = command.flags
             if relay.reads_here and may_read_here(command, flags) and session.authenticated \
-                    and not (session.in_multi or relay.in_multi or relay.avoids_reads):
+                    and not (session.in_multi or relay.in_multi or relay.avoids_reads
+                             or session.is_subscribed_there):
                 outcome = self.read(session, relay, &parser.args, any or relay.is_owed())
                 if outcome == DONE:
                     first = parser.start
@@ -163,6 +164,9 @@ cdef class Clients(Front):
         """Whether a command runs, or is refused, on this node."""
         if session.in_multi or not session.authenticated:
             return True
+        if session.is_subscribed_there and session.reply.proto == 2 and not is_owed:
+            # The leader refuses what such a session may not call, and answers PING its way.
+            return flags & C_LOCAL and flags & C_IN_PUBSUB
         if flags & C_ANYWHERE:
             return not is_owed and not relay.in_multi
         return flags & C_LOCAL != 0
@@ -189,7 +193,10 @@ cdef class Clients(Front):
             view.end_savepoint(&mark)
         if command is self.reset and session.authenticated and args.n == 1:
             relay.in_multi = relay.is_watching = relay.reads_here = False
+            session.is_subscribed_there = False
             self.leave(relay)
+        elif session.is_subscribed_there and not again:
+            relay.uplink.tell(relay)    # of HELLO or CLIENT REPLY: messages may come before its input
         return again
 
     cdef int read(self, Session session, Relay relay, Args* args, bint is_owed) except -1:
@@ -383,23 +390,27 @@ cdef class Clients(Front):
     def lose(self, Uplink uplink not None):
         """The link of `uplink` is closed, or nothing more is expected of it."""
         cdef Relay relay
-        cdef Session session
         uplink.is_open = False
         if self.uplink is uplink:
             self.uplink = None
         for relay in list(uplink.relays.values()):
-            if not relay.is_owed() and not relay.is_partial:
+            if not relay.is_owed():
                 self.release(relay)
                 continue
-            session = relay.session
             if not relay.is_partial:        # else its client is in the middle of a string
-                self.say(session, UNCERTAIN if relay.is_risky else LOST)
-            session.state = S_CLOSING
-            session.close_reason = "leader lost"
-            self.sequencer.flushable.append(session)
-            del uplink.relays[session.id]
-            del self.relays[session.id]
+                self.say(relay.session, UNCERTAIN if relay.is_risky else LOST)
+            self.close(relay)
         uplink.blocked = []
+
+    cdef int close(self, Relay relay) except -1:
+        """Close a session whose leader is lost."""
+        cdef Session session = relay.session
+        session.state = S_CLOSING
+        session.close_reason = "leader lost"
+        self.sequencer.flushable.append(session)
+        del relay.uplink.relays[relay.number]
+        del self.relays[session.id]
+        return 0
 
     cdef int leave(self, Relay relay) except -1:
         """The mirror is needed no more. Nothing is owed."""
@@ -410,13 +421,18 @@ cdef class Clients(Front):
         return 0
 
     cdef int release(self, Relay relay) except -1:
-        """There is no mirror any more, and nothing is owed: what was returned is the next input."""
+        """There is no mirror any more, and nothing is owed: what was returned is the next input.
+
+        One that was subscribed would miss messages from here on, and not notice: it closes.
+        """
         cdef Session session = relay.session
         cdef Parser parser = session.parser
         cdef size_t n = parser.pending()
         cdef bint has_returned = relay.returned.len > 0
         cdef Buffer old
-        del relay.uplink.relays[session.id]
+        if session.is_subscribed_there:
+            return self.close(relay)
+        del relay.uplink.relays[relay.number]
         relay.uplink = None
         relay.sent = relay.executed = relay.answered = 0
         relay.is_risky = relay.is_aborted = False
@@ -452,7 +468,7 @@ cdef class Clients(Front):
         if relay.uplink is not None:
             if relay.is_told:
                 relay.uplink.put_session(relay, END)
-            del relay.uplink.relays[session.id]
+            del relay.uplink.relays[relay.number]
             relay.uplink = None
 
     cdef bint ends_with_answers(self, Session session) except -1:

@@ -6,7 +6,8 @@ A frame begins with kind u8, term u64, uplink u64, received u64; items follow. A
     uplink      number that the client's node gives to each use of a link, growing; see uplink
     received    bytes of frames of the other direction that have arrived, of this uplink: what was
                 sent less that is bounded by LINK_WINDOW_BYTES, and by one command
-    session     id at the client's node
+    session     number that the client's node gives to each mirror of a session, growing: one that
+                was ended is never meant again
 
     OPEN        session u64, state: there is a new session
     STATE       session u64, state: of a known one, whose input so far is answered
@@ -20,6 +21,7 @@ A frame begins with kind u8, term u64, uplink u64, received u64; items follow. A
     OUTPUT      session u64, flags u8 (OUTPUT_...), db u8, consumed u64, answered u64, length u32,
                 bytes: consumed: bytes of its input that were executed, ever; answered: of them,
                 those whose replies are all in this item or before it. db: of the session by then.
+                Messages of pub/sub come in items in which no more is answered than before.
     RETURNED    session u64, flags u8 (RETURNED_...), length u32, bytes: the end of its input, as it
                 was, which was not executed. The session is over at this leader.
 
@@ -51,7 +53,9 @@ cdef enum:
     STATE_ABORTED = 2           # its transaction must not run
     STATE_NO_TOUCH = 4
     OUTPUT_CLOSE = 1            # the connection closes after it
-    OUTPUT_PARTIAL = 2          # it ends inside of a reply
+    OUTPUT_PARTIAL = 2          # it ends inside of a reply or message
+    OUTPUT_SUBSCRIBED = 4       # the session is subscribed to something
+    OUTPUT_IN_MULTI = 8         # it is in a transaction
     RETURNED_IN_MULTI = 1       # a transaction had begun
     RETURNED_WATCHING = 2       # keys were watched, or one had changed
 

@@ -21,6 +21,7 @@ cdef int push(Sequencer s, Session session, const char* message, size_t n) excep
         return 0
     s.pushed_bytes += n
     session.observed = max(session.observed, s.view.commit_ts)
+    session.looked = True
     if session.stream is not None or session.in_parts or (
             session is s.view.session and session.reply_mode != REPLY_ON):
         return keep_behind(s, session, message, n)
@@ -46,6 +47,38 @@ cdef int push_behind(Sequencer s) except -1:
                 continue
             s.attend(session)
             session.observed = max(session.observed, s.view.commit_ts)
+            session.looked = True
             buffer_append(&session.reply.out, session.behind.data, session.behind.len)
         buffer_free(&session.behind)
     return 0
+
+
+cdef int end_messages(Sequencer s) except -1:
+    """Leadership is lost: close who is subscribed, as others publish from now on.
+
+    A client connects and subscribes again; what it has missed is not kept anywhere.
+    """
+    cdef Session session
+    for session in s.interrupted:
+        buffer_free(&session.behind)
+    s.interrupted.clear()
+    if s.view.pubsub is None:
+        return 0
+    for session in s.view.pubsub.end_all():
+        if session.state not in (S_CLOSING, S_CLOSED):
+            session.state = S_CLOSING
+            session.close_reason = "leader lost"
+            s.flushable.append(session)
+    return 0
+
+
+cdef bint is_past_limit(Sequencer s, Session session, uint64_t most) except -1:
+    """Whether a client has left more of its output than the hard limit allows.
+
+    most: the limit of one that is not subscribed; 0 = none.
+    """
+    if session.state == S_CLOSING and session.close_reason == OUTPUT_LIMIT:
+        return True
+    if session.subscriber != NULL or session.is_subscribed_there:
+        most = s.message_bytes_max
+    return most != 0 and session.unsent() + session.behind.len > most

@@ -30,12 +30,7 @@ cdef class PubSub:
         self.sequencer = sequencer
 
     def __dealloc__(self):
-        cdef Subscription* s
-        cdef int kind
-        for kind in range(3):
-            while self.subscriptions.all(kind).size():
-                s = self.subscriptions.all(kind)[0].subscriptions[0]
-                self.end(s)
+        self.end_all()
         buffer_free(&self.frame)
 
     def connect(self):
@@ -102,6 +97,18 @@ cdef class PubSub:
                 if subscriber.first[kind] == NULL:
                     break
                 self.end(subscriber.first[kind])
+
+    def end_all(self):
+        """Take all subscriptions back; return the sessions that had any."""
+        cdef Subscription* s
+        cdef int kind
+        sessions = {}
+        for kind in range(3):
+            while self.subscriptions.all(kind).size():
+                s = self.subscriptions.all(kind)[0].subscriptions[0]
+                sessions[<Session>s.subscriber.session] = None
+                self.end(s)
+        return list(sessions)
 
     def subscriptions_of(self, Session session not None):
         """What a session is subscribed to: lists of names, by kind."""

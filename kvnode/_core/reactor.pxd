@@ -97,7 +97,6 @@ cdef class Reactor:
     cdef bint may_half_close(self, Session session) except -1
     cdef int run(self, Session session) except -1
     cdef int send(self, Connection connection) except -1
-    cdef bint is_past_limit(self, Session session) except -1
     cdef int flush(self) except -1
     cdef int want(self, Connection connection, uint32_t interest) except -1
     cdef int drop(self, Connection connection, reason) except -1

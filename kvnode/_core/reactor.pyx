@@ -9,6 +9,7 @@ from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
 from kvnode._core.front cimport Mirror
+from kvnode._core.messages cimport is_past_limit
 from kvnode._core.pace cimport Pace
 from kvnode._core.parser cimport Parser
 from kvnode._core.tip cimport Tip
@@ -442,7 +443,7 @@ cdef class Reactor:
                 self.wants_after = True     # its job may have more to say by now
             if <size_t>done < n:
                 self.want(connection, connection.interest | EPOLLOUT)
-                if self.is_past_limit(session):
+                if is_past_limit(self.sequencer, session, self.output_bytes_max):
                     return self.drop(connection, OUTPUT_LIMIT)
                 return 0
         if connection.interest & EPOLLOUT:
@@ -454,15 +455,6 @@ cdef class Reactor:
         if session.state == S_READY and not connection.interest & EPOLLIN:
             self.want(connection, connection.interest | EPOLLIN)
         return 0
-
-    cdef bint is_past_limit(self, Session session) except -1:
-        """Whether a client has left more of its output than the hard limit allows, see messages."""
-        cdef uint64_t most = self.output_bytes_max
-        if session.state == S_CLOSING and session.close_reason == OUTPUT_LIMIT:
-            return True
-        if session.subscriber != NULL:
-            most = self.sequencer.message_bytes_max
-        return most != 0 and session.unsent() + session.behind.len > most
 
     cdef int want(self, Connection connection, uint32_t interest) except -1:
         cdef epoll_event event

@@ -85,6 +85,7 @@ cdef class Session:
     cdef void* waiter                   # its Waiter while it waits on keys: blocking.pxd
     cdef void* subscriber               # its Subscriber while it has subscriptions: pubsub.pxd
     cdef readonly size_t channels, patterns, shard_channels     # that it is subscribed to
+    cdef public bint is_subscribed_there    # at a follower: its mirror at the leader is
     cdef bint in_parts                  # a part of its reply is written: Sequencer.answer
     cdef Buffer behind                  # messages that follow a reply which leaves in parts
 

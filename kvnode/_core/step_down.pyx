@@ -4,6 +4,7 @@
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint64_t
 from kvnode._core.blocking cimport Waiter
+from kvnode._core.messages cimport end_messages
 from kvnode._core.reply cimport reply_error
 from kvnode._core.session cimport REPLY_ON, S_CLOSED, S_CLOSING, S_WAITING, Session
 
@@ -18,6 +19,7 @@ cdef bint end_leadership(Sequencer s, bytes uncertain, bytes retry, bytes unbloc
         fail_output(s, session, uncertain if session.holds_write() else retry)
     end_waits(s, unblocked)
     s.flushable += s.streams.fail(s.view)
+    end_messages(s)
     for session, _ in s.jobs:
         end_session(s, session, retry)
     s.jobs.clear()

@@ -10,6 +10,7 @@ cdef class Relay:
     # What is kept of a session beside itself.
     cdef Session session
     cdef Uplink uplink              # at which it has a mirror, or None
+    cdef uint64_t number            # of that mirror
     cdef uint64_t sent, executed, answered      # bytes of its input since it has that mirror
     cdef Buffer returned            # the end of it, which was not executed
     cdef bint is_returning
@@ -39,7 +40,8 @@ cdef class Relay:
 cdef class Uplink:
     # One use of a link: a leadership of the node at its other end.
     cdef readonly Port port
-    cdef dict relays                # session id -> Relay that has a mirror there
+    cdef dict relays                # number -> Relay that has a mirror there
+    cdef uint64_t bound             # mirrors ever
     cdef bint is_open               # new input may go there
     cdef list draining              # relays with output that was not said to be taken
     cdef list blocked               # relays that wait for room

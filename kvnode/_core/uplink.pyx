@@ -17,8 +17,8 @@ cdef class Relay:
         buffer_free(&self.returned)
 
     cdef bint is_owed(self) noexcept:
-        """Whether some of what was sent is neither answered nor returned."""
-        return self.sent != self.answered + self.returned.len
+        """Whether some of what was sent is neither answered nor returned, or a message is not whole."""
+        return self.sent != self.answered + self.returned.len or self.is_partial
 
 
 cdef class Uplink:
@@ -50,7 +50,7 @@ cdef class Uplink:
             if n >= relay.taken + TAKEN_BYTES:
                 p = self.port.room(17)
                 p[0] = TAKEN
-                put_be64(p + 1, relay.session.id)
+                put_be64(p + 1, relay.number)
                 put_be64(p + 9, n - relay.taken)
                 relay.taken = n
             relay.is_draining = relay.relayed - relay.taken >= TAKEN_BYTES
@@ -64,7 +64,9 @@ cdef class Uplink:
     cdef int bind(self, Relay relay) except -1:
         """A session gets a mirror there, with what is sent next."""
         relay.uplink = self
-        self.relays[relay.session.id] = relay
+        self.bound += 1
+        relay.number = self.bound
+        self.relays[relay.number] = relay
         relay.sent = relay.executed = relay.answered = 0
         relay.relayed = relay.taken = 0
         relay.is_told = relay.is_draining = relay.is_partial = relay.is_returning = False
@@ -85,7 +87,7 @@ cdef class Uplink:
         n = 13 + sum(4 + len(text) for text in texts)
         p = self.port.room(n)
         p[0] = <char>(STATE if relay.is_told else OPEN)
-        put_be64(p + 1, session.id)
+        put_be64(p + 1, relay.number)
         p[9] = <char>session.db
         p[10] = <char>session.reply.proto
         p[11] = <char>session.reply_mode
@@ -116,7 +118,7 @@ cdef class Uplink:
             part = n if n < PIECE_BYTES else PIECE_BYTES
             p = self.port.room(13 + part)
             p[0] = INPUT
-            put_be64(p + 1, relay.session.id)
+            put_be64(p + 1, relay.number)
             put_be32(p + 9, <uint32_t>part)
             memcpy(p + 13, data, part)
             data += part
@@ -128,5 +130,5 @@ cdef class Uplink:
     cdef int put_session(self, Relay relay, int item) except -1:
         cdef char* p = self.port.room(9)
         p[0] = <char>item
-        put_be64(p + 1, relay.session.id)
+        put_be64(p + 1, relay.number)
         return 0

@@ -18,7 +18,12 @@ def parse_type(word: bytes) -> str:
 
 def is_subscribed(session: SessionContext) -> bool:
     """Return whether a client is subscribed to anything."""
-    return bool(session.channels or session.patterns or session.shard_channels)
+    return bool(
+        session.channels
+        or session.patterns
+        or session.shard_channels
+        or session.is_subscribed_there
+    )
 
 
 def of_type(sessions: list[SessionContext], kind: str) -> list[SessionContext]:

@@ -73,6 +73,7 @@ class SessionContext(Protocol):
     channels: int  # that it is subscribed to
     patterns: int
     shard_channels: int
+    is_subscribed_there: bool  # at the leader, when this node is none
     queued_count: int
     watched: set[tuple[int, bytes]] | None
     state: int

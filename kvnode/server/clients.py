@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from kvnode._core.session import Session
+from kvnode.commands.client_list import is_subscribed
 from kvnode.server.listener import tune_client
 
 log = structlog.get_logger()
@@ -121,8 +122,8 @@ class Clients:
             return
         oldest = self.now_ms() - timeout_s * 1000
         for session in list(self.sessions.values()):
-            is_subscribed = session.channels or session.patterns or session.shard_channels
-            if session.active_ms < oldest and session.waiting is None and not is_subscribed:
+            is_waiting = session.waiting is not None or is_subscribed(session)
+            if session.active_ms < oldest and not is_waiting:
                 yield session
 
     def _refusal(self, host: str) -> bytes | None:

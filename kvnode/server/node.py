@@ -55,7 +55,7 @@ from kvnode.server.machine import order_memory_at_once
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
 from kvnode.server.slow_readers import SlowReaders
-from kvnode.server.values import event_classes
+from kvnode.server.values import wanted_events
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import NOT_DONE as DEPOSED
 from kvnode.txn.replica import TIMESTAMP_COUNTER_BITS, LogEntry, Replica
@@ -204,10 +204,7 @@ class Node(NodeServices):
         self.slowlog.resize(config["slowlog-max-len"])
         self.data.set_log_mode(config["appendfsync"])
         self.sequencer.relaxed = config["appendfsync"] != "always"
-        letters = config["notify-keyspace-events"]
-        self.view.pubsub.set_events(
-            event_classes(letters), names_keys="K" in letters, names_events="E" in letters
-        )
+        self.view.pubsub.set_events(**wanted_events(config["notify-keyspace-events"]))
         if self.networked is not None:
             self.networked.apply_config(config)
 
@@ -289,8 +286,7 @@ class Node(NodeServices):
             for session in list(self.clients.idle(self.config["timeout"])):
                 self.clients.counters.timed_out += 1
                 self.reactor.kill(session, "timeout")
-            for session in self.slow_readers.overdue(now, self.config[OUTPUT_LIMIT]["pubsub"]):
-                self.reactor.kill(session, OUTPUT_LIMIT)
+            self.slow_readers.close(now, self.config[OUTPUT_LIMIT]["pubsub"], self.reactor)
             for session in self.jobs.replies.stalled(now):
                 self.reactor.kill(session, "takes nothing of its reply")
             more = True

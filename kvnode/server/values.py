@@ -336,8 +336,11 @@ class EventClasses:
 EVENT_BITS = {"g": 1, "$": 2, "x": 4, "n": 8, "l": 16, "s": 32, "h": 64, "z": 128}
 
 
-def event_classes(letters: str) -> int:
-    """Return the classes of keyspace events that a value of EventClasses names."""
-    if "A" in letters:
-        letters += EventClasses.ALL
-    return sum({bit for letter, bit in EVENT_BITS.items() if letter in letters})
+def wanted_events(letters: str) -> dict[str, int]:
+    """Return the arguments of PubSub.set_events() that a value of EventClasses means."""
+    classes = letters + EventClasses.ALL if "A" in letters else letters
+    return {
+        "classes": sum({bit for letter, bit in EVENT_BITS.items() if letter in classes}),
+        "names_keys": "K" in letters,
+        "names_events": "E" in letters,
+    }

@@ -78,6 +78,7 @@ class ForwardingNode(SimNode):
     def _gone(self, session: Session) -> None:
         self.gone.append(session)
         self.watches.remove(session)
+        self.view.pubsub.forget(session)
         self.sequencer.forget(session)
 
     # -- what SimNode does, with a way out for mirrors -------------------------------------------
