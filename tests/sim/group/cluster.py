@@ -354,11 +354,13 @@ class Cluster:
     def _may_wipe(self) -> bool:
         """At most one voter of a group that bears it, until it has been replaced."""
         self._forget_replaced()
+        views = self._views()
         return (
-            not self.wiped
+            bool(views)  # else the only one that knows of the group is down
+            and not self.wiped
             and self.has_changes
             and len(self.nodes) == len(NODES) - 1
-            and all(len(voters) >= 3 for view in self._views() for voters in view.quorums)
+            and all(len(voters) >= 3 for view in views for voters in view.quorums)
         )
 
     def _forget_replaced(self) -> None:
