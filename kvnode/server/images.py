@@ -12,7 +12,15 @@ from kvnode.raft.wire import decode_membership, encode_membership
 from kvnode.server.peers.peers import Peers
 from kvnode.storage.engine import Engine
 from kvnode.storage.executor import Executor
-from kvnode.storage.image import IMAGE_ID_BYTES, Abort, Ack, ImageFacts, ImageMessage, decode, encode
+from kvnode.storage.image import (
+    IMAGE_ID_BYTES,
+    Abort,
+    Ack,
+    ImageFacts,
+    ImageMessage,
+    decode,
+    encode,
+)
 from kvnode.storage.image_receiving import ImageReceiver, IncomingStore
 from kvnode.storage.image_sending import ImageSender
 from kvnode.txn.replica import Replica
