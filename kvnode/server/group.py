@@ -160,6 +160,12 @@ class NodeGroup:
         self.forwarding.adopt(sequencer)
         sequencer.front = self.forwarding.clients
 
+    def serve(self) -> None:
+        """This node leads, and takes commands from here on."""
+        # Libraries came in entries that were applied; a sequencer that follows runs none of them.
+        self._node.view.scripts.functions.load_records()
+        self.forwarding.serve()
+
     def apply_config(self, config: Config) -> None:
         """The configuration has changed."""
         self.forwarding.output_bytes_max = config["client-output-buffer-limit"]["normal"].hard

@@ -459,10 +459,8 @@ class Node(NodeServices):
         self.reactor.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
         if not self.tip.has_databases():
             self.reactor.run_pass(self.sequencer.create_databases)
-        # Entries that were applied may have brought libraries, or taken some away.
-        self.view.scripts.functions.load_records()
         if self.networked is not None:
-            self.networked.forwarding.serve()
+            self.networked.serve()
         self.wake()
 
     def execution_ends(self) -> None:
