@@ -10,6 +10,7 @@ cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) exc
     That of a membership is Raft's: it changes no record.
     """
     cdef size_t at = 0
+    cdef size_t near = 0
     cdef size_t used
     cdef uint64_t key_len
     cdef uint64_t value_len
@@ -18,6 +19,8 @@ cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) exc
     if n and p[0] == MEMBERSHIP:
         return 0
     while at < n:
+        if at >= near:
+            near = bring_near(tip, p, n, at)
         op = p[at]
         used = get_varint(p + at + 1, n - at - 1, &key_len)
         at += 1 + used
@@ -34,6 +37,52 @@ cdef int apply_payload(Tip tip, const char* p, size_t n, uint64_t commit_ts) exc
         tip.put_committed(key, key_len, p + at, value_len, op == 1, commit_ts)
         at += value_len
     return 0
+
+
+cdef size_t bring_near(Tip tip, const char* p, size_t n, size_t at) noexcept:
+    """Prefetch the entries of user keys that are written from `at` on; return how far that reaches.
+
+    Keys of one generation, since nearly all entries write into one only, and their hashes stand in
+    the log. What is malformed ends it: applying finds it, and says so.
+    """
+    cdef uint64_t hashes[PREFETCH_KEYS_MAX]
+    cdef uint64_t key_len
+    cdef uint64_t value_len
+    cdef uint64_t generation = 0
+    cdef Table* table = NULL
+    cdef size_t used
+    cdef int count = 0
+    cdef const char* key
+    cdef char op
+    while at < n and count < PREFETCH_KEYS_MAX:
+        op = p[at]
+        used = get_varint(p + at + 1, n - at - 1, &key_len)
+        at += 1 + used
+        if used == 0 or key_len > n - at:
+            at = n
+            break
+        key = p + at
+        at += key_len
+        if op == 1:
+            used = get_varint(p + at, n - at, &value_len)
+            at += used
+            if used == 0 or value_len > n - at:
+                at = n
+                break
+            at += value_len
+        if key_len < HEAD_PREFIX_BYTES or key[0] != K_HEAD:
+            continue
+        if table == NULL:
+            generation = get_be64(key + 1)
+            table = tip.generation(generation)
+            if table == NULL:
+                continue
+        if get_be64(key + 1) == generation:
+            hashes[count] = get_be64(key + 9)
+            count += 1
+    if count > 1:
+        tip.prefetch_hashes(table, hashes, count)
+    return at
 
 
 cdef int apply_write(Tip tip, const char* key, size_t n, const char* value, size_t m,
