@@ -55,8 +55,10 @@ class Group:
             for i, listen in enumerate(listens, 1):
                 more = ["--node-id", str(i), "--raft-listen", listen, "--cluster", cluster]
                 more += ["--raft-secret-file", str(secret), *options]
-                node = directory / f"node{i}"
-                self.nodes.append(servers.start_kvnode(node, more, f"{name} node {i}", ready=False))
+                one = f"node{i}"
+                self.nodes.append(
+                    servers.start_kvnode(directory / one, more, f"{name} {one}", ready=False)
+                )
             for node in self.nodes:
                 node.wait_ready()
             self.find_leader()

@@ -10,6 +10,7 @@ from kvnode.storage.memory import MemoryEngine
 from tests.sim.disk import SimDisk
 from tests.sim.follower import FollowerNode
 from tests.sim.node import SimNode, new_node
+from tests.support.resp import encode
 
 ALL = 1 << 30
 MEMBERSHIP = b"\x03who is in the group"
@@ -118,6 +119,42 @@ def test_entries_that_cannot_follow_are_refused(entry):
     sequencer.apply(1, 1, 10, b"")
     with pytest.raises(CorruptionError):
         sequencer.apply(*entry)
+
+
+def test_large_entries_are_applied_as_they_were_made():
+    """They are looked at ahead, in waves: of one database and of two, over keys that are there."""
+    leader, node = new_node(), new_follower()
+    names = [f"k{i}" for i in range(200)]
+    leader.ask("MSET", *(word for name in names for word in (name, "old")))
+    session = leader.session()
+    several = [("SET", name, "new") for name in names[:50]] + [("SELECT", "1")]
+    several += [("SET", name, "other") for name in names[:40]] + [("SELECT", "0")]
+    several += [("DEL", *names[50:120]), ("RPUSH", "l", *range(90))]
+    for words in (("MULTI",), *several, ("EXEC",)):
+        leader.settle(session, encode(*words))
+    follow(node, leader)
+    node.check()
+    node.lead()
+    expected = [b"new"] * 50 + [None] * 70 + [b"old"] * 80
+    assert node.ask("MGET", *names) == expected
+    assert node.ask("LLEN", "l") == 90
+
+
+def test_entries_that_end_early_are_refused_or_end_between_operations():
+    leader = new_node()
+    for i in range(2):
+        leader.ask("MSET", *(f"k{j}" if part == 0 else i for j in range(4) for part in range(2)))
+    index = leader.sequencer.committed
+    payload = leader.entries[index][1]
+    whole = 0
+    for end in range(len(payload)):
+        sequencer = new_follower().sequencer
+        try:
+            sequencer.apply(1, 1, 10, payload[:end])
+        except CorruptionError:
+            continue
+        whole += 1
+    assert 4 <= whole <= 8
 
 
 def test_a_leader_applies_nothing():
