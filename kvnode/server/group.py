@@ -145,9 +145,9 @@ class NodeGroup:
         if self._has_frames:
             self._has_frames = False
             self._node.reactor.poll()
-        else:
-            self._node.reactor.flush_all()
-            self.forwarding.flush()
+        # Not all that has come runs in a pass: answers, and what a round has confirmed.
+        self._node.reactor.flush_all()
+        self.forwarding.flush()
 
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""
