@@ -159,6 +159,8 @@ class NodeGroup:
         """The node goes on with another sequencer."""
         self.forwarding.adopt(sequencer)
         sequencer.front = self.forwarding.clients
+        if self._has_leases:
+            sequencer.has_lease = lambda: self.replica.raft.has_lease
 
     def serve(self) -> None:
         """This node leads, and takes commands from here on."""
