@@ -221,7 +221,9 @@ class TrashSweeper:
     def _forget(self, durable_index: int) -> None:
         """Drop trash records of what is swept for good."""
         rows: list[tuple[bytes, None]] = []
-        while self._may_forget and len(rows) < SWEEP_ROWS_PER_STEP:
+        for _ in range(len(self._swept)):
+            if not self._may_forget or len(rows) >= SWEEP_ROWS_PER_STEP:
+                break
             _, dead = self._swept.popleft()
             keys = drop_trash(self._tip, dead)
             if keys is None:  # written again, by an entry applied anew

@@ -22,6 +22,7 @@ from tests.support.servers import Server
 LEADER_SECONDS_MAX = 30.0  # until somebody leads; elections take one, a machine may be busy
 ASK_SECONDS_MAX = 5.0
 CHANGE_SECONDS_MAX = 30.0
+WORKERS = 4  # processes that run tests at once, at most
 PORTS = range(12_000, 30_000)  # below those that the kernel gives to outgoing connections
 MAXMEMORY = "64mb"
 NODES = 3
@@ -34,10 +35,20 @@ class Unknown(Exception):
     """A node does not say what it knows of its group."""
 
 
+_given: set[int] = set()  # ports of this process
+
+
 def lasting_port() -> int:
-    """Return a free port that no outgoing connection takes while a node is down."""
+    """Return a free port that no outgoing connection takes while a node is down.
+
+    Processes that run tests at the same time have ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
         port = random.SystemRandom().choice(PORTS)
+        if port in _given or port % WORKERS != worker % WORKERS:
+            continue
+        _given.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

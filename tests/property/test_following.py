@@ -229,9 +229,6 @@ def plant(bug: str, node: FollowerNode) -> None:
             write([row for row in rows if row[1] is None or row[0][0] not in kinds], sync=sync)
 
         node.engine.write = without_deadlines
-    elif bug == "ids are not known at a checkpoint":
-        begin = node.checkpointer.begin
-        node.checkpointer.begin = lambda at, next_id, membership: begin(at, 1, membership)
     elif bug == "what LevelDB is ahead by is not known":
         node.tip.mixed_until = 0
     elif bug == "a follower buries what is pending":
@@ -261,7 +258,6 @@ BUGS = [
     "a delta counts twice",
     "deadlines have no rows",
     "trash is forgotten",
-    "ids are not known at a checkpoint",
     "a follower buries what is pending",
     "what LevelDB is ahead by is not known",
 ]

@@ -287,20 +287,12 @@ class HastySweeper(TrashSweeper):
         self._generations[-1].stage = Stage.ROWS
 
 
-class ForgetfulSweeper(TrashSweeper):
-    """Takes trash records away before the deletions are durable."""
-
-    def _next_checkpoint(self) -> int:
-        return 0
-
-
 PLANTED = {
     "A is a speculative index": lambda: Rig(bugs=Bugs(is_at_speculative=True)),
     "no compaction before A": lambda: Rig(engine=NoCompaction(log_file_bytes=300)),
     "H is not stored": lambda: Rig(bugs=Bugs(high_water=NoHighWater)),
     "a fetched absence hides a write": lambda: Rig(bugs=Bugs(fetcher=EarlyRelease)),
     "a dead generation is read too early": lambda: Rig(bugs=Bugs(sweeper=HastySweeper)),
-    "trash is forgotten too early": lambda: Rig(bugs=Bugs(sweeper=ForgetfulSweeper)),
 }
 
 

@@ -241,6 +241,10 @@ class Cluster:
         self.after(arrival - self.now, deliver)
         return True
 
+    def is_image_linked(self, source: GroupNode, target: int) -> bool:
+        """Whether a part of an image can be sent."""
+        return self._links.get(frozenset((source.node_id, target)), 0) % 2 == 0
+
     def image_bytes(self, source: GroupNode, target: int) -> int:
         """Return how much is on its way."""
         return self._image_bytes.get((source.node_id, target), 0)

@@ -107,6 +107,9 @@ class _ImageLinks:
     def send_image(self, target: int, body: bytes) -> bool:
         return self._node.world.send_image(self._node, target, body)
 
+    def is_image_linked(self, target: int) -> bool:
+        return self._node.world.is_image_linked(self._node, target)
+
     def image_queued_bytes(self, target: int) -> int:
         return self._node.world.image_bytes(self._node, target)
 
