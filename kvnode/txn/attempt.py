@@ -90,6 +90,8 @@ class Attempt:
             for reading, _ in self._orders.values():
                 assert self._reader is not None
                 reading.close(self._reader)
+            # Else they are a cycle, which the collector frees on whatever thread it runs.
+            self.workspace.view.on_message = self.workspace.view.on_event = None
             holder = [self.workspace]
             del self.workspace
             worker.submit(holder.clear, lambda result, error: None)
