@@ -442,7 +442,7 @@ class Replica:
 
     def _answer_reads(self) -> None:
         """Answer those that may see the state as it is."""
-        if not self._is_over:
+        if not self._is_over and not self.tip.mixed_until:  # else the store may show more
             self._reads.answer(self.log.last_index if self.is_executing else self.applied)
 
     # -- passes and background ------------------------------------------------------------------
