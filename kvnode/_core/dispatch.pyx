@@ -6,9 +6,9 @@ from libc.stdlib cimport calloc, free
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 from libc.time cimport time_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.bytes cimport Slice
+from kvnode._core.clock cimport monotonic_micros
 from kvnode._core.parser cimport Args
 from kvnode._core.reply cimport Reply, reply_error, reply_simple
 from kvnode._core.session cimport S_CLOSING, Session
@@ -330,12 +330,6 @@ cdef list args_list(Args* args):
     """The arguments as Python bytes, the command's name included."""
     cdef int i
     return [PyBytes_FromStringAndSize(args.v[i].data, args.v[i].len) for i in range(args.n)]
-
-
-cdef inline uint64_t monotonic_micros() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000
 
 
 cdef inline uint64_t name_word(const char* name, size_t n) noexcept nogil:

@@ -4,10 +4,10 @@
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 from libc.stdint cimport UINT64_MAX
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
+from kvnode._core.clock cimport boot_ms, monotonic_micros, wall_ms
 from kvnode._core.front cimport Mirror
 from kvnode._core.messages cimport is_past_limit
 from kvnode._core.pace cimport Pace
@@ -28,9 +28,6 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void* buf, size_t n, int flags)
     ssize_t send(int fd, const void* buf, size_t n, int flags)
     int accept4(int fd, void* address, void* length, int flags)
-
-cdef extern from "<time.h>" nogil:
-    enum: CLOCK_BOOTTIME
 
 cdef class Connection:
     """A client's socket and its session."""
@@ -60,7 +57,7 @@ cdef class Reactor:
             self.watch(self.epoll, sequencer.log.event_fd)
             self.watch(self.quiet_epoll, sequencer.log.event_fd)
         self.floor_ms = floor_ms
-        self.floor_mono_ms = monotonic_ms()
+        self.floor_mono_ms = boot_ms()
         self.dirty_bytes_max = self.unsynced_bytes_max = self.cache_bytes = UINT64_MAX
         self.fenced_bytes_max = UINT64_MAX
         self.lingers = True
@@ -195,7 +192,7 @@ cdef class Reactor:
         """From now on the node's time is never below `ms`."""
         if ms > self.now_ms():
             self.floor_ms = ms
-            self.floor_mono_ms = monotonic_ms()
+            self.floor_mono_ms = boot_ms()
 
     def flush_all(self):
         """Send what may leave, outside a pass: the node is about to end."""
@@ -204,11 +201,8 @@ cdef class Reactor:
     # -- a pass ---------------------------------------------------------------------------------
 
     cdef uint64_t now_ms(self) noexcept:
-        cdef timespec t
-        cdef uint64_t wall
-        cdef uint64_t floor = self.floor_ms + (monotonic_ms() - self.floor_mono_ms)
-        clock_gettime(CLOCK_REALTIME, &t)
-        wall = <uint64_t>t.tv_sec * 1000 + <uint64_t>t.tv_nsec // 1000000
+        cdef uint64_t wall = wall_ms()
+        cdef uint64_t floor = self.floor_ms + (boot_ms() - self.floor_mono_ms)
         return wall if wall > floor else floor
 
     cdef inline Connection connection_of(self, int fd):
@@ -515,16 +509,3 @@ cdef class Reactor:
                 self.by_fd.resize(2 * fd + 1, NULL)
             self.by_fd[fd] = <void*>connection
         return 0
-
-
-cdef inline uint64_t monotonic_ms() noexcept nogil:
-    """Milliseconds that count suspend too."""
-    cdef timespec t
-    clock_gettime(CLOCK_BOOTTIME, &t)
-    return <uint64_t>t.tv_sec * 1000 + <uint64_t>t.tv_nsec // 1000000
-
-
-cdef inline uint64_t monotonic_micros() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_BOOTTIME, &t)
-    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000

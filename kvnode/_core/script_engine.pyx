@@ -4,8 +4,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 from libc.time cimport time_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kvnode._core.blocking cimport Waiters
+from kvnode._core.clock cimport monotonic_micros
 from kvnode._core.collection cimport is_past_budget
 from kvnode._core.dispatch cimport (
     AGAIN, C_MAY_REPLICATE, C_NOSCRIPT, C_WRITE, DONE, HELD, LONG, PARK, args_list)
@@ -26,12 +26,6 @@ READ_ONLY = b"ERR Write commands are not allowed from read-only scripts."
 KILLED = b"ERR Script killed by user with SCRIPT KILL. script: "
 TOO_LONG = b"ERR Script took longer than it may; nothing of it is done. script: "
 NO_MEMORY = b"ERR Script needs more memory than it may take; nothing of it is done. script: "
-
-
-cdef uint64_t monotonic_micros() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <uint64_t>t.tv_sec * 1000000 + <uint64_t>t.tv_nsec // 1000
 
 
 cdef int64_t more_steps(void* arg) noexcept nogil:

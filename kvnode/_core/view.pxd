@@ -132,7 +132,8 @@ cdef class View:
     cdef readonly bint is_private       # of a workspace: no step budget holds
     cdef public uint64_t bytes_max      # of a private view: memory that its tip may take
     cdef bint is_full                   # it takes more: see put_part()
-    cdef uint32_t breaths               # since other threads could last run
+    cdef uint32_t breaths               # steps since it last looked at the clock
+    cdef uint64_t breath_at             # when other threads could last run, in microseconds
     cdef bint is_long                   # the running command is past its step budget
     cdef int64_t steps                  # elements that it, or its EXEC so far, looks at
     cdef readonly int64_t steps_max     # the step budget: STEPS_MAX, or less in tests
