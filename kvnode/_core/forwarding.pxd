@@ -39,7 +39,8 @@ cdef class Clients(Front):
     cdef readonly Uplink uplink     # to the leader, or None
     cdef dict relays                # session id -> Relay
     cdef object timed               # deque of (deadline in ms, relay, its number of waits)
-    cdef list readers               # relays that wait for a read index nobody has asked for
+    cdef list readers               # (relay, its number of waits) that wait for a read index nobody
+                                    # has asked for
     cdef uint64_t wait_ms
     cdef list stalled               # mirrors with input that came before this node served; and
                                     # sessions while there is no sequencer that can run anything

@@ -35,8 +35,11 @@ cdef class Clients(Front):
         self.adopt(sequencer)
 
     def adopt(self, Sequencer sequencer not None):
-        """The node goes on with this sequencer."""
+        """The node goes on with this sequencer. It may show less than the one before."""
+        cdef Relay relay
         lookup = sequencer.dispatch.lookup
+        for relay in self.relays.values():
+            relay.covered = 0
         self.sequencer = sequencer
         sequencer.front = self
         sequencer.ready.extend(self.stalled)
@@ -209,8 +212,8 @@ cdef class Clients(Front):
         if relay.is_expired:
             return LONG
         relay.wanted = session.bytes_in
-        self.readers.append(relay)
         self.wait(relay, W_READ)
+        self.readers.append((relay, relay.waits))
         return HELD
 
     cdef int give_up(self, Session session, Relay relay, Command command, Args* args) except -1:
@@ -279,6 +282,7 @@ cdef class Clients(Front):
         session.commands += 1
         self.sequencer.commands += 1
         relay.avoids_reads = False
+        relay.covered = 0       # a read behind it sees what it did: its index is asked for after it
         if flags & C_READONLY == 0:
             relay.is_risky = True
         if session.reply_mode == REPLY_SKIPPING:
@@ -351,17 +355,21 @@ cdef class Clients(Front):
         self.relay_of(session).reads_here = here
 
     def take_readers(self):
-        """Return those that wait for a read index, or None; it has to be asked for after this."""
+        """Return the waits for a read index, or None; it has to be asked for after this."""
         readers, self.readers = self.readers, []
         return readers or None
 
     def end_reads(self, readers, bint is_reached):
-        """The read index is applied here; or there is none, and the leader has to answer."""
+        """The read index is applied here; or there is none, and the leader has to answer.
+
+        It may come late, to those that gave up that wait and are in another by now: what they wait
+        for came after this index was asked for.
+        """
         cdef Relay relay
-        for relay in readers:
-            if relay.wait == W_READ:
+        for relay, waits in readers:
+            if relay.wait == W_READ and relay.waits == waits:
                 if is_reached:
-                    relay.covered = max(relay.covered, relay.wanted)
+                    relay.covered = relay.wanted
                 else:
                     relay.avoids_reads = True
                 self.wake(relay)

@@ -26,7 +26,8 @@ cdef class Relay:
     cdef bint reads_here            # READONLY
     cdef bint avoids_reads          # no read index was to be had: the leader answers
     cdef uint64_t covered, wanted   # Session.bytes_in when a read index was asked for: the newest
-                                    # that was reached, and that is waited for
+                                    # that was reached, 0 if more has been forwarded since; and that
+                                    # is waited for
     cdef int wait
     cdef uint64_t waits             # times that it waited for a leader
     cdef bint is_told               # the leader knows the session

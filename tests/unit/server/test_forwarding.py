@@ -458,6 +458,68 @@ def test_a_read_without_an_index_goes_to_the_leader(group: Group, reader: Client
     assert reader.output == b"$5\r\nthere\r\n" * 2
 
 
+def test_the_index_of_a_read_that_was_given_up_is_none_of_a_later_read(
+    group: Group, reader: Client
+) -> None:
+    """A node far behind: the leader answers in its place, and the index is reached much later."""
+    node = group.followers[0]
+    assert ask(group, reader, "GET k") == b""
+    group.tick(FORWARD_WAIT_MS)
+    assert reader.output == NULL
+    assert ask(group, reader, "SET n 1") == OK
+    assert ask(group, reader, "GET k") == b""
+    given_up, asked = node.reads
+    given_up(True)
+    assert ask(group, reader) == b""
+    asked(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n"
+
+
+def test_a_read_waits_for_the_index_that_it_asked_for_last(group: Group, reader: Client) -> None:
+    """Another leader comes while it waits: it asks again, with what has arrived meanwhile."""
+    node = group.followers[0]
+    assert ask(group, reader, "GET k") == b""
+    reader.send(words("STRLEN k"))
+    new_leader(group)
+    move(group)
+    assert ask(group, reader) == b""
+    first, again = node.reads
+    first(True)
+    assert ask(group, reader) == b""
+    again(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n:4\r\n"
+
+
+def test_a_read_behind_what_was_forwarded_asks_for_an_index_after_it(
+    group: Group, reader: Client
+) -> None:
+    """All of it came at once, before the first index was asked for."""
+    node = group.followers[0]
+    assert ask(group, reader, "GET k", "SET k there", "GET k") == b""
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n" + OK
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n"  # (its data do not follow)
+
+
+def test_an_index_that_was_reached_says_nothing_of_a_state_that_is_built_anew(
+    group: Group, reader: Client
+) -> None:
+    """It may be as of the last checkpoint."""
+    node, other = group.followers[0], ForwardingNode(7)
+    assert node.forwarding is not None
+    assert ask(group, reader, "GET k") == b""
+    node.end_reads(True)  # the read is to run in the next pass
+    node.forwarding.adopt(other.sequencer)
+    other.sequencer.take_over([reader.session])
+    other.serve()
+    node.forwarding.flush()
+    assert reader.take() == b""
+    node.end_reads(True)
+    other.serve()
+    assert reader.take() == NULL
+
+
 def test_a_read_fetches_what_the_follower_lacks_in_memory(group: Group, reader: Client) -> None:
     node = group.followers[0]
     node.checkpoint()
@@ -474,7 +536,9 @@ def test_what_leaves_in_steps_or_takes_long_goes_to_the_leader(
     node.hold("SET", "big", bytes(3 * MIB))
     ask(group, reader, "GET big", "EVAL_RO return{} 0", "DBSIZE", "GET k")
     node.end_reads(True)
-    assert ask(group, reader) == NULL + b"*0\r\n:0\r\n$4\r\nhere\r\n"
+    assert ask(group, reader) == NULL + b"*0\r\n:0\r\n"
+    node.end_reads(True)
+    assert ask(group, reader) == b"$4\r\nhere\r\n"
 
 
 def test_readonly_ends(group: Group, reader: Client) -> None:
