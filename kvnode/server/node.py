@@ -463,6 +463,11 @@ class Node(NodeServices):
             self.networked.serve()
         self.wake()
 
+    def execution_goes_on(self) -> None:
+        if self.networked is not None:
+            self.networked.forwarding.serve()
+        self.wake()
+
     def execution_ends(self) -> None:
         self.view.scripts.kill()
 

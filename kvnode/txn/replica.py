@@ -63,6 +63,9 @@ class Host(EntryHost, Protocol):
     def execution_begins(self) -> None:
         """The sequencer serves from here on. Between passes."""
 
+    def execution_goes_on(self) -> None:
+        """Nobody took over: the sequencer serves again, and what waited for that may run."""
+
     def execution_ends(self) -> None:
         """Leadership is lost: programs beside the sequencer end, nothing of them is done."""
 
@@ -386,8 +389,11 @@ class Replica:
 
     def _pause(self, is_paused: bool) -> None:
         """Execute nothing while leadership is handed over: clients' input waits."""
-        if self.sequencer.serving is is_paused:
-            self.sequencer.serving = not is_paused
+        if self.sequencer.serving is not is_paused:
+            return
+        self.sequencer.serving = not is_paused
+        if not is_paused:
+            self._host.execution_goes_on()
 
     def _stop_executing(self) -> None:
         """Leadership is lost: what is held is not known to be done, and never will be."""

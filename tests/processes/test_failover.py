@@ -2,9 +2,11 @@
 
 import pytest
 
+from kvnode.base.limits import FORWARD_WAIT_MS
+from kvnode.base.resp import encode
 from tests.processes import group as groups
 from tests.processes.workload import load
-from tests.support.resp import ErrorReply
+from tests.support.resp import Connection, ErrorReply
 
 FUNCTION = "#!lua name=numbers\nredis.register_function('five', function() return 5 end)"
 
@@ -41,6 +43,26 @@ def test_a_new_leader_knows_functions_and_scripts(group):
     leader.ask("KVNODE", "TRANSFER", successor.node_id)
     with pytest.raises(ErrorReply, match="Function not found"):
         successor.ask("FCALL", "five", 0)
+
+
+def test_clients_go_on_when_nobody_takes_over(group):
+    leader = group.wait_agreed()
+    target, third = group.others(leader)
+    seconds = FORWARD_WAIT_MS / 1000 - 1  # then they would go on by themselves, or be told so
+    with (
+        Connection(leader.port) as asked,
+        Connection(leader.port, timeout_s=seconds) as here,
+        Connection(third.port, timeout_s=seconds) as there,
+    ):
+        assert [client.call("SET", "k", "before") for client in (here, there)] == [b"OK"] * 2
+        target.pause()
+        try:
+            asked.send(encode("KVNODE", "TRANSFER", target.node_id))
+            for client in (here, there):
+                client.send(encode("SET", "k", "meanwhile"))
+            assert [client.receive() for client in (here, there)] == [b"OK"] * 2
+        finally:
+            target.resume()
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])

@@ -85,6 +85,9 @@ class LoneHost:
     def execution_begins(self) -> None:
         pass
 
+    def execution_goes_on(self) -> None:
+        pass
+
     def execution_ends(self) -> None:
         pass
 

@@ -465,6 +465,9 @@ class GroupNode:
             self.run_pass(self.sequencer.create_databases)
         self.wake()
 
+    def execution_goes_on(self) -> None:
+        self.wake()
+
     def execution_ends(self) -> None:
         self.view.scripts.kill()
         self.jobs.fail(NOT_DONE)
