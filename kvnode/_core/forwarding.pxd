@@ -48,6 +48,8 @@ cdef class Clients(Front):
 
     cdef Relay relay_of(self, Session session)
     cdef int take(self, Session session, Relay relay) except -1
+    cdef bint is_read_here(self, Session session, Relay relay, Command command,
+                           uint32_t flags) noexcept
     cdef bint is_local(self, Session session, Relay relay, uint32_t flags, bint is_owed) noexcept
     cdef bint may_forward(self, Session session, Relay relay, Command command, size_t ahead) except -1
     cdef int forwarded(self, Session session, Relay relay, Command command, uint32_t flags,

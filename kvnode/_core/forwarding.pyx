@@ -117,9 +117,7 @@ cdef class Clients(Front):
                     if part is not None:
                         command = part
                         flags = command.flags
-            if relay.reads_here and may_read_here(command, flags) and session.authenticated \
-                    and not (session.in_multi or relay.in_multi or relay.avoids_reads
-                             or session.is_subscribed_there):
+            if self.is_read_here(session, relay, command, flags):
                 outcome = self.read(session, relay, &parser.args, any or relay.is_owed())
                 if outcome == DONE:
                     first = parser.start
@@ -162,6 +160,16 @@ cdef class Clients(Front):
         if relay.ends and result == PARSE_MORE and session.state == S_READY and not relay.is_owed():
             session.state = S_CLOSING
         return 0
+
+    cdef bint is_read_here(self, Session session, Relay relay, Command command,
+                           uint32_t flags) noexcept:
+        """Whether this node answers a command as a follower.
+
+        Not as a leader that hands over: what it shows may not be committed.
+        """
+        return relay.reads_here and may_read_here(command, flags) and session.authenticated \
+            and not (session.in_multi or relay.in_multi or relay.avoids_reads
+                     or session.is_subscribed_there or self.sequencer.leads)
 
     cdef bint is_local(self, Session session, Relay relay, uint32_t flags, bint is_owed) noexcept:
         """Whether a command runs, or is refused, on this node."""

@@ -53,7 +53,7 @@ cdef class Sequencer:
     cdef readonly uint64_t committed        # newest index committed
     cdef readonly uint64_t synced           # newest index synced in the own log
     cdef public bint serving                # leader with a committed entry of its own term
-    cdef bint leads                         # also while it serves nobody: leadership is handed over
+    cdef readonly bint leads                # also while it serves nobody: leadership is handed over
     cdef public Front front                 # takes the sessions while it does not serve, or None
     cdef dict kept                          # without one: sessions with input -> None
     cdef public bint is_alone               # the group has no other node: nothing needs a fence

@@ -54,6 +54,7 @@ class ForwardingNode(SimNode):
         self.forwarding: Forwarding | None = None
         self.reads: list[Callable[[bool], None]] = []  # asked for, and not ended
         super().__init__(SimDisk(), MemoryEngine(), random.Random(seed), commands=commands or TABLE)
+        assert self.sequencer.step_down(UNCERTAIN, RETRY, UNBLOCKED)
         self.serves = self.sequencer.serving = False
         self.sequencer.is_alone = False
         self.bugs: list[Exception] = []
@@ -124,8 +125,13 @@ class ForwardingNode(SimNode):
         self.forwarding.lead(term)
 
     def begin_to_serve(self) -> None:
+        """It begins to execute; or goes on with it."""
         assert self.forwarding is not None
-        self.serves = self.sequencer.serving = True
+        sequencer = self.sequencer
+        if not sequencer.leads:
+            self.sync()
+            sequencer.lead(self.replica.raft.term, sequencer.last_index, sequencer.highest_ts())
+        self.serves = sequencer.serving = True
         self.forwarding.serve()
 
     def follow(self, term: int, link: End | None) -> None:

@@ -520,6 +520,22 @@ def test_an_index_that_was_reached_says_nothing_of_a_state_that_is_built_anew(
     assert reader.take() == NULL
 
 
+def test_a_leader_that_hands_over_shows_nobody_what_is_not_committed(group: Group) -> None:
+    node = group.leader
+    writer, reader = group.client(node), group.client(node)
+    assert node.forwarding is not None
+    node.forwarding.serve_reads(reader.session, True)
+    writer.send(words("SET k 1"))
+    node.stop()
+    reader.send(words("GET k"))
+    node.end_reads(True)
+    node.serve()
+    assert reader.take() == b""
+    node.begin_to_serve()
+    group.settle()
+    assert (writer.output, reader.output) == (OK, b"$1\r\n1\r\n")
+
+
 def test_a_read_fetches_what_the_follower_lacks_in_memory(group: Group, reader: Client) -> None:
     node = group.followers[0]
     node.checkpoint()
