@@ -176,3 +176,4 @@ LOCAL_STOP_SECONDS = 2 * DRAIN_SECONDS  # for nodes to stop by themselves
 FORWARD_WAIT_MS = 5000  # for which input waits for a leader; then it is answered, as not done
 FORWARD_DRAIN_MS = 2000  # for which answers of a former leader are waited for
 FORWARD_FORMER_MAX = 8  # former leaders from which answers may still come
+READ_TICKS_MAX = FORWARD_WAIT_MS // RAFT_TICK_MS  # for which a read index waits to be applied

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from kvnode.base.limits import READ_TICKS_MAX
 from kvnode.raft.reads import ReadsDone
 
 Done = Callable[[bool], None]
@@ -13,7 +14,8 @@ class PendingReads:
 
     def __init__(self) -> None:
         self._asked: deque[tuple[int, Done]] = deque()  # by ticket
-        self._settled: list[tuple[int, Done]] = []  # by the index that has to be applied
+        self._settled: list[tuple[int, int, Done]] = []  # index to be applied, last tick
+        self._ticks = 0
 
     def add(self, ticket: int, done: Done) -> None:
         """Call done(True) when the read of this ticket may be served; done(False): it may not."""
@@ -27,16 +29,26 @@ class PendingReads:
                 if settled.index is None:
                     done(False)
                 else:
-                    self._settled.append((settled.index, done))
+                    self._settled.append((settled.index, self._ticks + READ_TICKS_MAX, done))
 
     def answer(self, applied: int) -> None:
         """Entries up to `applied` can be seen."""
         due, self._settled = self._settled, []
-        for index, done in due:
+        for index, last_tick, done in due:
             if applied >= index:
                 done(True)
             else:
-                self._settled.append((index, done))
+                self._settled.append((index, last_tick, done))
+
+    def tick(self) -> None:
+        """Time passes: a node that is far behind keeps none for ever."""
+        self._ticks += 1
+        waiting, self._settled = self._settled, []
+        for index, last_tick, done in waiting:
+            if last_tick < self._ticks:
+                done(False)
+            else:
+                self._settled.append((index, last_tick, done))
 
     def fail(self) -> None:
         """Nobody will answer."""

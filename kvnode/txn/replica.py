@@ -140,6 +140,7 @@ class Replica:
         """Raft's unit of time has passed."""
         self._tell_appended()
         self.raft.tick()
+        self._reads.tick()
         self.run()
 
     def step(self, message: Message, identity: bytes) -> None:
@@ -224,7 +225,7 @@ class Replica:
     def request_read(self, done: Callable[[bool], None]) -> None:
         """Call done(True) once this state shows all that was committed when this was called.
 
-        done(False): leadership changed; ask again.
+        done(False): leadership changed, or this node is far behind; ask again.
         """
         self._tell_appended()
         self._reads.add(self.raft.request_read(), done)
