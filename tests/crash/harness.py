@@ -31,9 +31,11 @@ from tests.support.resp import ErrorReply
 from tests.support.servers import KvnodeServer, RedisServer, Server, ServerDied
 
 WRITE_SECONDS_MAX = 0.4  # a round is killed within this after the writers start
-PUBLISH_SHARE = 0.03  # of that time, in a round that is to end while large collections are written
-PUBLISH_SECONDS_MAX = 2.0  # until some of one is written
+SCENE_SHARE = 0.03  # of that time, in a round that is to end in the midst of something
+SCENE_SECONDS_MAX = 10.0  # until that has begun
 POLL_SECONDS = 0.002
+DRAINED = 8  # elements that consumers have taken when a drain has begun
+NOTHING_PUBLISHED = b"transactions_published_bytes:0\r"
 SITE_SECONDS_MAX = 0.6  # a kill site that is not met within this becomes a kill by time
 SYNC_US = [0, 200, 2000, 10_000]  # length of pretended syncs, one choice per round
 SERVERS = {"kvnode": KvnodeServer, "redis": RedisServer}
@@ -54,7 +56,12 @@ class KillSite:
     is_failpoint: bool = False
 
 
-PUBLISHING = KillSite("kill -9 of a publication")  # by time, once some of it is written
+# By time, once something has begun.
+PUBLISHING = KillSite("kill -9 of a publication")  # parts of large collections are written
+PUBLISHED = KillSite("kill -9 behind a publication")
+DRAINING = KillSite("kill -9 of a drain")  # the queue gets shorter, entry by entry
+SCENES = {"publishing": PUBLISHING, "published": PUBLISHED, "draining": DRAINING}
+TIMES = [PUBLISHING, DRAINING, None, None, None]  # None: at any moment
 SHIM_SITES = [
     KillSite("write * kill", 300),
     KillSite("write * kill-after", 300),
@@ -80,7 +87,7 @@ class Plan:
 
     options: of the server's command line.   plant: a deliberate bug of the shim, or of kvnode.
     is_relaxed: a power loss may take acknowledged writes, but only the newest, and none by half.
-    sites, times: a round draws one of them; None: it ends by time alone.
+    sites: a round draws one of them, or a time.   scene: of SCENES, all rounds end in it.
     """
 
     seed: int = 0
@@ -91,7 +98,7 @@ class Plan:
     is_relaxed: bool = False
     plant: str | None = None
     sites: list[KillSite] = field(default_factory=lambda: SHIM_SITES)
-    times: list[KillSite | None] = field(default_factory=lambda: [PUBLISHING, None, None, None])
+    scene: str = ""
 
     def command(self) -> str:
         """Return the command line that repeats this run."""
@@ -105,6 +112,8 @@ class Plan:
             words.append("--relaxed")
         if self.sites is FAILPOINT_SITES:
             words.append("--failpoints")
+        if self.scene:
+            words += ["--scene", self.scene]
         if self.plant:
             words += ["--plant", self.plant]
         return shlex.join(words)
@@ -155,22 +164,23 @@ class CrashRun:
     def _crash_round(self) -> int:
         if self.random.random() < 0.2:
             self._die_during_start()
-        site = self.random.choice([*self.plan.sites, *self.plan.times])
-        is_publishing = site is PUBLISHING
-        if is_publishing:
+        site = self.random.choice([*self.plan.sites, *TIMES])
+        scene = SCENES.get(self.plan.scene, site if site in SCENES.values() else None)
+        if scene:
             site = None
-        is_stopped = site is None and self.random.random() < 0.3
+        is_stopped = site is scene is None and self.random.random() < 0.3
         self._start(site)
-        how = site.text if site else "SIGTERM" if is_stopped else "kill -9"
-        how += " of a publication" * is_publishing
+        how = (site or scene).text if site or scene else "SIGTERM" if is_stopped else "kill -9"
         self._note(f"round {self.round}: writing, to be ended by {how}")
-        self.workload.start(self.server, publishes=is_publishing)
+        publishes = scene in (PUBLISHING, PUBLISHED)
+        self.workload.start(self.server, publishes=publishes, drains=scene is DRAINING)
         self._arm(site)
-        self._nudge()
         seconds = SITE_SECONDS_MAX if site else self.random.uniform(0.02, WRITE_SECONDS_MAX)
-        if is_publishing:
-            self._await_publication()
-            seconds *= PUBLISH_SHARE
+        if scene:
+            self._await(scene)
+            seconds *= SCENE_SHARE
+        else:  # what a scene is about shall be in the log
+            self._nudge()
         self._expect_killed(seconds)
         if is_stopped:
             self._stop()
@@ -184,14 +194,23 @@ class CrashRun:
         self._maybe_lose_power()
         return acknowledged
 
-    def _await_publication(self) -> None:
-        """Return once a part of a large collection is written, and not published as a rule."""
-        deadline = time.monotonic() + PUBLISH_SECONDS_MAX
-        with contextlib.suppress(OSError, ErrorReply), self.server.connect() as connection:
-            while time.monotonic() < deadline:
-                if b"transactions_published_bytes:0\r" not in connection.call("INFO", "kvnode"):
-                    return
+    def _await(self, scene: KillSite) -> None:
+        """Return once the scene has begun, or it takes too long."""
+        deadline = time.monotonic() + SCENE_SECONDS_MAX
+
+        def wait(has_come: Callable[[], bool]) -> None:
+            while not has_come() and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
+
+        if scene is DRAINING:
+            wait(lambda: not self.workload.is_filling)
+            self.workload.drain()
+            wait(lambda: self.workload.queue.taken >= DRAINED)
+        elif scene is PUBLISHED:
+            wait(lambda: self.workload.has_published)
+        else:
+            with contextlib.suppress(OSError, ErrorReply), self.server.connect() as connection:
+                wait(lambda: NOTHING_PUBLISHED not in connection.call("INFO", "kvnode"))
 
     def _die_during_start(self) -> None:
         """Recovery must be as safe as the rest: kill it, by time or at a disk operation."""
@@ -330,6 +349,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--power-loss", action="store_true", help="lose what was not synced")
     parser.add_argument("--failpoints", action="store_true", help="of a debug build; no others")
     parser.add_argument("--relaxed", action="store_true", help="power loss may take the newest")
+    parser.add_argument("--scene", choices=SCENES, default="", help="all rounds end in this one")
     parser.add_argument("--plant", choices=[*SHIM_PLANTS, *planted.PLANTS])
     chosen = parser.parse_args(arguments)
     plan = Plan(
@@ -340,6 +360,7 @@ def main(arguments: list[str]) -> int:
         is_power_loss=chosen.power_loss,
         is_relaxed=chosen.relaxed,
         plant=chosen.plant,
+        scene=chosen.scene,
         sites=FAILPOINT_SITES if chosen.failpoints else SHIM_SITES,
     )
 

@@ -44,6 +44,12 @@ class QueueLedger:
         self._open_pops = 0  # elements that pops without a reply may have taken
         self._wrong: list[str] = []
 
+    @property
+    def taken(self) -> int:
+        """How many elements consumers have heard of."""
+        with self._lock:
+            return len(self._popped) + len(self._moved)
+
     def send_push(self, writer: str, elements: list[bytes]) -> None:
         """A push is about to be sent."""
         with self._lock:

@@ -48,6 +48,8 @@ SCRIPT_TRANSFER = (
 )
 SCRIPT_NOTE = "return redis.call('set', KEYS[1], ARGV[1])"
 SHARED_SCRIPT = "redis.call('decrby', KEYS[1], ARGV[1]) redis.call('incrby', KEYS[2], ARGV[1])"
+LARGE_FIRST = 2  # operations until one has published, if they come first
+DRAIN_PUSHES = 20  # of each writer, before it is drained
 JOIN_SECONDS = 0.5  # for replies that the server sent before it died
 
 
@@ -56,6 +58,7 @@ class Writer(threading.Thread):
 
     unexpected: replies that no server may give here.
     uncertain: error replies that leave open whether the write was done.
+    pushes_left: to the queue, before anything else, and none later; None: now and then.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Writer(threading.Thread):
         self.ledger = ledger
         self.shared = shared
         self.depth = self.random.choice(PIPELINE_DEPTHS)
+        self.pushes_left: int | None = None
         self.unexpected: list[str] = []
         self.uncertain: list[str] = []
         self.text_bytes: dict[bytes, int] = {}
@@ -152,11 +156,14 @@ class Writer(threading.Thread):
             (self._flush_aside, 1 * self.has_transactions),
             (self.collections.next, 80),
             (self.large.next, 3 * self.has_transactions),
-            (self._queue_push, 10),
+            (self._queue_push, 10 * (self.pushes_left is None)),
             (self._purse_transfer, 6 * self.has_transactions),
         ]
         if self.large.is_due:
             return self.large.next()
+        if self.pushes_left:
+            self.pushes_left -= 1
+            return self._queue_push()
         makers, chances = zip(*weights, strict=True)
         return self.random.choices(makers, chances)[0]()
 
@@ -423,11 +430,13 @@ class Workload:
         self.shared = SharedLedger(SHARED_COUNTERS, ACCOUNTS, SHARED_PAIR, PURSES)
         self.queue = QueueLedger()
         self.threads: list[Writer | Reader | Consumer] = []
+        self._waiting: list[Consumer] = []
 
-    def start(self, server: Server, *, publishes: bool = False) -> None:
+    def start(self, server: Server, *, publishes: bool = False, drains: bool = False) -> None:
         """Start a round: connect and write until the connections break.
 
         publishes: transactions with large collections come first.
+        drains: the queue is filled, and consumers wait for drain().
         """
         writers = [
             Writer(
@@ -437,6 +446,7 @@ class Workload:
         ]
         for writer in writers:
             writer.large.is_due = publishes
+            writer.pushes_left = DRAIN_PUSHES if drains else None
         reader = Reader(self.random.getrandbits(32), self.shared)
         consumers = [
             kind(name, self.random.getrandbits(32), self.queue) for name, kind in CONSUMERS.items()
@@ -444,12 +454,33 @@ class Workload:
         everybody = [*writers, reader, *consumers]
         # Alone, a writer takes the way of the lonely client: its syncs are made inline.
         self.threads = self.random.choice([everybody, everybody, writers[:1]])
+        if drains:
+            self.threads = everybody
         with contextlib.suppress(OSError):  # it may be dead already
             for thread in self.threads:
                 thread.connection = server.connect()
         self.threads = [thread for thread in self.threads if thread.connection is not None]
+        self._waiting = [t for t in self.threads if drains and isinstance(t, Consumer)]
         for thread in self.threads:
-            thread.start()
+            if thread not in self._waiting:
+                thread.start()
+
+    @property
+    def has_published(self) -> bool:
+        """Whether a transaction with large collections is done. Requires: they come first."""
+        ledgers = [ledger for ledger in self.ledgers if ledger.name.encode() in LARGE_WRITERS]
+        return any(ledger.acknowledged >= LARGE_FIRST for ledger in ledgers)
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether pushes that come first are not all acknowledged. Requires: as drain()."""
+        writers = [thread for thread in self.threads if isinstance(thread, Writer)]
+        return any(w.is_alive() and w.ledger.acknowledged < DRAIN_PUSHES for w in writers)
+
+    def drain(self) -> None:
+        """Have the consumers begin that wait. Requires: start() was asked to drain."""
+        while self._waiting:
+            self._waiting.pop().start()
 
     def join(self) -> list[str]:
         """Wait for the end of the round; return replies and reads that were wrong.
