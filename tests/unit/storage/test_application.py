@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kvnode._core.keys import DELTA, ITEM, kind_bounds
+from kvnode._core.keys import COUNTER, DELTA, ITEM, kind_bounds
 from kvnode.base.errors import CorruptionError, InvariantError
 from kvnode.storage.memory import MemoryEngine
 from tests.sim.disk import SimDisk
@@ -177,3 +177,42 @@ def test_own_entries_count_once_those_of_others_are_applied(late):
     assert node.sequencer.committed == node.sequencer.last_index
     assert node.ask("GET", "k") == b"4"
     assert node.view.first_unused_id == leader.view.first_unused_id
+
+
+def store_ahead(node: FollowerNode, kinds: tuple[int, ...]) -> None:
+    """A checkpoint dies when rows of some kinds are in LevelDB, and its record is not."""
+    write = node.engine.write
+
+    def of_kinds(rows, sync=False):
+        write([row for row in rows if row[0][0] in kinds], sync=sync)
+
+    node.engine.write = of_kinds
+    node.checkpoint()
+    del node.engine.write
+
+
+def list_after_restart(*, is_counter_known):
+    """Make a list, stop with its id in LevelDB and its checkpoint not; return what it is then."""
+    leader, node = new_node(), new_follower()
+    leader.ask("SET", "k", 1)
+    follow(node, leader)
+    node.checkpoint()
+    leader.ask("RPUSH", "l", "a", "b")
+    follow(node, leader)
+    store_ahead(node, (COUNTER,))
+    node = node.kill()
+    if not is_counter_known:  # as if only the checkpoint said which ids are used
+        node.tip.fresh_id = node.checkpointer.last.next_id
+    node.apply(ALL)
+    store(node)
+    leader.ask("RPUSH", "l", "c")
+    follow(node, leader)
+    node.lead()
+    return node.ask("LRANGE", "l", 0, -1)
+
+
+def test_a_collection_is_not_new_again_whose_id_the_store_knows_already():
+    """Else what is evicted of it would be taken for never having been there."""
+    assert list_after_restart(is_counter_known=True) == [b"a", b"b", b"c"]
+    with pytest.raises(InvariantError, match="lacks an item"):
+        list_after_restart(is_counter_known=False)
