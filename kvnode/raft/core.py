@@ -255,6 +255,11 @@ class RaftCore:
         return self.leadership is not None and self.leadership.is_serving
 
     @property
+    def uses_leases(self) -> bool:
+        """Whether there may be a lease at all."""
+        return self._lease_ms > 0
+
+    @property
     def has_lease(self) -> bool:
         """Whether reads need no round now. Ask after the bytes of a request were received."""
         return self.leadership is not None and self.leadership.has_lease

@@ -74,7 +74,6 @@ class NodeGroup:
         self._node = node
         self.replica = node.replica
         self.group_id = node.data.facts.group
-        self._has_leases = config.has_lease_reads
         self._cluster = config.cluster
         identity = node.data.facts.identity
         self.peers = Peers(
@@ -159,8 +158,6 @@ class NodeGroup:
         """The node goes on with another sequencer."""
         self.forwarding.adopt(sequencer)
         sequencer.front = self.forwarding.clients
-        if self._has_leases:
-            sequencer.has_lease = lambda: self.replica.raft.has_lease
 
     def serve(self) -> None:
         """This node leads, and takes commands from here on."""
@@ -411,7 +408,7 @@ class NodeGroup:
             raise ChangeRefused("there is a leader")
         if (len(linked) + 1) * 2 > len(raft.membership.voters):
             raise ChangeRefused("a majority of the voters can be reached from here")
-        alone = self._node.data.make_raft(has_leases=self._has_leases, instead_of=raft)
+        alone = self._node.data.make_raft(has_leases=raft.uses_leases, instead_of=raft)
         log.warning("this node is made a group of one", last_index=self.replica.log.last_index)
         self._node.after_pass_once(lambda: self._go_alone(alone, done))
 

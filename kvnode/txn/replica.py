@@ -428,6 +428,8 @@ class Replica:
         state.sequencer.on_stable = self._on_stable
         state.sequencer.serving = False
         state.sequencer.is_alone = self.log.is_alone
+        if self.raft.uses_leases:
+            state.sequencer.has_lease = lambda: self.raft.has_lease
         state.on_checkpoint = self._on_checkpoint
         state.membership_at = self._membership_at
 
