@@ -5,9 +5,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from kvnode._core.buffer cimport buffer_append
 from kvnode._core.forwarding cimport W_ANSWERS, W_EXECUTION, Clients
 from kvnode._core.link_port cimport (
-    INPUT_WINDOW_BYTES, OUTPUT, OUTPUT_CLOSE, OUTPUT_IN_MULTI, OUTPUT_PARTIAL, OUTPUT_SUBSCRIBED,
-    OUTPUT_WINDOW_BYTES, RETURNED, RETURNED_IN_MULTI, RETURNED_WATCHING, TAKEN_BYTES, Reader, fail,
-    read_bytes, read_u32, read_u64, read_u8)
+    INPUT_WINDOW_BYTES, OUTPUT, OUTPUT_BLOCKED, OUTPUT_CLOSE, OUTPUT_IN_MULTI, OUTPUT_PARTIAL,
+    OUTPUT_SUBSCRIBED, OUTPUT_WINDOW_BYTES, RETURNED, RETURNED_IN_MULTI, RETURNED_WATCHING,
+    TAKEN_BYTES, Reader, fail, read_bytes, read_u32, read_u64, read_u8)
 from kvnode._core.session cimport S_CLOSING, S_READY, Session
 from kvnode._core.tip cimport DATABASES_MAX
 from kvnode._core.uplink cimport Relay, Uplink
@@ -39,6 +39,10 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
     cdef int db = read_u8(r)
     cdef uint64_t executed = read_u64(r)
     cdef uint64_t answered = read_u64(r)
+    cdef bint is_subscribed = flags & OUTPUT_SUBSCRIBED != 0
+    cdef uint32_t channels = read_u32(r) if is_subscribed else 0
+    cdef uint32_t patterns = read_u32(r) if is_subscribed else 0
+    cdef uint32_t shard_channels = read_u32(r) if is_subscribed else 0
     cdef uint32_t n = read_u32(r)
     cdef const char* data = read_bytes(r, n)
     cdef Session session
@@ -53,7 +57,10 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
     relay.executed = executed
     relay.answered = answered
     relay.is_partial = flags & OUTPUT_PARTIAL != 0
-    session.is_subscribed_there = flags & OUTPUT_SUBSCRIBED != 0
+    session.is_blocked_there = flags & OUTPUT_BLOCKED != 0
+    session.is_subscribed_there = is_subscribed
+    session.channels, session.patterns = channels, patterns
+    session.shard_channels = shard_channels
     clients.sequencer.flushable.append(session)
     if n:
         buffer_append(&session.reply.out, data, n)

@@ -7,8 +7,8 @@ from libc.string cimport memcpy
 from kvnode._core.buffer cimport buffer_free
 from kvnode._core.bytes cimport put_be32, put_be64
 from kvnode._core.link_port cimport (
-    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, LAST, OPEN, OUTPUT, OUTPUT_CLOSE, OUTPUT_IN_MULTI,
-    OUTPUT_PARTIAL, OUTPUT_SUBSCRIBED, OUTPUT_WINDOW_BYTES, PIECE_BYTES, RETURNED,
+    ANSWER, END, INPUT, INPUT_WINDOW_BYTES, LAST, OPEN, OUTPUT, OUTPUT_BLOCKED, OUTPUT_CLOSE,
+    OUTPUT_IN_MULTI, OUTPUT_PARTIAL, OUTPUT_SUBSCRIBED, OUTPUT_WINDOW_BYTES, PIECE_BYTES, RETURNED,
     RETURNED_IN_MULTI, RETURNED_WATCHING, STATE,
     STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN, fail, read_bytes, read_text, read_u32,
     read_u64, read_u8)
@@ -94,6 +94,7 @@ cdef class Downlink(Outlet):
 
     cdef int take_state(self, Mirror mirror, uint64_t remote, bint is_new, int64_t now_ms,
                         Reader* r) except -1:
+        cdef uint64_t client = read_u64(r)
         cdef int db = read_u8(r)
         cdef int proto = read_u8(r)
         cdef int reply_mode = read_u8(r)
@@ -116,6 +117,7 @@ cdef class Downlink(Outlet):
             mirror.authenticated = mirror.parser.authenticated = True
             mirror.parser.proto_max_bulk_bytes = INT64_MAX      # its own node has looked
             self.mirrors[remote] = mirror
+        mirror.client = client
         mirror.db = db
         mirror.reply.proto = proto
         mirror.reply_mode = reply_mode
@@ -185,7 +187,8 @@ cdef class Downlink(Outlet):
                 and mirror.waiter == NULL and mirror.state in (S_READY, S_PARKED):
             if executed != mirror.answered or n:
                 self.put_output(mirror, 0, n, executed)
-        elif n or ends or executed - mirror.consumed >= CONSUMED_BYTES:
+        elif n or ends or (mirror.waiter != NULL and not mirror.told_blocked) \
+                or executed - mirror.consumed >= CONSUMED_BYTES:
             self.put_output(mirror, (OUTPUT_PARTIAL if is_partial else 0)
                             | (OUTPUT_CLOSE if ends else 0), n, mirror.answered)
         if ends:
@@ -201,23 +204,30 @@ cdef class Downlink(Outlet):
         cdef size_t part
         cdef char* p
         cdef int state = (OUTPUT_SUBSCRIBED if mirror.subscriber != NULL else 0) \
-            | (OUTPUT_IN_MULTI if mirror.in_multi else 0)
+            | (OUTPUT_IN_MULTI if mirror.in_multi else 0) \
+            | (OUTPUT_BLOCKED if mirror.waiter != NULL else 0)
+        cdef size_t head = 31 + (12 if mirror.subscriber != NULL else 0)
         mirror.given += n
+        mirror.told_blocked = mirror.waiter != NULL
         while True:
             part = n if n < PIECE_BYTES else PIECE_BYTES
             n -= part
             if n == 0:
                 mirror.consumed = mirror.fed - mirror.parser.pending()
                 mirror.answered = answered
-            p = self.port.room(31 + part)
+            p = self.port.room(head + part)
             p[0] = OUTPUT
             put_be64(p + 1, mirror.remote)
             p[9] = <char>((flags if n == 0 else OUTPUT_PARTIAL) | state)
             p[10] = <char>mirror.db
             put_be64(p + 11, mirror.consumed)
             put_be64(p + 19, mirror.answered)
-            put_be32(p + 27, <uint32_t>part)
-            memcpy(p + 31, mirror.reply.out.data + mirror.out_head, part)
+            if mirror.subscriber != NULL:
+                put_be32(p + 27, <uint32_t>mirror.channels)
+                put_be32(p + 31, <uint32_t>mirror.patterns)
+                put_be32(p + 35, <uint32_t>mirror.shard_channels)
+            put_be32(p + head - 4, <uint32_t>part)
+            memcpy(p + head, mirror.reply.out.data + mirror.out_head, part)
             mirror.sent(part)
             if n == 0:
                 return 0

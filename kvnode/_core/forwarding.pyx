@@ -5,7 +5,8 @@ from collections import deque
 
 from libc.string cimport memcpy
 from kvnode._core.buffer cimport Buffer, buffer_free, buffer_reserve
-from kvnode._core.dispatch cimport C_IN_PUBSUB, C_NO_QUEUE, C_READONLY, DONE, HELD, LONG
+from kvnode._core.dispatch cimport (
+    C_IN_PUBSUB, C_MAY_REPLICATE, C_NO_QUEUE, C_READONLY, C_WRITE, DONE, HELD, LONG)
 from kvnode._core.follower_reads cimport may_read_here, read_here
 from kvnode._core.front cimport Mirror
 from kvnode._core.link_port cimport END, INPUT_WINDOW_BYTES, LAST, PIECE_BYTES
@@ -15,7 +16,8 @@ from kvnode._core.sequencer cimport RUN_COMMANDS_MAX, RUN_OUTPUT_BYTES_MAX
 from kvnode._core.session cimport REPLY_ON, REPLY_SKIPPING, S_CLOSED, S_CLOSING, S_READY, S_WAITING
 from kvnode._core.view cimport Savepoint, View
 
-FORWARDED = "forward"       # Session.waiting of one that is owed something
+from kvnode._core.uplink import FORWARDED
+
 UNCERTAIN = b"UNCERTAIN the leader was lost: this command may or may not have been done"
 LOST = b"TRYAGAIN the leader was lost before it answered, and nothing was changed"
 LEADERLESS = b"TRYAGAIN there is no leader at present, nothing was done"
@@ -205,6 +207,7 @@ cdef class Clients(Front):
         if command is self.reset and session.authenticated and args.n == 1:
             relay.in_multi = relay.is_watching = relay.reads_here = False
             session.is_subscribed_there = False
+            session.channels = session.patterns = session.shard_channels = 0
             self.leave(relay)
         elif session.is_subscribed_there and not again:
             relay.uplink.tell(relay)    # of HELLO or CLIENT REPLY: messages may come before its input
@@ -272,7 +275,8 @@ cdef class Clients(Front):
                 self.wait(relay, W_LEADER)
             return False
         relay.is_expired = False
-        if gate is not None and command is not None and gate(session, command):
+        if gate is not None and command is not None \
+                and not (relay.in_multi and command.flags & C_NO_QUEUE == 0) and gate(session, command):
             session.state = S_WAITING
             return False
         if relay.sent + ahead - relay.executed >= INPUT_WINDOW_BYTES:
@@ -300,8 +304,11 @@ cdef class Clients(Front):
         if relay.in_multi:
             if command is self.exec_ or (command is self.discard and args.n == 1):
                 relay.in_multi = relay.is_watching = False
+            elif flags & C_NO_QUEUE == 0:
+                session.queued_writes |= flags & (C_WRITE | C_MAY_REPLICATE) != 0
         elif command is self.multi:
             relay.in_multi = args.n == 1
+            session.queued_writes = False
         elif command is self.watch:
             relay.is_watching |= args.n > 1
         elif command is self.unwatch and args.n == 1:

@@ -19,7 +19,8 @@ cdef class Mirror(Session):
     # At the leader, the session of a client of another node. Its outlet is told after each pass in
     # which it ran, or some of its output was released.
     cdef Outlet outlet
-    cdef readonly uint64_t remote       # id of the session at its own node
+    cdef readonly uint64_t remote       # number that its node gave it
+    cdef readonly uint64_t client       # id of the session at its own node
     cdef uint64_t fed                   # bytes of input, ever
     cdef uint64_t consumed, answered    # of them, as last told
     cdef uint64_t given, taken          # bytes of output: sent to its node, and that its client took
@@ -27,3 +28,4 @@ cdef class Mirror(Session):
     cdef uint64_t commands_before       # executed when it was last collected
     cdef bint is_waiting_for_room       # is in its outlet's list
     cdef bint ends                      # its client sends no more
+    cdef bint told_blocked              # its node knows that it waits on keys

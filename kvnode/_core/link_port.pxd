@@ -11,17 +11,19 @@ A frame begins with kind u8, term u64, uplink u64, received u64; items follow. A
 
     OPEN        session u64, state: there is a new session
     STATE       session u64, state: of a known one, whose input so far is answered
-      state       db u8, proto u8, reply mode u8, flags u8 (STATE_...), user, name, address;
-                  each of the three as length u32, bytes
+      state       client u64, db u8, proto u8, reply mode u8, flags u8 (STATE_...), user, name, address;
+                  each of the three as length u32, bytes. client: id of the session at its own node
     INPUT       session u64, length u32, bytes: commands of it, in order, as the client sent them
     TAKEN       session u64, bytes u64: so much more of its output has gone to the client
     LAST        session u64: its client sends no more: if it waits for data of keys, it is over
     END         session u64: it is over
 
-    OUTPUT      session u64, flags u8 (OUTPUT_...), db u8, consumed u64, answered u64, length u32,
-                bytes: consumed: bytes of its input that were executed, ever; answered: of them,
-                those whose replies are all in this item or before it. db: of the session by then.
+    OUTPUT      session u64, flags u8 (OUTPUT_...), db u8, consumed u64, answered u64,
+                subscriptions, length u32, bytes: consumed: bytes of its input that were executed,
+                ever; answered: of them, those whose replies are all in this item or before it.
+                db: of the session by then.
                 Messages of pub/sub come in items in which no more is answered than before.
+      subscriptions   channels u32, patterns u32, shard channels u32; with OUTPUT_SUBSCRIBED only
     RETURNED    session u64, flags u8 (RETURNED_...), length u32, bytes: the end of its input, as it
                 was, which was not executed. The session is over at this leader.
 
@@ -56,6 +58,7 @@ cdef enum:
     OUTPUT_PARTIAL = 2          # it ends inside of a reply or message
     OUTPUT_SUBSCRIBED = 4       # the session is subscribed to something
     OUTPUT_IN_MULTI = 8         # it is in a transaction
+    OUTPUT_BLOCKED = 16         # it waits for data of keys
     RETURNED_IN_MULTI = 1       # a transaction had begun
     RETURNED_WATCHING = 2       # keys were watched, or one had changed
 

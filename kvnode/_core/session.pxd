@@ -73,7 +73,7 @@ cdef class Session:
 
     cdef Buffer queued                  # queued commands of a MULTI: see queue()
     cdef readonly int queued_count
-    cdef readonly bint queued_writes    # a queued command may write
+    cdef readonly bint queued_writes    # a command queued here, or at the leader, may write
     cdef deque[Mark] marks
     cdef uint64_t out_base              # stream offset of reply.out.data[0]
     cdef size_t out_head                # bytes of reply.out that have left already
@@ -85,7 +85,9 @@ cdef class Session:
     cdef void* waiter                   # its Waiter while it waits on keys: blocking.pxd
     cdef void* subscriber               # its Subscriber while it has subscriptions: pubsub.pxd
     cdef readonly size_t channels, patterns, shard_channels     # that it is subscribed to
-    cdef public bint is_subscribed_there    # at a follower: its mirror at the leader is
+    # At a follower, what its mirror at the leader does:
+    cdef public bint is_subscribed_there
+    cdef bint is_blocked_there
     cdef bint in_parts                  # a part of its reply is written: Sequencer.answer
     cdef Buffer behind                  # messages that follow a reply which leaves in parts
 

@@ -177,8 +177,8 @@ cdef class Session:
 
     @property
     def is_blocked(self):
-        """Whether it waits on keys."""
-        return self.waiter != NULL
+        """Whether it waits on keys, here or at the leader."""
+        return self.waiter != NULL or self.is_blocked_there
 
     @property
     def input_bytes(self):

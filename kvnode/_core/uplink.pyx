@@ -9,6 +9,8 @@ from kvnode._core.link_port cimport (
     FORWARD, INPUT, LAST, OPEN, PIECE_BYTES, STATE, STATE_ABORTED, STATE_DIRTY, STATE_NO_TOUCH, TAKEN,
     TAKEN_BYTES)
 
+FORWARDED = "forward"       # Session.waiting of one that is owed something
+
 
 cdef class Relay:
     """A session with input for a leader."""
@@ -84,17 +86,18 @@ cdef class Uplink:
                 and not relay.is_aborted and not session.cas_dirty:
             return 0
         texts = (session.user, session.name, session.addr.encode())
-        n = 13 + sum(4 + len(text) for text in texts)
+        n = 21 + sum(4 + len(text) for text in texts)
         p = self.port.room(n)
         p[0] = <char>(STATE if relay.is_told else OPEN)
         put_be64(p + 1, relay.number)
-        p[9] = <char>session.db
-        p[10] = <char>session.reply.proto
-        p[11] = <char>session.reply_mode
-        p[12] = <char>((STATE_DIRTY if session.cas_dirty else 0)
+        put_be64(p + 9, session.id)
+        p[17] = <char>session.db
+        p[18] = <char>session.reply.proto
+        p[19] = <char>session.reply_mode
+        p[20] = <char>((STATE_DIRTY if session.cas_dirty else 0)
                        | (STATE_ABORTED if relay.is_aborted else 0)
                        | (STATE_NO_TOUCH if session.no_touch else 0))
-        p += 13
+        p += 21
         for text in texts:
             put_be32(p, <uint32_t>len(text))
             memcpy(p + 4, <const char*>text, len(text))
@@ -113,7 +116,7 @@ cdef class Uplink:
         cdef size_t part
         cdef char* p
         relay.sent += n
-        relay.session.waiting = "forward"
+        relay.session.waiting = FORWARDED
         while n:
             part = n if n < PIECE_BYTES else PIECE_BYTES
             p = self.port.room(13 + part)

@@ -123,12 +123,8 @@ def unblock(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     reason = args[3].upper() if len(args) == 4 else b"TIMEOUT"
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise error("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    wanted = parse_integer(args[2])
-    done = any(
-        view.node.unblock(session, with_error=reason == b"ERROR")
-        for session in view.node.sessions()
-        if session.id == wanted
-    )
+    session = view.node.client_beside(view.session, parse_integer(args[2]))
+    done = session is not None and view.node.unblock(session, with_error=reason == b"ERROR")
     reply.integer(1 if done else 0)
 
 

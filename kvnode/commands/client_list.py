@@ -1,5 +1,6 @@
 """The lines of CLIENT LIST and CLIENT INFO, and which clients they describe."""
 
+from kvnode._core.uplink import FORWARDED
 from kvnode.base.limits import SESSION_OVERHEAD_BYTES
 from kvnode.commands.context import STATE_CLOSING, STATE_WAITING, SessionContext, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
@@ -18,12 +19,7 @@ def parse_type(word: bytes) -> str:
 
 def is_subscribed(session: SessionContext) -> bool:
     """Return whether a client is subscribed to anything."""
-    return bool(
-        session.channels
-        or session.patterns
-        or session.shard_channels
-        or session.is_subscribed_there
-    )
+    return bool(session.channels or session.patterns or session.shard_channels)
 
 
 def of_type(sessions: list[SessionContext], kind: str) -> list[SessionContext]:
@@ -50,7 +46,8 @@ def select(view: ViewContext, options: list[bytes]) -> list[SessionContext]:
 def flags(session: SessionContext) -> str:
     """Return the letters for what is special about a client; N = nothing."""
     letters = "P" if is_subscribed(session) else ""
-    if session.state == STATE_WAITING or session.is_blocked:
+    is_held = session.state == STATE_WAITING and session.waiting != FORWARDED
+    if is_held or session.is_blocked:
         letters += "b"
     if session.in_multi:
         letters += "x"

@@ -69,11 +69,11 @@ class SessionContext(Protocol):
     in_multi: bool
     in_exec: bool
     cas_dirty: bool
-    is_blocked: bool
+    is_blocked: bool  # waits for data of keys
+    waiting: object  # what it waits for, or None
     channels: int  # that it is subscribed to
     patterns: int
     shard_channels: int
-    is_subscribed_there: bool  # at the leader, when this node is none
     queued_count: int
     watched: set[tuple[int, bytes]] | None
     state: int
@@ -227,6 +227,9 @@ class NodeContext(Protocol):
 
     def unpause(self) -> None:
         """Let held commands run."""
+
+    def client_beside(self, session: SessionContext, client_id: int) -> SessionContext | None:
+        """Return a client of the node that `session` is connected to, by its id there."""
 
     def unblock(self, session: SessionContext, *, with_error: bool) -> bool:
         """End a blocking command early; False if the session is not blocked by one."""

@@ -152,6 +152,9 @@ LOCAL = frozenset(
     }
 )
 
+# Of these, what is about sessions that wait at the leader.
+AT_LEADER = frozenset({"client|unblock"})
+
 # Commands that answer the same on each node, with their subcommands.
 ANYWHERE = frozenset({"command", "echo", "ping"})
 
@@ -280,7 +283,7 @@ class Row:
     def place(self) -> str:
         """Return where a client of a follower runs it: "local", "anywhere"; "": at the leader."""
         names = {self.name, self.name.partition("|")[0]}
-        if names & LOCAL:
+        if names & LOCAL and self.name not in AT_LEADER:
             return "local"
         return "anywhere" if names & ANYWHERE else ""
 

@@ -240,6 +240,14 @@ class Forwarding:
     def _drop_empty(self) -> None:
         self._former = [former for former in self._former if not former.uplink.is_empty]
 
+    def mirror_beside(self, mirror: Mirror, client_id: int) -> Mirror | None:
+        """Return the mirror of another client of the same node, by that client's id there."""
+        for downlink in self._downlinks.values():
+            mirrors = downlink.sessions
+            if mirror in mirrors:
+                return next((other for other in mirrors if other.client == client_id), None)
+        return None
+
     def mirrors(self) -> list[Mirror]:
         """Return the sessions of other nodes' clients."""
         return [mirror for downlink in self._downlinks.values() for mirror in downlink.sessions]

@@ -5,6 +5,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, Any
 
+from kvnode._core.uplink import FORWARDED
 from kvnode.commands.context import Statistics
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class Gauges:
             checkpoint_last_s=node.checkpointed_s,
             checkpoints=replica["checkpoints"],
             changes_since_checkpoint=replica["dirty_records"],
-            blocked_clients=sum(s.waiting is not None for s in node.clients.sessions.values()),
+            blocked_clients=sum(
+                s.is_blocked or s.waiting not in (None, FORWARDED) for s in node.sessions()
+            ),
             timed_clients=node.sequencer.waiters.timed,
             blocking_keys=node.sequencer.waiters.keys,
             watching_clients=watching,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kvnode.commands.client_list import is_subscribed
 from kvnode.commands.context import REDIS_VERSION, CommandContext, NodeContext, ViewContext
 from kvnode.commands.group_words import redis_mode
 from kvnode.commands.pubsub import CHANNELS, PATTERNS, SHARD_CHANNELS
@@ -97,7 +98,7 @@ def clients(view: ViewContext) -> str:
             ("client_recent_max_output_buffer", max((c.output_bytes for c in sessions), default=0)),
             ("blocked_clients", s.blocked_clients),
             ("tracking_clients", 0),
-            ("pubsub_clients", view.pubsub.clients),
+            ("pubsub_clients", sum(map(is_subscribed, sessions))),
             ("watching_clients", s.watching_clients),
             ("clients_in_timeout_table", s.timed_clients),
             ("total_watched_keys", s.watched_keys),

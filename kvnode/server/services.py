@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from kvnode._core.dispatch import Command, Dispatch
+from kvnode._core.front import Mirror
 from kvnode._core.generic import describe
 from kvnode._core.reactor import Reactor
 from kvnode._core.serving import unblock
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kvnode._core.sequencer import Sequencer
     from kvnode._core.tip import Tip
     from kvnode._core.view import View
+    from kvnode.server.group import NodeGroup
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ class NodeServices:
     dispatch: Dispatch
     clients: Clients
     gauges: Gauges
+    networked: "NodeGroup | None"
     nursery: trio.Nursery
     stopping: trio.Event
     stop_with_checkpoint: bool
@@ -127,10 +130,15 @@ class NodeServices:
         row = command.row
         if row.group in ("connection",) or command.name in (b"info", b"command", b"config|get"):
             return False
-        if self.paused_writes_only and not _may_write(session, command, self.dispatch):
+        if self.paused_writes_only and not may_write(session, command, self.dispatch):
             return False
         self.held.append(session)
         return True
+
+    def client_beside(self, session: Session, client_id: int) -> Session | None:
+        if isinstance(session, Mirror) and self.networked is not None:
+            return self.networked.forwarding.mirror_beside(session, client_id)
+        return self.clients.sessions.get(client_id)
 
     def unblock(self, session: Session, *, with_error: bool) -> bool:
         return unblock(self.sequencer, session, with_error)
@@ -213,7 +221,7 @@ def _reset(command: Command) -> None:
         _reset(subcommand)
 
 
-def _may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
+def may_write(session: Session, command: Command, dispatch: Dispatch) -> bool:
     """Whether a command could change data: an EXEC if any that it runs could."""
     if command.name == b"exec":
         return session.queued_writes

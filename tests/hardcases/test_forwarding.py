@@ -3,19 +3,19 @@
 import pytest
 
 from kvnode.base.limits import FORWARD_WAIT_MS
-from tests.support.forwarding import Client, ForwardingNode, Group
-from tests.support.resp import encode
-
-UNCERTAIN = b"-UNCERTAIN the leader was lost: this command may or may not have been done\r\n"
-LEADERLESS = b"-TRYAGAIN there is no leader at present, nothing was done\r\n"
-EXECABORT = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
-OK = b"+OK\r\n"
-QUEUED = b"+QUEUED\r\n"
-NULL = b"$-1\r\n"
-
-
-def words(*commands: str) -> bytes:
-    return b"".join(encode(*command.split()) for command in commands)
+from tests.support.forwarded import (
+    EXECABORT,
+    LEADERLESS,
+    NULL,
+    OK,
+    QUEUED,
+    UNCERTAIN,
+    ask,
+    move,
+    new_leader,
+    words,
+)
+from tests.support.forwarding import Group
 
 
 @pytest.fixture
@@ -23,21 +23,10 @@ def group() -> Group:
     return Group()
 
 
-def ask(group: Group, client: Client, *commands: str) -> bytes:
-    reply = group.ask(client, words(*commands))
-    group.check()
-    return reply
-
-
 def follow_another(group: Group) -> None:
     """The follower goes to a leader of term 2, whose data are its own; the former one is none."""
-    node = ForwardingNode(77)
-    node.lead(2)
-    node.begin_to_serve()
-    group.leader.index_at_start = group.leader.sequencer.last_index
-    group.followers.append(group.leader)
-    group.leader = node
-    group.followers[0].follow(2, group.net.connect(group.followers[0], node))
+    new_leader(group)
+    move(group)
 
 
 def test_hard_case_24_a_broken_link_ends_waiters_before_anything_else(group: Group) -> None:

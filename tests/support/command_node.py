@@ -141,6 +141,10 @@ class CommandNode(LocalNode):
     def unpause(self) -> None:
         self.asked.append(("unpause",))
 
+    def client_beside(self, session: Session, client_id: int) -> Session | None:
+        connection = self.connections.get(client_id)
+        return connection.session if connection is not None else None
+
     def unblock(self, session: Session, *, with_error: bool) -> bool:
         return unblock(self.sequencer, session, with_error)
 

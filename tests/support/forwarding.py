@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from kvnode._core.dispatch import Command
 from kvnode._core.front import Mirror, collect
+from kvnode._core.serving import unblock
 from kvnode._core.session import Session
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.commands import table
@@ -117,6 +118,15 @@ class ForwardingNode(SimNode):
 
     def authenticate(self, session: Session, granted: bool) -> None:
         session.authenticated = session.parser.authenticated = granted
+
+    def client_beside(self, session: Session, client_id: int) -> Session | None:
+        if isinstance(session, Mirror):
+            assert self.forwarding is not None
+            return self.forwarding.mirror_beside(session, client_id)
+        return self.sessions.get(client_id)
+
+    def unblock(self, session: Session, *, with_error: bool) -> bool:
+        return unblock(self.sequencer, session, with_error)
 
     # -- roles ----------------------------------------------------------------------------------
 

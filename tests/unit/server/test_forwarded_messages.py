@@ -5,16 +5,12 @@ import pytest
 from kvnode._core.front import collect
 from kvnode._core.messages import OUTPUT_LIMIT
 from kvnode.base.limits import MIB
+from kvnode.commands import client_list
+from tests.support.forwarded import OK, ask, move, new_leader, retire, words
 from tests.support.forwarding import Client, Group
 from tests.support.resp import encode
-from tests.unit.server.test_forwarding import move, new_leader, retire
 
 S_CLOSING = 3
-OK = b"+OK\r\n"
-
-
-def words(*commands: str) -> bytes:
-    return b"".join(encode(*command.split()) for command in commands)
 
 
 def message(text: str = "m", channel: str = "c", kind: str = "message") -> bytes:
@@ -28,12 +24,6 @@ def confirmed(kind: str, channel: str, count: int) -> bytes:
 @pytest.fixture
 def group() -> Group:
     return Group(followers=2)
-
-
-def ask(group: Group, client: Client, *commands: str) -> bytes:
-    reply = group.ask(client, words(*commands))
-    group.check()
-    return reply
 
 
 def news(group: Group, client: Client) -> bytes:
@@ -121,6 +111,26 @@ def test_reset_and_quit_end_subscriptions(group: Group) -> None:
     assert ask(group, client, "QUIT") == OK
     assert client.is_closed
     assert ask(group, publisher, "PUBLISH d m") == b":0\r\n"
+
+
+def test_a_node_knows_to_what_its_clients_are_subscribed(group: Group) -> None:
+    def counts() -> tuple[int, int, int]:
+        session = client.session
+        assert client_list.is_subscribed(session) is any(
+            (session.channels, session.patterns, session.shard_channels)
+        )
+        return session.channels, session.patterns, session.shard_channels
+
+    client = group.client()
+    ask(group, client, "SUBSCRIBE a b", "PSUBSCRIBE p*", "SSUBSCRIBE s t u")
+    assert counts() == (2, 1, 3)
+    assert client_list.flags(client.session) == "P"
+    ask(group, client, "SUNSUBSCRIBE", "UNSUBSCRIBE a")
+    assert counts() == (1, 1, 0)
+    ask(group, client, "UNSUBSCRIBE", "PUNSUBSCRIBE")
+    assert counts() == (0, 0, 0)
+    ask(group, client, "SUBSCRIBE a", "RESET")
+    assert counts() == (0, 0, 0)
 
 
 def test_a_message_for_who_was_reset_comes_too_late(group: Group) -> None:

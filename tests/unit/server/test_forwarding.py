@@ -5,56 +5,31 @@ import random
 import pytest
 
 from kvnode.base.limits import FORWARD_DRAIN_MS, FORWARD_WAIT_MS, MIB
+from tests.support.forwarded import (
+    EXECABORT,
+    LEADERLESS,
+    NULL,
+    NULL_ARRAY,
+    OK,
+    QUEUED,
+    UNCERTAIN,
+    ask,
+    move,
+    new_leader,
+    retire,
+    words,
+)
 from tests.support.forwarding import UNBLOCKED, Client, ForwardingNode, Group
 from tests.support.forwarding import UNCERTAIN as UNCERTAIN_LINE
 from tests.support.resp import encode
 
 S_WAITING = 2
-UNCERTAIN = b"-UNCERTAIN the leader was lost: this command may or may not have been done\r\n"
 LOST = b"-TRYAGAIN the leader was lost before it answered, and nothing was changed\r\n"
-LEADERLESS = b"-TRYAGAIN there is no leader at present, nothing was done\r\n"
-EXECABORT = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
-OK = b"+OK\r\n"
-QUEUED = b"+QUEUED\r\n"
-NULL = b"$-1\r\n"
-NULL_ARRAY = b"*-1\r\n"
-
-
-def words(*commands: str) -> bytes:
-    return b"".join(encode(*command.split()) for command in commands)
 
 
 @pytest.fixture
 def group() -> Group:
     return Group()
-
-
-def ask(group: Group, client: Client, *commands: str) -> bytes:
-    reply = group.ask(client, words(*commands))
-    group.check()
-    return reply
-
-
-def new_leader(group: Group) -> ForwardingNode:
-    """Return a node with data of its own, which leads term 2."""
-    node = ForwardingNode(77)
-    node.lead(2)
-    node.begin_to_serve()
-    retire(group)
-    group.leader = node
-    return node
-
-
-def retire(group: Group) -> None:
-    """From here on the leader must write no more."""
-    group.leader.index_at_start = group.leader.sequencer.last_index
-    group.followers.append(group.leader)
-
-
-def move(group: Group) -> None:
-    """The follower goes to the new leader."""
-    end = group.net.connect(group.followers[0], group.leader)
-    group.followers[0].follow(2, end)
 
 
 # -- order and places -----------------------------------------------------------------------------
