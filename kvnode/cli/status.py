@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kvnode.base.addresses import split_address
 from kvnode.base.errors import KvnodeError
 from kvnode.base.resp import Reply
 from kvnode.cli.client import NodeClient, NodeUnreachable
@@ -59,9 +60,8 @@ class Access:
         leader = member(status, status["leader_id"])
         if leader is None or is_leader(status) or not leader["client_address"]:
             return None
-        host, _, port = leader["client_address"].rpartition(":")
         try:
-            return self.client(host.removeprefix("[").removesuffix("]"), int(port))
+            return self.client(*split_address(leader["client_address"]))
         except KvnodeError:
             return None
 

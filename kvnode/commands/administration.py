@@ -6,6 +6,7 @@ STATUS and RECOVER are about the node that is asked; the others have to be done 
 from collections.abc import Callable
 from typing import Any
 
+from kvnode.base.addresses import join_address
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
 from kvnode.commands.group import (
@@ -15,14 +16,12 @@ from kvnode.commands.group import (
     GroupMember,
     GroupStatus,
 )
-from kvnode.commands.group_words import NO_ADDRESS, client_address, join_address, split_address
+from kvnode.commands.group_words import NO_ADDRESS, client_address, find_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.raft.membership import Change, Demote, Promote, Remove
 
 SINCE = "0.1.0"  # of kvnode
-ADDRESS_BYTES_MAX = 255
-PORT_MAX = 65535
 
 Field = tuple[str, str | int | bool]
 
@@ -69,7 +68,7 @@ def describe_member(view: ViewContext, known: GroupStatus, member: GroupMember) 
         ("node_id", member.node_id),
         ("kind", member.kind.value),
         ("raft_address", member.raft_address),
-        ("client_address", "" if address == NO_ADDRESS else join_address(address)),
+        ("client_address", "" if address == NO_ADDRESS else join_address(*address)),
         ("identity", member.identity.hex()),
         ("is_alive", member.is_alive),
         ("is_receiving", member.is_receiving),
@@ -97,8 +96,7 @@ def parse_node_id(data: bytes) -> int:
 def parse_raft_address(data: bytes) -> str:
     """Return a Raft address as text. Raises CommandError unless it is "host:port"."""
     text = data.decode("utf-8", "replace")
-    host, port = split_address(text)
-    if not host or not 0 < port <= PORT_MAX or len(data) > ADDRESS_BYTES_MAX or not text.isascii():
+    if find_address(text) == NO_ADDRESS:
         raise error("an address is HOST:PORT, that of the node's Raft listener")
     return text
 

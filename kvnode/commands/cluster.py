@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer
 from kvnode.commands.group import GroupMember, GroupStatus
-from kvnode.commands.group_words import Address, client_address, split_address
+from kvnode.commands.group_words import Address, client_address, find_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.commands.slots import SLOTS, slot_of
@@ -121,7 +121,7 @@ def node_line(view: ViewContext, status: GroupStatus, member: GroupMember) -> st
     heard_ms = 0 if member.node_id == status.node_id else max(0, view.now_ms - member.lag_ms)
     words = [
         node_id(member),
-        f"{host}:{port}@{split_address(member.raft_address)[1]}",
+        f"{host}:{port}@{find_address(member.raft_address)[1]}",
         ",".join(flags),
         node_id(leader) if replica and leader is not None else NO_MASTER,
         "0",

@@ -1,7 +1,7 @@
 """The group in Redis's words: role and mode of a node, and addresses for clients."""
 
-import re
-
+from kvnode.base.addresses import split_address
+from kvnode.base.errors import ConfigError
 from kvnode.commands.context import ViewContext
 from kvnode.commands.group import NO_ADDRESS, GroupMember, GroupStatus
 
@@ -20,26 +20,18 @@ def redis_role(view: ViewContext) -> str:
     return "master" if view.node.group.status().is_leader else "replica"
 
 
-def split_address(text: str) -> Address:
-    """Return host and port of "host:port", IPv6 in brackets. NO_ADDRESS if it is none."""
-    host, _, port = text.rpartition(":")
-    is_v6 = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if is_v6 else host
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or is_v6 != (":" in host):
+def find_address(text: str) -> Address:
+    """Return host and port of "host:port"; NO_ADDRESS if it is none."""
+    try:
+        return split_address(text)
+    except ConfigError:
         return NO_ADDRESS
-    return host, int(port)
-
-
-def join_address(address: Address) -> str:
-    """Return "host:port", with brackets around an IPv6 address."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def client_address(view: ViewContext, status: GroupStatus, member: GroupMember) -> Address:
     """Return where clients reach a member. The asked node knows the address that this one used."""
     if member.node_id == status.node_id and member.client_address[0] in EVERYWHERE:
-        return split_address(view.session.laddr)
+        return find_address(view.session.laddr)
     return member.client_address
 
 

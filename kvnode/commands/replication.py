@@ -5,15 +5,15 @@ The leader is the master, the others are replicas, and offsets are indexes of th
 
 from collections.abc import Callable
 
+from kvnode.base.addresses import PORT_MAX, join_address
 from kvnode.commands.client import parse_timeout_ms
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import UNBLOCKED, error, parse_integer, syntax_error
 from kvnode.commands.group import NO_ADDRESS, NO_NODE, ChangeRefused, GroupMember, GroupStatus
-from kvnode.commands.group_words import Address, client_address, join_address, leader_address
+from kvnode.commands.group_words import Address, client_address, leader_address
 from kvnode.commands.row import Row
 
 ALL_SHARDS = "request_policy:all_shards"
-PORT_MAX = 65535
 OFFSET_UNKNOWN = -1  # of a replica that has no master
 ON_REPLICA = (
     "WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a "
@@ -220,7 +220,7 @@ def replicaof(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
         return
     raise error(
         f"who follows whom is decided by the group: see KVNODE ADD, REMOVE and TRANSFER, not "
-        f"{join_address(address)}"
+        f"{join_address(*address)}"
     )
 
 

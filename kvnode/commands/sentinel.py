@@ -6,12 +6,13 @@ nobody measures here is 0. While nobody leads there is no master, and clients as
 
 from typing import Any
 
+from kvnode.base.addresses import join_address
 from kvnode.base.errors import CommandError
 from kvnode.commands.cluster import node_id
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error
 from kvnode.commands.group import GroupMember, GroupStatus, Kind
-from kvnode.commands.group_words import client_address, join_address
+from kvnode.commands.group_words import client_address
 from kvnode.commands.help import help_row
 from kvnode.commands.row import Handler, Row
 
@@ -90,7 +91,7 @@ def describe_replica(
     view: ViewContext, status: GroupStatus, leader: GroupMember, member: GroupMember
 ) -> Fields:
     host, port = client_address(view, status, leader)
-    name = join_address(client_address(view, status, member))
+    name = join_address(*client_address(view, status, member))
     return [
         *_instance(view, status, member, name, "slave"),
         *_reported("slave"),

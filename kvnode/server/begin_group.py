@@ -9,11 +9,11 @@ import socket
 import structlog
 import trio
 
+from kvnode.base.addresses import join_address
 from kvnode.base.errors import ConfigError
 from kvnode.raft import wire
 from kvnode.raft.membership import Member, Membership
 from kvnode.raft.messages import Message
-from kvnode.server.addresses import join_address
 from kvnode.server.data import HASH_KEY_BYTES, DataDirectory
 from kvnode.server.founding import Found, Founding, Outside, Pin, Wait, group_of
 from kvnode.server.group_config import GroupConfig

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from kvnode._core.session import Session
+from kvnode.base.addresses import is_loopback, join_address
 from kvnode.commands.client_list import is_subscribed
 from kvnode.server.listener import tune_client
 
@@ -76,8 +77,8 @@ class Clients:
         finally:
             sock.detach()
         session = self.admit()
-        session.addr = _address(peer)
-        session.laddr = _address(local)
+        session.addr = join_address(*peer[:2])
+        session.laddr = join_address(*local[:2])
         return session
 
     def new_id(self) -> int:
@@ -129,15 +130,6 @@ class Clients:
     def _refusal(self, host: str) -> bytes | None:
         if len(self.sessions) >= self.maxclients:
             return REFUSED_MAXCLIENTS
-        if self.protected and not self.password and not _is_loopback(host):
+        if self.protected and not self.password and not is_loopback(host):
             return REFUSED_PROTECTED
         return None
-
-
-def _address(address: tuple) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{host}:{address[1]}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")

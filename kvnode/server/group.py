@@ -26,10 +26,10 @@ from kvnode.commands.group import (
     Kind,
     Role,
 )
+from kvnode.commands.group_words import find_address
 from kvnode.raft.core import RaftCore
 from kvnode.raft.membership import AddLearner, Change, Demote, Member, Promote, Remove
 from kvnode.raft.messages import NO_NODE, Message
-from kvnode.server.addresses import split_address
 from kvnode.server.config import Config
 from kvnode.server.forwarding import Forwarding
 from kvnode.server.group_config import GroupConfig, client_address
@@ -285,9 +285,9 @@ class NodeGroup:
     def client_address(self, node_id: int) -> tuple[str, int]:
         """Return where clients reach a node, as it has told itself."""
         if node_id == self.replica.raft.node_id:
-            return _split(self.peers.greeting.client_address)
+            return find_address(self.peers.greeting.client_address)
         heard = self._heard.get(node_id)
-        return NO_ADDRESS if heard is None else _split(heard.greeting.client_address)
+        return NO_ADDRESS if heard is None else find_address(heard.greeting.client_address)
 
     def _kind(self, node_id: int) -> Kind:
         membership = self.replica.raft.membership
@@ -467,7 +467,3 @@ class NodeGroup:
         if wanted != self._members_told:
             self._members_told = wanted
             self.peers.set_members(wanted)
-
-
-def _split(address: str) -> tuple[str, int]:
-    return split_address(address) if address else NO_ADDRESS

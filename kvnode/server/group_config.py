@@ -5,9 +5,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvnode.base.addresses import is_loopback, join_address, split_address
 from kvnode.base.errors import ConfigError
 from kvnode.base.limits import ADDRESS_BYTES_MAX, SECRET_BYTES_MAX, SECRET_BYTES_MIN
-from kvnode.server.addresses import is_loopback, join_address, split_address
 from kvnode.server.config import Config
 
 WILDCARDS = ("0.0.0.0", "::", "*")

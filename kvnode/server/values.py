@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kvnode.base.addresses import split_address
 from kvnode.base.errors import ConfigError
 from kvnode.base.limits import MEMBERS_MAX
-from kvnode.server.addresses import split_address
 
 INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 MEMORY = re.compile(rb"([0-9]{1,19})([a-z]*)", re.IGNORECASE)

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from kvnode.base.addresses import split_address
 from kvnode.base.errors import ConfigError
 from kvnode.base.limits import DIAL_PAUSE_SECONDS_MAX, DIAL_PAUSE_SECONDS_MIN
-from kvnode.server.addresses import split_address
 from kvnode.server.peers.handshake import DialerHandshake, LinkKind, RandomBytes
 from kvnode.server.peers.links import Link, LinkLost, authenticate, dial
 
