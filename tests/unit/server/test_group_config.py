@@ -3,11 +3,18 @@
 from pathlib import Path
 
 import pytest
+import trio
 
 from kvnode.base.errors import ConfigError
-from kvnode.server.addresses import is_loopback, join_address, split_address
+from kvnode.base.limits import MIB
+from kvnode.server.begin_group import begin_group
 from kvnode.server.config import Config
+from kvnode.server.data import DataDirectory
+from kvnode.server.failpoints import Failpoints
 from kvnode.server.group_config import GroupConfig, client_address, read_secret, require_synced
+from kvnode.server.listener import open_listener
+from kvnode.server.node import Node
+from tests.support.process import free_port
 
 LOOPBACK = {"raft-listen": "127.0.0.1:7000"}
 
@@ -153,8 +160,26 @@ def test_secrets(secret: Path) -> None:
         read_secret(secret.parent)
 
 
-def test_addresses() -> None:
-    assert split_address("[fd00::1]:7000") == ("fd00::1", 7000)
-    assert join_address("fd00::1", 7000) == "[fd00::1]:7000"
-    assert join_address("a", 1) == "a:1"
-    assert not is_loopback("::")
+@pytest.mark.parametrize("value", ["yes", "no"])
+def test_leases_are_used_by_raft_if_they_are_wanted(tmp_path: Path, value: str) -> None:
+    port, raft_port = str(free_port()), free_port()
+    config = load(port=port, raft_listen=f"127.0.0.1:{raft_port}", lease_reads=value)
+    found = GroupConfig.of(config)
+    assert found is not None
+    listener = open_listener(*found.listen, 1)
+    data = DataDirectory(
+        tmp_path / "data",
+        node_id=1,
+        appendfsync="always",
+        cache_bytes=MIB,
+        failpoints=Failpoints(""),
+    )
+    trio.run(begin_group, data, found, client_address(config), listener)
+    node = Node(config, data, found, listener)
+    try:
+        assert node.replica.raft.uses_leases is (value == "yes")
+        assert (node.sequencer.has_lease is not None) is (value == "yes")
+    finally:
+        for sock in (listener, *node._listeners):
+            sock.close()
+        node.close()
