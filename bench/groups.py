@@ -10,9 +10,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import redis
 
@@ -28,6 +28,8 @@ ETCD_KEY = b"key:000000000000"
 FINISHED = re.compile(r"finished in .*?, ([\d.]+) req/s")
 SUCCEEDED = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored")
 
+N = TypeVar("N", bound=Process)
+
 
 def free_ports(count: int) -> list[int]:
     """Return different loopback ports that nobody listens on now."""
@@ -37,28 +39,17 @@ def free_ports(count: int) -> list[int]:
     return list(ports)
 
 
-class Group:
-    """Three nodes of kvnode, `appendfsync always`."""
+class Nodes(Generic[N]):
+    """Three nodes, of which one leads. name: for errors. nodes: those that were started."""
 
-    def __init__(self, name: str, directory: Path, options: Sequence[str] = ()) -> None:
-        """Start it and wait for its leader. Raises ServerError."""
+    def __init__(self, name: str, start: Iterable[N]) -> None:
+        """Start them and wait for a leader. Raises ServerError; then none is left."""
         self.name = name
-        directory.mkdir(parents=True, exist_ok=True)
-        secret = directory / "secret"
-        secret.touch(mode=0o600)
-        secret.write_bytes(base64.b64encode(os.urandom(32)))
-        listens = [f"127.0.0.1:{port}" for port in free_ports(NODES)]
-        cluster = ",".join(f"{i}={listen}" for i, listen in enumerate(listens, 1))
-        self.nodes: list[Server] = []
-        self.leader: Server
+        self.nodes: list[N] = []
+        self.leader: N
         try:
-            for i, listen in enumerate(listens, 1):
-                more = ["--node-id", str(i), "--raft-listen", listen, "--cluster", cluster]
-                more += ["--raft-secret-file", str(secret), *options]
-                one = f"node{i}"
-                self.nodes.append(
-                    servers.start_kvnode(directory / one, more, f"{name} {one}", ready=False)
-                )
+            for node in start:
+                self.nodes.append(node)
             for node in self.nodes:
                 node.wait_ready()
             self.find_leader()
@@ -66,23 +57,23 @@ class Group:
             self.stop()
             raise
 
+    def leads(self, node: N) -> bool:
+        """Return whether a node leads now, and serves."""
+        raise NotImplementedError
+
     def find_leader(self) -> None:
-        """See which node leads now, and serves. Raises ServerError when there is none for long."""
+        """See which node leads now. Raises ServerError when there is none for long."""
         deadline = time.monotonic() + LEADER_SECONDS
         while time.monotonic() < deadline:
             for node in self.nodes:
-                try:
-                    if node.client.execute_command("ROLE")[0] == b"master":
-                        node.client.set("probe", b"x")
-                        self.leader = node
-                        return
-                except redis.RedisError:
-                    continue  # it does not lead any more, or not yet
+                if self.leads(node):
+                    self.leader = node
+                    return
             time.sleep(POLL_SECONDS)
         raise ServerError(f"{self.name} had no leader within {LEADER_SECONDS} s")
 
     @property
-    def follower(self) -> Server:
+    def follower(self) -> N:
         """One of those that do not lead."""
         return next(node for node in self.nodes if node is not self.leader)
 
@@ -93,6 +84,36 @@ class Group:
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
+
+
+class Group(Nodes[Server]):
+    """Three nodes of kvnode, `appendfsync always`."""
+
+    def __init__(self, name: str, directory: Path, options: Sequence[str] = ()) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        secret = directory / "secret"
+        secret.touch(mode=0o600)
+        secret.write_bytes(base64.b64encode(os.urandom(32)))
+        listens = [f"127.0.0.1:{port}" for port in free_ports(NODES)]
+        cluster = ",".join(f"{i}={listen}" for i, listen in enumerate(listens, 1))
+
+        def start() -> Iterator[Server]:
+            for i, listen in enumerate(listens, 1):
+                more = ["--node-id", str(i), "--raft-listen", listen, "--cluster", cluster]
+                more += ["--raft-secret-file", str(secret), *options]
+                one = f"node{i}"
+                yield servers.start_kvnode(directory / one, more, f"{name} {one}", ready=False)
+
+        super().__init__(name, start())
+
+    def leads(self, node: Server) -> bool:
+        try:
+            if node.client.execute_command("ROLE")[0] != b"master":
+                return False
+            node.client.set("probe", b"x")
+        except redis.RedisError:
+            return False  # it does not lead any more, or not yet
+        return True
 
 
 def etcd_missing() -> str | None:
@@ -131,42 +152,21 @@ class EtcdNode(Process):
         return status
 
 
-class Etcd:
+class Etcd(Nodes[EtcdNode]):
     """Three nodes of etcd."""
 
     def __init__(self, directory: Path) -> None:
-        """Start it and wait for its leader. Raises ServerError."""
         ports = free_ports(2 * NODES)
         names = [f"n{i}" for i in range(1, NODES + 1)]
         peers = dict(zip(names, ports[NODES:], strict=True))
-        self.nodes: list[EtcdNode] = []
-        self.leader: EtcdNode
-        try:
-            for name, port in zip(names, ports[:NODES], strict=True):
-                self.nodes.append(EtcdNode(directory / f"etcd-{name}", name, port, peers))
-            for node in self.nodes:
-                node.wait_ready()
-            self.find_leader()
-        except BaseException:
-            self.stop()
-            raise
+        clients = zip(names, ports[:NODES], strict=True)
+        super().__init__(
+            "etcd", (EtcdNode(directory / f"etcd-{n}", n, port, peers) for n, port in clients)
+        )
 
-    def find_leader(self) -> None:
-        """See which node leads now. Raises ServerError when none does for long."""
-        deadline = time.monotonic() + LEADER_SECONDS
-        while time.monotonic() < deadline:
-            for node in self.nodes:
-                status = node.status()
-                if status["header"]["member_id"] == status.get("leader"):
-                    self.leader = node
-                    return
-            time.sleep(POLL_SECONDS)
-        raise ServerError(f"no etcd led within {LEADER_SECONDS} s")
-
-    def parts(self) -> dict[str, Process]:
-        """Return the leader and a follower."""
-        follower = next(node for node in self.nodes if node is not self.leader)
-        return {"leader": self.leader, "follower": follower}
+    def leads(self, node: EtcdNode) -> bool:
+        status = node.status()
+        return bool(status["header"]["member_id"] == status.get("leader"))
 
     def put(self, depth: int, requests: int) -> float:
         """Have h2load put `requests` times at the leader; return puts per second.
@@ -193,10 +193,6 @@ class Etcd:
 
     def _revision(self) -> int:
         return int(self.leader.status()["header"]["revision"])
-
-    def stop(self) -> None:
-        for node in self.nodes:
-            node.stop()
 
 
 def put_request(key: bytes, value: bytes) -> bytes:
