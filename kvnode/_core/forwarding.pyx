@@ -301,6 +301,7 @@ cdef class Clients(Front):
             session.reply_mode = relay.told_mode = REPLY_ON
         if command is None:
             return 0
+        session.last_command = command.name
         if relay.in_multi:
             if command is self.exec_ or (command is self.discard and args.n == 1):
                 relay.in_multi = relay.is_watching = False

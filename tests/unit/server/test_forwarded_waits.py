@@ -69,6 +69,14 @@ def test_who_was_served_waits_no_more(group: Group) -> None:
     assert ask(group, other, f"CLIENT UNBLOCK {client.session.id}") == b":0\r\n"
 
 
+def test_a_node_says_what_its_client_has_asked_last(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "CLIENT GETNAME")
+    assert client.session.last_command == b"client|getname"
+    ask(group, client, "SET a 1", "CLIENT ID", "OBJECT ENCODING a")
+    assert client.session.last_command == b"object|encoding"
+
+
 def test_who_is_owed_an_answer_does_not_count_as_waiting(group: Group) -> None:
     client = group.client()
     client.send(words("SET a 1", "CLIENT GETNAME"))
