@@ -9,6 +9,7 @@ from typing import Any
 from kvnode.base.addresses import join_address
 from kvnode.commands.context import WAITING, ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer, syntax_error
+from kvnode.commands.fields import Field, write_fields
 from kvnode.commands.group import (
     NO_NODE,
     ChangeRefused,
@@ -22,8 +23,6 @@ from kvnode.commands.row import RANDOM, Handler, Row
 from kvnode.raft.membership import Change, Demote, Promote, Remove
 
 SINCE = "0.1.0"  # of kvnode
-
-Field = tuple[str, str | int | bool]
 
 
 # -- STATUS -------------------------------------------------------------------------------------
@@ -75,15 +74,6 @@ def describe_member(view: ViewContext, known: GroupStatus, member: GroupMember) 
         ("match_index", member.match_index),
         ("lag_ms", member.lag_ms),
     ]
-
-
-def write_fields(reply: ReplyWriter, fields: list[Field]) -> None:
-    for name, value in fields:
-        reply.bulk(name.encode())
-        if isinstance(value, str):
-            reply.bulk(value.encode())
-        else:
-            reply.integer(int(value))
 
 
 # -- changes ------------------------------------------------------------------------------------

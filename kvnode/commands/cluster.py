@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from kvnode.commands.context import ReplyWriter, ViewContext
 from kvnode.commands.errors import error, parse_integer
+from kvnode.commands.fields import Field, write_fields
 from kvnode.commands.group import GroupMember, GroupStatus
 from kvnode.commands.group_words import Address, client_address, find_address
 from kvnode.commands.help import help_row
@@ -174,10 +175,10 @@ def slots(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
         reply.map(0)
 
 
-def health(member: GroupMember) -> bytes:
+def health(member: GroupMember) -> str:
     if not member.is_alive:
-        return b"failed"
-    return b"loading" if member.is_receiving else b"online"
+        return "failed"
+    return "loading" if member.is_receiving else "online"
 
 
 def shards(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
@@ -198,22 +199,17 @@ def _write_node(
     reply: ReplyWriter, status: GroupStatus, member: GroupMember, address: Address
 ) -> None:
     host, port = address
-    fields: tuple[tuple[bytes, bytes | int], ...] = (
-        (b"id", node_id(member).encode()),
-        (b"port", port),
-        (b"ip", host.encode()),
-        (b"endpoint", host.encode()),
-        (b"role", b"replica" if is_replica(status, member) else b"master"),
-        (b"replication-offset", member.match_index),
-        (b"health", health(member)),
-    )
+    fields: list[Field] = [
+        ("id", node_id(member)),
+        ("port", port),
+        ("ip", host),
+        ("endpoint", host),
+        ("role", "replica" if is_replica(status, member) else "master"),
+        ("replication-offset", member.match_index),
+        ("health", health(member)),
+    ]
     reply.map(len(fields))
-    for name, value in fields:
-        reply.bulk(name)
-        if isinstance(value, int):
-            reply.integer(value)
-        else:
-            reply.bulk(value)
+    write_fields(reply, fields)
 
 
 def links(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:

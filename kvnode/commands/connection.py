@@ -12,6 +12,7 @@ from kvnode.commands.context import (
     ViewContext,
 )
 from kvnode.commands.errors import error, parse_integer, syntax_error
+from kvnode.commands.fields import Field, write_fields
 from kvnode.commands.group_words import redis_mode, redis_role
 from kvnode.commands.row import Row
 
@@ -82,19 +83,15 @@ def hello(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     if proto is not None:
         session.proto = proto
     reply.map(7)
-    for key, value in (
-        (b"server", b"redis"),
-        (b"version", REDIS_VERSION.encode()),
-        (b"proto", session.proto),
-        (b"id", session.id),
-        (b"mode", redis_mode(view).encode()),
-        (b"role", redis_role(view).encode()),
-    ):
-        reply.bulk(key)
-        if isinstance(value, int):
-            reply.integer(value)
-        else:
-            reply.bulk(value)
+    fields: list[Field] = [
+        ("server", "redis"),
+        ("version", REDIS_VERSION),
+        ("proto", session.proto),
+        ("id", session.id),
+        ("mode", redis_mode(view)),
+        ("role", redis_role(view)),
+    ]
+    write_fields(reply, fields)
     reply.bulk(b"modules")
     reply.array(0)
 

@@ -1,6 +1,7 @@
 """MEMORY: what the node's memory holds. MEMORY USAGE of one key is native."""
 
 from kvnode.commands.context import ReplyWriter, ViewContext
+from kvnode.commands.fields import Field, write_fields
 from kvnode.commands.help import help_row
 from kvnode.commands.row import Key, Row
 
@@ -16,35 +17,30 @@ def stats(view: ViewContext, args: list[bytes], reply: ReplyWriter) -> None:
     keys = sum(count for count, _, _ in s.databases.values())
     dataset = max(0, s.used_memory - s.used_memory_startup - s.used_memory_clients)
     overhead = s.used_memory - dataset
-    entries: list[tuple[bytes, int | float]] = [
-        (b"peak.allocated", s.used_memory_peak),
-        (b"total.allocated", s.used_memory),
-        (b"startup.allocated", s.used_memory_startup),
-        (b"replication.backlog", 0),
-        (b"clients.slaves", 0),
-        (b"clients.normal", s.used_memory_clients),
-        (b"cluster.links", 0),
-        (b"aof.buffer", s.log_unsynced_bytes),
-        (b"lua.caches", 0),
-        (b"functions.caches", 0),
-        (b"overhead.total", overhead),
-        (b"keys.count", keys),
-        (b"keys.bytes-per-key", dataset // keys if keys else 0),
-        (b"dataset.bytes", dataset),
-        (b"dataset.percentage", percentage(dataset, s.used_memory - s.used_memory_startup)),
-        (b"peak.percentage", percentage(s.used_memory, s.used_memory_peak)),
-        (b"cache.bytes", s.tip_bytes),
-        (b"cache.records", s.tip_records),
-        (b"fragmentation", s.used_memory_rss / s.used_memory if s.used_memory else 0.0),
-        (b"fragmentation.bytes", s.used_memory_rss - s.used_memory),
+    fields: list[Field] = [
+        ("peak.allocated", s.used_memory_peak),
+        ("total.allocated", s.used_memory),
+        ("startup.allocated", s.used_memory_startup),
+        ("replication.backlog", 0),
+        ("clients.slaves", 0),
+        ("clients.normal", s.used_memory_clients),
+        ("cluster.links", 0),
+        ("aof.buffer", s.log_unsynced_bytes),
+        ("lua.caches", 0),
+        ("functions.caches", 0),
+        ("overhead.total", overhead),
+        ("keys.count", keys),
+        ("keys.bytes-per-key", dataset // keys if keys else 0),
+        ("dataset.bytes", dataset),
+        ("dataset.percentage", percentage(dataset, s.used_memory - s.used_memory_startup)),
+        ("peak.percentage", percentage(s.used_memory, s.used_memory_peak)),
+        ("cache.bytes", s.tip_bytes),
+        ("cache.records", s.tip_records),
+        ("fragmentation", s.used_memory_rss / s.used_memory if s.used_memory else 0.0),
+        ("fragmentation.bytes", s.used_memory_rss - s.used_memory),
     ]
-    reply.map(len(entries))
-    for name, value in entries:
-        reply.bulk(name)
-        if isinstance(value, float):
-            reply.double(value)
-        else:
-            reply.integer(value)
+    reply.map(len(fields))
+    write_fields(reply, fields)
 
 
 def percentage(part: int, whole: int) -> float:
