@@ -8,7 +8,7 @@ from kvnode.commands import function_payload
 from kvnode.commands.errors import error, subcommand_error
 from kvnode.commands.help import INDENT, write_help
 from kvnode.commands.row import Key, Row
-from kvnode.commands.scripting import ARGUMENTS, RUNS, WORST
+from kvnode.commands.scripting import ARGUMENTS, RUNS, WORST, kill
 
 CHANGES = "noscript write"
 ENGINE = b"LUA"
@@ -163,12 +163,6 @@ def function_stats(view: Any, args: list[bytes], reply: Any) -> None:
     reply.integer(functions.count)
 
 
-def function_kill(view: Any, args: list[bytes], reply: Any) -> None:
-    if not view.scripts.kill():
-        raise CommandError(b"NOTBUSY No scripts in execution right now.")
-    reply.ok()
-
-
 def function_dump(view: Any, args: list[bytes], reply: Any) -> None:
     found = view.scripts.functions.of_pattern(lambda name: True)
     reply.bulk(function_payload.dump([library.code for library in found]))
@@ -283,7 +277,7 @@ ROWS = (
                 2,
                 "noscript allow_busy",
                 "Stops the function that runs.",
-                function_kill,
+                kill,
                 tips=ONE_SHARD,
             ),
             _row(

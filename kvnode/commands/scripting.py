@@ -50,7 +50,8 @@ def script_flush(view: Any, args: list[bytes], reply: Any) -> None:
     reply.ok()
 
 
-def script_kill(view: Any, args: list[bytes], reply: Any) -> None:
+def kill(view: Any, args: list[bytes], reply: Any) -> None:
+    """SCRIPT KILL and FUNCTION KILL."""
     if not view.scripts.kill():
         raise CommandError(b"NOTBUSY No scripts in execution right now.")
     reply.ok()
@@ -182,7 +183,7 @@ ROWS = (
                 "scripting",
                 "noscript allow_busy",
                 tips=("request_policy:all_shards", "response_policy:one_succeeded"),
-                handler=script_kill,
+                handler=kill,
             ),
             Row(
                 "script|load",
