@@ -56,6 +56,16 @@ def _reported(action: str, path: str | int) -> Iterator[None]:
         raise StorageIOError(f"{action} {path}: {error.strerror or error}") from error
 
 
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable. Raises StorageIOError."""
+    with _reported("fsync", path):
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
 class OsDisk:
     """The machine's file system."""
 
@@ -124,9 +134,4 @@ class OsDisk:
             os.makedirs(directory, exist_ok=True)
 
     def fsync_dir(self, directory: str) -> None:
-        with _reported("fsync", directory):
-            file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+        sync_directory(directory)

@@ -9,6 +9,7 @@ import shutil
 from typing import Protocol
 
 from kvnode.base.errors import StorageIOError
+from kvnode.storage.disk import sync_directory
 
 
 class Folders(Protocol):
@@ -52,11 +53,4 @@ class OsFolders:
             raise StorageIOError(f"remove {self.path}/{name}: {error.strerror}") from error
 
     def sync(self) -> None:
-        try:
-            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            raise StorageIOError(f"sync of {self.path}: {error.strerror}") from error
+        sync_directory(self.path)

@@ -12,6 +12,7 @@ from itertools import islice
 import plyvel
 
 from kvnode.base.errors import CorruptionError, DirectoryInUseError, StorageIOError
+from kvnode.storage.disk import sync_directory
 from kvnode.storage.engine import EngineOptions, EngineStatistics, Reader, Row
 
 
@@ -29,18 +30,6 @@ def _reported(path: str) -> Iterator[None]:
 def _text(error: Exception) -> str:
     detail = error.args[0] if error.args else ""
     return detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
-
-
-def _sync_directory(path: str) -> None:
-    """Make the names of new files durable: LevelDB syncs its directory for manifests only."""
-    try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise StorageIOError(f"sync of {path}: {error.strerror}") from error
 
 
 class LevelDBReader:
@@ -119,7 +108,7 @@ class LevelDBEngine(LevelDBReader):
             self.is_healed = True
         super().__init__(path, db)
         self._db = db
-        _sync_directory(os.path.dirname(os.path.abspath(path)))
+        sync_directory(os.path.dirname(os.path.abspath(path)))
 
     def _open(self, path: str, *, is_paranoid: bool) -> plyvel.DB:
         options = self._options
@@ -155,13 +144,13 @@ class LevelDBEngine(LevelDBReader):
                     put(key, value)
             batch.write()
         if sync:
-            _sync_directory(self._path)
+            sync_directory(self._path)  # LevelDB does it for manifests only
 
     def compact_memtable(self) -> None:
         """See Engine. A failure inside LevelDB shows at the next write, never as silence."""
         with _reported(self._path):
             self._db.compact_range()
-        _sync_directory(self._path)
+        sync_directory(self._path)
 
     def compact_range(self, lo: bytes, hi: bytes) -> None:
         with _reported(self._path):
