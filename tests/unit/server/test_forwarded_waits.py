@@ -4,9 +4,10 @@ import pytest
 
 from kvnode._core.dispatch import Command
 from kvnode._core.session import Session
+from kvnode.base.limits import FORWARD_WAIT_MS
 from kvnode.commands import client_list
 from kvnode.server.services import may_write
-from tests.support.forwarded import NULL_ARRAY, OK, QUEUED, ask, words
+from tests.support.forwarded import LEADERLESS, NULL_ARRAY, OK, QUEUED, ask, move, new_leader, words
 from tests.support.forwarding import Client, ForwardingNode, Group
 
 UNBLOCKED = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
@@ -77,6 +78,14 @@ def test_a_node_says_what_its_client_has_asked_last(group: Group) -> None:
     assert client.session.last_command == b"object|encoding"
 
 
+def test_unblock_waits_for_a_leader_as_what_is_about_the_data(group: Group) -> None:
+    other = group.client()
+    group.net.cut(group.ends[0])
+    assert ask(group, other, "CLIENT UNBLOCK 1") == b""
+    group.tick(FORWARD_WAIT_MS)
+    assert other.output == LEADERLESS
+
+
 def test_who_is_owed_an_answer_does_not_count_as_waiting(group: Group) -> None:
     client = group.client()
     client.send(words("SET a 1", "CLIENT GETNAME"))
@@ -88,16 +97,17 @@ def test_who_is_owed_an_answer_does_not_count_as_waiting(group: Group) -> None:
 
 
 class Pause:
-    """CLIENT PAUSE WRITE at one node."""
+    """CLIENT PAUSE at one node, WRITE or ALL."""
 
-    def __init__(self, node: ForwardingNode) -> None:
+    def __init__(self, node: ForwardingNode, *, writes_only: bool = True) -> None:
         self._node = node
+        self._writes_only = writes_only
         self._held: list[Session] = []
         self._dispatch = node.sequencer.dispatch
         self._dispatch.gate = self._holds
 
     def _holds(self, session: Session, command: Command) -> bool:
-        if not may_write(session, command, self._dispatch):
+        if self._writes_only and not may_write(session, command, self._dispatch):
             return False
         self._held.append(session)
         return True
@@ -145,3 +155,30 @@ def test_a_pause_does_not_hold_an_exec_that_only_reads(group: Group) -> None:
     pause = Pause(group.followers[0])
     assert ask(group, client, "MULTI", "GET a", "EXEC") == OK + QUEUED + b"*1\r\n$-1\r\n"
     pause.end()
+
+
+def test_a_pause_of_all_holds_what_a_follower_answers_itself(group: Group) -> None:
+    node, client, reader = group.followers[0], group.client(), group.client()
+    node.hold("SET", "k", "here")
+    assert node.forwarding is not None
+    node.forwarding.serve_reads(reader.session, True)
+    pause = Pause(node, writes_only=False)
+    assert ask(group, client, "MEMORY HELP") == b""
+    ask(group, reader, "GET k")
+    node.end_reads(True)
+    assert ask(group, reader) == b""
+    pause.end()
+    assert ask(group, client).startswith(b"*")
+    assert ask(group, reader) == b"$4\r\nhere\r\n"
+
+
+def test_who_is_held_by_a_pause_goes_to_the_next_leader(group: Group) -> None:
+    client = group.client()
+    ask(group, client, "GET a")
+    pause = Pause(group.followers[0])
+    assert ask(group, client, "SET a 1") == b""
+    new_leader(group)
+    move(group)
+    assert ask(group, client) == b""
+    pause.end()
+    assert ask(group, client, "GET a") == OK + b"$1\r\n1\r\n"
