@@ -337,6 +337,10 @@ class LogWriter {
         writeback_offset_ = at_.offset;
         synced_ = at_.last;
         unsynced_ = false;
+        if (has_left_) {
+            has_left_ = false;
+            segments_.add_closed(left_sequence_, left_last_index_);
+        }
         hit = failpoints_.hit(FP_AFTER_SYNC);
         return hit > 0 ? hit : 0;
     }
@@ -372,7 +376,10 @@ class LogWriter {
         Segment next;
         error = segments_.take(need, &next);
         if (error) return error;
-        segments_.add_closed(segment_.sequence, last_index_in_segment_);
+        // It may be cut away only once the link in the next one is durable: a log needs one.
+        has_left_ = true;
+        left_sequence_ = segment_.sequence;
+        left_last_index_ = last_index_in_segment_;
         close(segment_.fd);
         char payload[LOG_LINK_BYTES], link[LOG_RECORD_HEADER_BYTES + LOG_LINK_BYTES + LOG_ALIGN];
         store_be64(payload, segment_.sequence);
@@ -442,6 +449,8 @@ class LogWriter {
     RecordBuffer batch_, inline_;
     uint64_t synced_offset_, writeback_offset_;
     uint64_t last_index_in_segment_;    // the highest: a follower's may go back
+    bool has_left_ = false;             // a segment that is full, until its successor is synced
+    uint64_t left_sequence_ = 0, left_last_index_ = 0;
     LogPosition synced_;
     bool unsynced_ = false, next_wanted_ = false;
     Clock::time_point last_sync_{};

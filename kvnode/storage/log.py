@@ -73,6 +73,7 @@ class SegmentWriter:
         self._synced_offset = start.offset
         self._last_index_in_segment = start.last_index
         self._closed = list(start.closed)
+        self._left: tuple[int, int] | None = None  # closed once the link behind it is durable
         self.sequence = start.sequence
         self.segment_id = start.segment_id
         self.capacity = start.capacity
@@ -114,6 +115,9 @@ class SegmentWriter:
         self._disk.fdatasync(self._file)
         self._synced_offset = self.offset
         self._unsynced = False
+        if self._left is not None:
+            self._closed.append(self._left)
+            self._left = None
 
     def write_mark(self) -> None:
         """State in a record of its own that all before it is synced (which it sees to)."""
@@ -171,7 +175,7 @@ class SegmentWriter:
         if self._unsynced:
             self.sync()
         self._disk.close(self._file)
-        self._closed.append((self.sequence, self._last_index_in_segment))
+        self._left = (self.sequence, self._last_index_in_segment)
         link = Link(
             self.sequence,
             self.offset,

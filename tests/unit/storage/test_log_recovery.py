@@ -3,6 +3,7 @@
 import random
 import struct
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -224,6 +225,25 @@ def test_base_of_a_log_that_went_back_before_it_was_cut():
     assert replayed(disk, log, 131) == [entry(i, 3) for i in range(131, 300)]
     again, _ = open_log(disk, id_seed=3, checkpoint=130)
     assert again.terms() == log.terms()
+
+
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_a_segment_stays_until_the_link_behind_it_is_durable(is_synced):
+    """A checkpoint of all that it holds ends just when the next one was begun."""
+    disk = SimDisk()
+    _, writer = open_log(disk)
+    writer.write_group([entry(i) for i in range(1, 101)])
+    writer.sync()
+    writer._switch_segment(0)
+    writer.write_group([entry(101)])
+    if is_synced:
+        writer.sync()
+    writer.cut(100)
+    assert len(disk.list(DIRECTORY)) == (1 if is_synced else 2)
+    disk.fsync_dir(DIRECTORY)
+    disk.crash(SimpleNamespace(random=lambda: 1.0))  # nothing stays of what is not durable
+    log, _ = open_log(disk, id_seed=2, checkpoint=100)
+    assert log.last_index == (101 if is_synced else 100)
 
 
 def test_before_a_base_nothing_is_replaced():
