@@ -21,6 +21,8 @@ cdef int read_here(Sequencer sequencer, Session session, Args* args) except -1:
     cdef Savepoint mark
     cdef size_t before = session.reply.out.len
     cdef int outcome
+    if not sequencer.tip.has_databases():   # the group has only begun
+        return LONG
     if not sequencer.batch_open:
         sequencer.open_batch()
     view.enter(session)

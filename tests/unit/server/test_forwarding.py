@@ -423,6 +423,28 @@ def test_writes_of_a_reader_are_forwarded_in_order(group: Group, reader: Client)
     assert node.reads == []
 
 
+class EmptyNode(ForwardingNode):
+    """Nothing was applied here yet: there are no databases."""
+
+    def _lead(self) -> None:
+        self.replica.lead()
+        while not self.replica.is_serving:
+            self.sync()
+
+
+def test_a_read_before_there_are_databases_goes_to_the_leader() -> None:
+    group = Group(0)
+    node = EmptyNode(1)
+    group.followers.append(node)
+    node.follow(1, group.net.connect(node, group.leader))
+    client = group.client(node)
+    assert node.forwarding is not None
+    node.forwarding.serve_reads(client.session, True)
+    ask(group, client, "GET k")
+    node.end_reads(True)
+    assert ask(group, client) == NULL
+
+
 def test_a_read_without_an_index_goes_to_the_leader(group: Group, reader: Client) -> None:
     ask(group, group.client(), "SET k there")
     assert ask(group, reader, "GET k") == b""
