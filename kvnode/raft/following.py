@@ -42,7 +42,7 @@ class Following:
         )
 
     def on_append(self, message: Append) -> None:
-        first = self._own.accept(message)
+        first = None if self._own.needs_image else self._own.accept(message)
         if first is None:
             terms = self._own.terms
             hint = terms.last_at_most(message.previous_term, message.previous_index)

@@ -67,6 +67,14 @@ class OwnLog:
         self.verified_index = max(self.verified_index, message.last_index)
         return first
 
+    @property
+    def needs_image(self) -> bool:
+        """Whether this directory has nothing of its group yet, and did not found it.
+
+        The log does not say all of a group (what its hash key is), not even from its beginning.
+        """
+        return self.terms.last_index == 0 and not self.memberships.current.members
+
     def note_synced(self, term: int, index: int) -> bool:
         """The log reports that (term, index) and all before it is durable; False: no news."""
         if self.terms.term(index) != term or index <= self.synced_index or term <= self._cut_term:

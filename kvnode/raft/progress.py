@@ -2,7 +2,7 @@
 
 PROBE      its log is not known: one message, then wait for an answer or a heartbeat's
 REPLICATE  its log is a prefix of ours up to `next`: messages are pipelined, up to a bound
-SNAPSHOT   what it needs is no longer in the log: nothing is sent until an image has arrived
+SNAPSHOT   it needs more than is in the log: nothing is sent until an image has arrived
 
 Invariant: match < next; `match` never goes back, since it is durable there.
 """

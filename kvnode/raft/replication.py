@@ -44,9 +44,17 @@ class Replication:
         return is_news
 
     def rejected(self, reject: AppendReject) -> None:
-        """Skip what cannot match: our positions after the hint whose term is above the hint's."""
+        """Skip what cannot match: our positions after the hint whose term is above the hint's.
+
+        Who does not take the log from its beginning has joined, and begins with an image.
+        """
+        progress = self.progress[reject.source]
+        if reject.previous_index == 0:
+            if progress.state is ProgressState.PROBE and progress.match == 0:
+                self._ask_for_image(reject.source, progress)
+            return
         shared = self._own.terms.last_at_most(reject.hint_term, reject.hint_index)
-        self.progress[reject.source].rejected(reject.previous_index, shared + 1)
+        progress.rejected(reject.previous_index, shared + 1)
 
     def answered_heartbeat(self, peer: int, match: int) -> bool:
         """Check what is on its way: an empty message behind it finds out whether it arrived.
@@ -116,6 +124,10 @@ class Replication:
         self._offer(peer, progress)
         return True
 
+    def _ask_for_image(self, peer: int, progress: Progress) -> None:
+        progress.needs_snapshot(max(self._own.terms.base_index, 1))
+        self._outbox.snapshots.append(peer)
+
     def _offer(self, peer: int, progress: Progress) -> None:
         assert progress.offer is not None
         self._outbox.messages.append(SnapshotOffer(self._node_id, peer, self._term, progress.offer))
@@ -126,8 +138,7 @@ class Replication:
         first, previous = progress.next, progress.next - 1
         previous_term = terms.term(previous)
         if previous_term is None:
-            progress.needs_snapshot(terms.base_index)
-            self._outbox.snapshots.append(peer)
+            self._ask_for_image(peer, progress)
             return False
         if first > terms.last_index:
             if progress.state is ProgressState.PROBE:

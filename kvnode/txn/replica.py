@@ -271,13 +271,25 @@ class Replica:
             if ready.membership is not None:
                 self._append_membership(ready.membership, ready.term)
             for peer in ready.snapshots:
-                self._host.begin_image(peer)
+                self._begin_image(peer)
             self._note_role(ready)
             self._reads.settle(ready.reads)
             self._answer_reads()
             raft.advance(ready)
             self._is_paused = ready.is_paused
         self.apply()
+
+    def _begin_image(self, peer: int) -> None:
+        """An image is as of a checkpoint, of which a young group has none."""
+
+        def begin(is_there: bool) -> None:
+            if is_there:
+                self._host.begin_image(peer)
+
+        if self.state.checkpointer.last.at.index:
+            begin(True)
+        else:
+            self.state.request_checkpoint(begin)
 
     def _waits_for_install(self, ready: Ready) -> bool:
         """Whether an image has to be put in place before anything else of `ready` is done."""
