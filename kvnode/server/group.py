@@ -141,7 +141,7 @@ class NodeGroup:
         self.images.pump()
         self._follow_membership()
         self._look_at_awaited()
-        if self._has_frames:
+        if self._has_frames or self._node.sequencer.wants_to_run():
             self._has_frames = False
             self._node.reactor.poll()
         # Not all that has come runs in a pass: answers, and what a round has confirmed.
@@ -151,6 +151,7 @@ class NodeGroup:
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""
         self.forwarding.flush()
+        self.replica.run()  # for reads that a follower has to ask its leader for
         self.images.pump()
         self.peers.flush()
 

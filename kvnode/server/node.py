@@ -100,13 +100,11 @@ class Node(NodeServices):
         self.stopping = trio.Event()
         self.stop_with_checkpoint = True
         self.exit_code = 0
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_fd = self._make_wake_fd()
         self._listeners = self._bind()
-        self.writer = ThreadExecutor("leveldb-writer", self._wake_fd)
-        self.readers = [
-            ThreadExecutor(f"leveldb-reader-{i}", self._wake_fd) for i in range(READER_THREADS)
-        ]
-        self.dispatch = Dispatch(build(native_handlers()))
+        self.writer = self._make_executor("leveldb-writer")
+        self.readers = [self._make_executor(f"leveldb-reader-{i}") for i in range(READER_THREADS)]
+        self.dispatch = self._make_dispatch()
         self._rebuilding = Rebuilding((self.writer, *self.readers), self._rebuild)
         raft = data.make_raft(has_leases=group is not None and group.has_lease_reads)
         self._is_sole_voter = tuple(raft.membership.quorums) == (frozenset((raft.node_id,)),)
@@ -114,17 +112,38 @@ class Node(NodeServices):
         self.replica = Replica(raft, data.log, state, self)
         self.replica.before_log_cut = lambda: data.failpoints.reached("before_log_cut")
         self.reactor = self._make_reactor()
+        self.reactor.on_accept = lambda fd, listener: self.clients.accept(fd, listener)
+        self.reactor.on_close = lambda session, reason: self.clients.gone(session, reason)
+        self.reactor.on_wake = self._on_wake
+        self.reactor.after_pass = self._after_pass
         self.clients = Clients(self.reactor.now, self._gone)
         self.started_ms = self.reactor.now()
         self.gauges = Gauges(self)
         self._attach()
         self.networked = None
         if group is not None:
-            assert raft_listener is not None
-            self.networked = NodeGroup(self, group, raft_listener)
+            self.networked = self._join(group, raft_listener)
         self.group = self.networked or LoneGroup(lambda: (data.log.last_index, raft.committed))
         self.apply_config()
         config.on_change(self.apply_config)
+
+    # -- parts, for which a simulation has others -----------------------------------------------
+
+    def _make_wake_fd(self) -> int:
+        return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def _make_executor(self, name: str, niceness: int = 0) -> ThreadExecutor:
+        return ThreadExecutor(name, self._wake_fd, niceness)
+
+    def _make_dispatch(self) -> Dispatch:
+        return Dispatch(build(native_handlers()))
+
+    def _make_reactor(self) -> Reactor:
+        return Reactor(self.sequencer, self.sequencer.highest_ts() >> 16, self._wake_fd)
+
+    def _join(self, group: GroupConfig, raft_listener: socket.socket | None) -> NodeGroup:
+        assert raft_listener is not None
+        return NodeGroup(self, group, raft_listener)
 
     # -- construction ---------------------------------------------------------------------------
 
@@ -151,21 +170,13 @@ class Node(NodeServices):
 
     def _attach(self) -> None:
         """Let the state that the replica has now know this node."""
-        self.worker = ThreadExecutor("transactions", self._wake_fd, niceness=WORKER_NICENESS)
+        self.worker = self._make_executor("transactions", WORKER_NICENESS)
         self.view.node = self
         self.view.scripts.set_log(self._log_of_script)
         self.slow_readers = SlowReaders(self.view.pubsub)
         self.jobs = Jobs(self.replica.state, self.data.engine, self.readers[0], self.worker)
         self.jobs.transactions.is_paused = lambda: self.paused_until_ms > self.reactor.now()
         self.jobs.on_memory = self._bound_cache
-
-    def _make_reactor(self) -> Reactor:
-        reactor = Reactor(self.sequencer, self.sequencer.highest_ts() >> 16, self._wake_fd)
-        reactor.on_accept = lambda fd, listener: self.clients.accept(fd, listener)
-        reactor.on_close = lambda session, reason: self.clients.gone(session, reason)
-        reactor.on_wake = self._on_wake
-        reactor.after_pass = self._after_pass
-        return reactor
 
     def apply_config(self) -> None:
         """Bring the running node in line with the configuration."""

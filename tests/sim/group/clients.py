@@ -1,8 +1,8 @@
 """Clients of a simulated group, and what they remember of what they asked and were told.
 
-Each sends pipelines on one connection to some node, mostly to the one that serves. A connection
-that ends, or says nothing for too long, leaves the outcome of what was asked unknown; but UNCERTAIN
-and TRYAGAIN are believed.
+Each sends pipelines on one connection to some node, which may lead or not; some let a follower
+answer what they read. A connection that ends, or says nothing for too long, leaves the outcome of
+what was asked unknown; but UNCERTAIN and TRYAGAIN are believed.
 """
 
 from collections import deque
@@ -29,6 +29,7 @@ REGISTERS, COUNTERS, LISTS, QUEUES = 3, 2, 3, 2
 TRANSACTIONS_MAX = 200  # of lists, in one run: the checker looks at each pair
 GENERATION_OPS = 30  # so many operations on a name, and another one takes its place
 REFUSALS = ("TRYAGAIN", "UNBLOCKED")
+LEADERLESS = "TRYAGAIN there is no leader"  # of one command; the connection goes on
 KINDS = ("register", "register", "list", "list", "queue", "noise")  # the last one is apart
 
 APPEND_AND_READ = b"redis.call('rpush',KEYS[1],ARGV[1]) return redis.call('lrange',KEYS[2],0,-1)"
@@ -43,6 +44,7 @@ class Request:
     finish: Callable[[list[Reply]], None]
     refuse: Callable[[], None]
     got: list[Reply] = field(default_factory=list)
+    is_refused: bool = False
 
 
 class Histories:
@@ -85,7 +87,9 @@ class Client:
         self.node: GroupNode | None = None
         self.session: Session | None = None
         self.outstanding: deque[Request] = deque()
-        self._last: Transaction | None = None  # sent on this connection before, not answered yet
+        # The last ones that were sent on this connection, if they were not answered yet.
+        self._last: Transaction | None = None
+        self._last_of: dict[bytes, Operation] = {}  # by key
         self._sent_at = 0.0
         self._serial = 0
         self._workload = Workload(self.rng, rare=())
@@ -116,23 +120,25 @@ class Client:
         if node is None:
             if not running:
                 return False
-            good = serving if serving and self.rng.random() < 0.9 else running
+            good = serving if serving and self.rng.random() < 0.5 else running
             node = self.rng.choice(good)
         self.node = node
-        self.session = node.connect()
-        self.world.connections[self.session.id] = self
+        self.session = node.clients.admit()
+        self.world.connections[self.session] = self
+        if self.rng.random() < 0.5:
+            self.ask(Request(encode("READONLY"), 1, lambda replies: None, lambda: None))
         return True
 
     def close(self) -> None:
         """Give up the connection: what is outstanding remains unknown."""
         if self.node is not None and self.session is not None:
-            self.world.to_node(self.node, self.session, None)
+            self.world.network.to_node(self.node, self.session, None)
         self.end(None)
 
     def end(self, refused: bool | None) -> None:
         """The connection is over. refused: what was outstanding is certainly not done."""
         if self.session is not None:
-            self.world.connections.pop(self.session.id, None)
+            self.world.connections.pop(self.session, None)
         for request in self.outstanding:
             if refused:
                 request.refuse()
@@ -140,6 +146,7 @@ class Client:
         self.histories.refused += len(self.outstanding) if refused else 0
         self.outstanding.clear()
         self.node = self.session = self._last = None
+        self._last_of.clear()
 
     def ask(self, *requests: Request) -> None:
         """Send a few requests at once."""
@@ -150,7 +157,7 @@ class Client:
             self._sent_at = self.world.now
         self.outstanding += asked
         data = b"".join(request.data for request in asked)
-        self.world.to_node(self.node, self.session, data)
+        self.world.network.to_node(self.node, self.session, data)
 
     def receive(self, data: bytes | None) -> None:
         """Replies have come; None: the connection was closed."""
@@ -159,18 +166,31 @@ class Client:
             return
         for reply in decode_all(data):
             require(self.outstanding, f"a reply to nothing: {reply!r}")
-            if isinstance(reply, ErrorReply) and reply.code in ("UNCERTAIN", *REFUSALS):
+            request = self.outstanding[0]
+            if isinstance(reply, ErrorReply) and str(reply).startswith(LEADERLESS):
+                request.is_refused = True
+            elif isinstance(reply, ErrorReply) and reply.code in ("UNCERTAIN", *REFUSALS):
                 self.end(reply.code in REFUSALS)
                 return
-            request = self.outstanding[0]
             request.got.append(reply)
             if len(request.got) == request.replies:
                 self.outstanding.popleft()
                 self._sent_at = self.world.now
-                self.histories.acknowledged += 1
-                request.finish(request.got)
+                self._finish(request)
         if not self.outstanding:
             self._last = None
+            self._last_of.clear()
+
+    def _finish(self, request: Request) -> None:
+        last = request.got[-1]
+        if isinstance(last, ErrorReply) and last.code == "EXECABORT":
+            request.is_refused = True  # its MULTI was begun without a leader, or lost with one
+        if request.is_refused:
+            self.histories.refused += 1
+            request.refuse()
+        else:
+            self.histories.acknowledged += 1
+            request.finish(request.got)
 
     # -- what is asked ----------------------------------------------------------------------------
 
@@ -218,7 +238,14 @@ class Client:
 
     def operation(self, key: bytes, kind: str, argument: bytes | None, *words) -> Request:
         """Return a request that is one of a register's operations."""
-        op = Operation(kind, argument, self.world.moment(), name=f"client {self.number}")
+        op = Operation(
+            kind,
+            argument,
+            self.world.moment(),
+            follows=self._last_of.get(key),
+            name=f"client {self.number}",
+        )
+        self._last_of[key] = op
         self.histories.registers.setdefault(key, []).append(op)
 
         def finish(replies: list[Reply]) -> None:

@@ -30,7 +30,8 @@ from kvnode.raft.ready import Role
 from tests.sim.group.checks import Checks, require
 from tests.sim.group.clients import QUEUES, Client, Histories
 from tests.sim.group.directory import TICK_MS, Died, Home
-from tests.sim.group.node import GroupNode
+from tests.sim.group.network import Network
+from tests.sim.group.node import GroupNode, address
 
 NODES = (1, 2, 3, 4)
 CLIENTS = 6
@@ -50,38 +51,35 @@ class Cluster:
         self.homes: dict[int, Home] = {}
         self.paused: dict[int, float] = {}
         self.wiped: set[int] = set()
-        self.blocked: dict[tuple[int, int], float] = {}  # (source, target): until when
         self.has_faults = True
         self.are_clients_done = False
         self.histories = Histories()
-        self.connections: dict[int, Client] = {}
+        self.connections: dict[Session, Client] = {}
         self.uses: dict[bytes, int] = {}
         self.rebuilds = self.installs = self.crashes = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = self._moments = self._sessions = 0
-        self._links: dict[frozenset[int], int] = {}  # image links: odd while they are cut
-        self._arrivals: dict[tuple[int, int], float] = {}
-        self._image_bytes: dict[tuple[int, int], int] = {}
+        self._count = self._moments = 0
         self._slow_until: dict[int, float] = {}
         self._lanes: dict[tuple[int, object], deque[Callable[[], None]]] = {}  # wait for a pause
         half = CLOCK_RATE_ERROR_MAX / 2
         self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
         self.clock_offset = dict.fromkeys(NODES, 0)
         # Each seed has some kinds of faults only: too many at once keep everything from happening.
-        self.drop = rng.choice((0.0, 0.01, 0.1))
+        self.network = Network(self)
+        self.network.drop = rng.choice((0.0, 0.01, 0.1))
         self.slow_disk = rng.choice((0.5, 3, 20))
         self.slow_engine = rng.choice((1, 10, 60))
         self.fault_gap = rng.choice((60, 200, 500))
         self.think_ms = rng.choice((10, 30))
         self.faults = rng.sample(FAULTS, rng.randint(1, len(FAULTS)))
         self.has_changes = rng.random() < 0.5
-        self.has_leases = False
+        self.has_leases = rng.random() < 0.3
         founders = NODES[: rng.choice((1, 3, 3, 3, 3, 4))]
         hash_key = rng.randbytes(16)
         self.checks = Checks(rng, hash_key, self.homes)
         for node in NODES:
             self.homes[node] = Home(node, rng, self.checks.on_written)
-        members = Membership.of_voters(Member(n, self.homes[n].identity) for n in founders)
+        members = Membership.of_voters(self._member(n) for n in founders)
         for node in NODES:
             if node in founders:
                 self.homes[node].begin(members, hash_key)
@@ -133,10 +131,6 @@ class Cluster:
         self._moments += 1
         return self._moments
 
-    def next_session(self) -> int:
-        self._sessions += 1
-        return self._sessions
-
     def _run_until(self, end: float) -> None:
         while self._events and self._events[0][0] <= end:
             self.now, _, action = heapq.heappop(self._events)
@@ -175,6 +169,7 @@ class Cluster:
         except Died:
             self.crash(node.node_id)
             return
+        node.watch_log()
         self.checks.observe(node)
         if self.rng.random() < 0.005:
             self.checks.compare(node)
@@ -187,113 +182,6 @@ class Cluster:
             return
         for action in self._lanes.pop((node.node_id, lane), ()):
             self.on(node, action, lane)
-
-    # -- links ----------------------------------------------------------------------------------
-
-    def send(self, source: GroupNode, target: int, body: bytes, block: bytes | None) -> None:
-        """A message of Raft leaves; entries do not overtake each other."""
-        rng = self.rng
-        copies = 1
-        if self.has_faults:
-            copies = (rng.random() >= self.drop) + (rng.random() < self.drop / 2)
-        if block is not None and copies == 0 and rng.random() < 0.5:
-            source.later(rng.uniform(5, 60), lambda: source.link_lost(target))
-        for _ in range(copies):
-            delay = rng.uniform(0.1, 1)
-            if self.has_faults and rng.random() < 0.03:
-                delay = rng.choice((10, 60, 300)) * rng.random()
-            self.after(delay, lambda: self._deliver(source, target, body, block))
-
-    def _deliver(self, source: GroupNode, target: int, body: bytes, block: bytes | None) -> None:
-        node = self.nodes.get(target)
-        if node is not None and not self._is_blocked(source.node_id, target):
-            identity = source.home.identity
-            lane = ("raft", source.node_id)
-            self.on(node, lambda: node.receive(body, block, identity), lane)
-
-    def _is_blocked(self, source: int, target: int) -> bool:
-        return self.blocked.get((source, target), 0) > self.now
-
-    # -- links for images: ordered, and cut as a whole
-
-    def send_image(self, source: GroupNode, target: int, body: bytes) -> bool:
-        """False: there is no link."""
-        pair = frozenset((source.node_id, target))
-        link = self._links.get(pair, 0)
-        if link % 2:
-            return False
-        if self._is_blocked(source.node_id, target) or (
-            self.has_faults and self.rng.random() < self.drop
-        ):
-            self.cut_link(source.node_id, target)
-            return True
-        way = (source.node_id, target)
-        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 3)
-        self._arrivals[way] = arrival
-        self._image_bytes[way] = self._image_bytes.get(way, 0) + len(body)
-
-        def deliver() -> None:
-            self._image_bytes[way] -= len(body)
-            node = self.nodes.get(target)
-            if node is not None and self._links.get(pair, 0) == link:
-                self.on(node, lambda: node.receive_image(source.node_id, body), way)
-
-        self.after(arrival - self.now, deliver)
-        return True
-
-    def is_image_linked(self, source: GroupNode, target: int) -> bool:
-        """Whether a part of an image can be sent."""
-        return self._links.get(frozenset((source.node_id, target)), 0) % 2 == 0
-
-    def image_bytes(self, source: GroupNode, target: int) -> int:
-        """Return how much is on its way."""
-        return self._image_bytes.get((source.node_id, target), 0)
-
-    def cut_link(self, one: int, other: int) -> None:
-        """The link breaks; it is made again when that is possible."""
-        pair = frozenset((one, other))
-        if self._links.get(pair, 0) % 2:
-            return
-        self._links[pair] = self._links.get(pair, 0) + 1
-        self._tell(one, other, GroupNode.link_lost)
-        self.after(self.rng.uniform(10, 60), lambda: self._make_link(one, other))
-
-    def _make_link(self, one: int, other: int) -> None:
-        are_up = one in self.nodes and other in self.nodes
-        if not are_up or self._is_blocked(one, other) or self._is_blocked(other, one):
-            self.after(30, lambda: self._make_link(one, other))
-            return
-        self._links[frozenset((one, other))] += 1
-        self._tell(one, other, GroupNode.link_made)
-
-    def _tell(self, one: int, other: int, what: Callable[[GroupNode, int], None]) -> None:
-        for node_id, peer in ((one, other), (other, one)):
-            if (node := self.nodes.get(node_id)) is not None:
-                node.later(self.rng.uniform(0, 5), lambda node=node, peer=peer: what(node, peer))
-
-    # -- clients --------------------------------------------------------------------------------
-
-    def to_node(self, node: GroupNode, session: Session, data: bytes | None) -> None:
-        """Bytes of a client, in order; None: it closes."""
-        way = (-session.id, node.node_id)
-        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
-        self._arrivals[way] = arrival
-        self.after(
-            arrival - self.now, lambda: self.on(node, lambda: node.request(session, data), way)
-        )
-
-    def reply(self, node: GroupNode, session: Session, data: bytes | None) -> None:
-        """Bytes for a client, in order; None: the node closes."""
-        way = (node.node_id, -session.id)
-        arrival = max(self._arrivals.get(way, 0), self.now) + self.rng.uniform(0.05, 0.5)
-        self._arrivals[way] = arrival
-
-        def deliver() -> None:
-            client = self.connections.get(session.id)
-            if client is not None:
-                client.receive(data)
-
-        self.after(arrival - self.now, deliver)
 
     # -- nodes ----------------------------------------------------------------------------------
 
@@ -315,7 +203,7 @@ class Cluster:
         rng = self.rng
         late = rng.uniform(0, 0.5) if rng.random() < 0.9 else rng.uniform(0, 20)
         node.later(TICK_MS / self.rates[node.node_id] + late, lambda: self._tick(node))
-        node.tick()
+        node.networked.tick()
 
     def _background(self, node: GroupNode) -> None:
         node.later(self.rng.uniform(20, 60), lambda: self._background(node))
@@ -333,11 +221,9 @@ class Cluster:
         self.crashes += 1
         self.homes[node_id].crash()
         self.paused.pop(node_id, None)
-        for session in node.sessions.values():
-            self.reply(node, session, None)
-        for other in NODES:
-            if other != node_id:
-                self.cut_link(node_id, other)
+        for session in node.sessions():
+            self.network.reply(node, session, None)
+        self.network.node_died(node)
         delay = self.rng.choice((0, 5, 100, 400)) if self.has_faults else 0
         self.after(delay, lambda: self._restart(node_id))
 
@@ -410,7 +296,7 @@ class Cluster:
 
     def _transfer(self, node: GroupNode) -> None:
         with suppress(ChangeRefused):
-            node.replica.transfer(self.rng.choice(NODES))
+            node.networked.transfer(self.rng.choice(NODES))
 
     def _change(self, node: GroupNode) -> None:
         self._forget_replaced()
@@ -418,12 +304,11 @@ class Cluster:
             self._replace_strangers(node)
             return
         rng, who = self.rng, self.rng.choice(NODES)
-        member = Member(who, self.homes[who].identity)
         drawn = rng.choice(
             (
-                AddLearner(member, True),
-                AddLearner(member, True),
-                AddLearner(member),
+                AddLearner(self._member(who), True),
+                AddLearner(self._member(who), True),
+                AddLearner(self._member(who)),
                 Promote(who),
                 Demote(who),
                 Remove(who),
@@ -431,22 +316,18 @@ class Cluster:
         )
         self._propose(node, drawn)
 
-    def _propose(self, node: GroupNode, change: Change) -> None:
-        """As server/group.py: a node that joins begins with an image."""
-        if isinstance(change, AddLearner):
-            if node.replica.is_serving:
-                node.replica.request_checkpoint(lambda ok: self._propose_now(node, change))
-                node.wake()
-            return
-        self._propose_now(node, change)
+    def _member(self, node_id: int) -> Member:
+        return Member(node_id, self.homes[node_id].identity, address(node_id))
 
-    def _propose_now(self, node: GroupNode, change: Change) -> None:
-        if isinstance(change, AddLearner):
-            identity = self.homes[change.member.node_id].identity
-            if change.member.identity != identity:
-                return
+    def _propose(self, node: GroupNode, change: Change) -> None:
         with suppress(ChangeRefused):
-            node.replica.propose_change([change])
+            if isinstance(change, AddLearner):
+                member, promote = change.member, change.promote
+                node.networked.add(
+                    member.node_id, member.address, promote=promote, done=lambda error: None
+                )
+            else:
+                node.networked.change(change, lambda error: None)
 
     def _replace_strangers(self, node: GroupNode) -> None:
         """Members whose directory is lost are removed; who has no place becomes a learner."""
@@ -454,7 +335,7 @@ class Cluster:
         for who in NODES:
             identity = self.homes[who].identity
             if membership.member(who) is None:
-                self._propose(node, AddLearner(Member(who, identity), True))
+                self._propose(node, AddLearner(self._member(who), True))
             elif not membership.recognizes(who, identity):
                 self._propose(node, Remove(who))
             elif who in membership.learners - membership.promotable:
@@ -494,18 +375,17 @@ class Cluster:
         for inside in side:
             for outside in set(NODES) - side:
                 if direction != "in":
-                    self.blocked[inside, outside] = until
+                    self.network.blocked[inside, outside] = until
                 if direction != "out":
-                    self.blocked[outside, inside] = until
+                    self.network.blocked[outside, inside] = until
 
     # -- the end --------------------------------------------------------------------------------
 
     def _heal(self) -> None:
         self.has_faults = False
-        self.blocked.clear()
+        self.network.heal()
         self.paused.clear()
         self._slow_until.clear()
-        self.drop = 0.0
         self.slow_disk, self.slow_engine = 1, 1
         for home in self.homes.values():
             home.disk.dies_at = 0

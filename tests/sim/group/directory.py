@@ -228,7 +228,8 @@ class GroupDirectory(DataDirectory):
         """Whether the log has nothing before the checkpoint, as behind an image."""
         return self._recovered_log.base.index == self.facts.checkpoint.at.index
 
-    def make_raft(self, *, has_leases: bool) -> RaftCore:
+    def make_raft(self, *, has_leases: bool, instead_of: RaftCore | None = None) -> RaftCore:
+        assert instead_of is None
         state = self.hard_state.state
         rng = self.home.rng
         return RaftCore(
@@ -250,6 +251,9 @@ class GroupDirectory(DataDirectory):
 
     def boottime_ms(self) -> int:
         raise NotImplementedError  # set by the node
+
+    def set_log_mode(self, mode: str) -> None:
+        pass  # every entry is synced
 
     def incoming_folder(self) -> IncomingFolder:
         return IncomingFolder(self._folders, self.home.folders.open_engine)

@@ -18,7 +18,8 @@ Value = bytes | int | None
 class Operation:
     """kind: "set" to argument, "get", "swap" (SET with GET), "incr" by 1.
 
-    ended: NEVER if the outcome is unknown. result: of what has ended.
+    ended: NEVER if the outcome is unknown. result: of what has ended. follows: the one before it on
+    its connection, if that was not answered yet when this one was sent.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Operation:
     ended: int = NEVER
     result: Value = None
     is_refused: bool = False
+    follows: "Operation | None" = None
     name: str = ""
 
     @property
@@ -61,6 +63,8 @@ def check(key: bytes, operations: Iterable[Operation]) -> None:
 def _search(ops: list[Operation]) -> bool:
     count = len(ops)
     known = sum(1 << i for i, op in enumerate(ops) if op.is_known)
+    places = {id(op): i for i, op in enumerate(ops)}
+    needed = [1 << places[id(op.follows)] if id(op.follows) in places else 0 for op in ops]
     visited: set[tuple[int, Value]] = set()
     todo: list[tuple[int, Value]] = [(0, None)]
     while todo:
@@ -83,7 +87,7 @@ def _search(ops: list[Operation]) -> bool:
         following = []
         for i in candidates:
             op = ops[i]
-            if op.begun > first_end:
+            if op.begun > first_end or needed[i] & ~done:
                 continue
             fits, after = _apply(op, value)
             if fits and op.kind == "get":

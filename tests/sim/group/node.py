@@ -1,36 +1,37 @@
-"""One process of a simulated node: the production replica and all below it, hosted as in
-server/node.py, without sockets, threads and time of its own. A crash throws it away, not its Home.
+"""One process of a simulated node: the production one, on a directory, reactor, threads and network
+that are simulated. A crash throws it away, not its Home.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kvnode._core.dispatch import Command, Dispatch
-from kvnode._core.session import Session
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import MIB
 from kvnode.commands import table
-from kvnode.raft.messages import Append, Message, Snapshot
-from kvnode.raft.ready import Role
-from kvnode.raft.wire import decode, encode
-from kvnode.server import images
-from kvnode.server.images import Images
-from kvnode.server.local import START_MS, native_handlers
-from kvnode.server.rebuilding import Rebuilding
+from kvnode.raft.messages import Append, Snapshot
+from kvnode.raft.wire import decode
+from kvnode.server import group, images, node
+from kvnode.server.addresses import join_address
+from kvnode.server.config import Config
+from kvnode.server.group import NodeGroup
+from kvnode.server.group_config import GroupConfig
+from kvnode.server.local import native_handlers
+from kvnode.server.node import Node
+from kvnode.server.peers.framing import Greeting
+from kvnode.server.peers.handshake import Own
 from kvnode.storage.executor import Completion, Work
-from kvnode.txn.jobs import Jobs
-from kvnode.txn.replica import NOT_DONE, TIMESTAMP_COUNTER_BITS, LogEntry, Replica
-from kvnode.txn.state import State
 from tests.sim.group.directory import GroupDirectory, Home
+from tests.sim.group.peers import SimPeers
+from tests.sim.group.reactor import SimReactor
 
 if TYPE_CHECKING:
     from tests.sim.group.cluster import Cluster
 
 COMMANDS: list[Command] = table.build(native_handlers())  # one for all nodes: it takes long
 CACHE_BYTES = 1 * MIB
-IMAGE_QUEUE_BYTES = 1 * MIB
-S_CLOSING, S_CLOSED = 3, 4  # SessionState of session.pxd
+LISTEN = ("127.0.0.1", 7379)
 
 
 class _Silent:
@@ -40,12 +41,13 @@ class _Silent:
         return lambda *args, **options: None
 
 
-images.log = _Silent()  # type: ignore[assignment]
+for module in (group, images, node):
+    module.log = _Silent()  # type: ignore[attr-defined]
 
 
-def _raise(result: object, error: BaseException | None) -> None:
-    if error is not None:
-        raise error
+def address(node_id: int) -> str:
+    """Return where other nodes reach a node."""
+    return f"node-{node_id}:7379"
 
 
 class SimExecutor:
@@ -98,104 +100,96 @@ class SimExecutor:
         self._node.wake()
 
 
-class _ImageLinks:
-    """What Images needs of Peers."""
+class SimGroup(NodeGroup):
+    """A node's part in the group, on the simulated network."""
 
-    def __init__(self, node: "GroupNode") -> None:
-        self._node = node
-
-    def send_image(self, target: int, body: bytes) -> bool:
-        return self._node.world.send_image(self._node, target, body)
-
-    def is_image_linked(self, target: int) -> bool:
-        return self._node.world.is_image_linked(self._node, target)
-
-    def image_queued_bytes(self, target: int) -> int:
-        return self._node.world.image_bytes(self._node, target)
+    def _make_peers(self, own: Own, greeting: Greeting, secret: bytes, listener: object) -> Any:
+        return SimPeers(self._node, own, greeting)  # type: ignore[arg-type]
 
 
-class GroupNode:
-    """One life of a node. Implements txn.replica.Host."""
+class GroupNode(Node):
+    """One life of a node."""
+
+    networked: SimGroup
 
     def __init__(self, world: "Cluster", home: Home) -> None:
         self.world, self.home, self.rng = world, home, world.rng
         self.node_id = home.node_id
-        self.born = world.now
-        self.sessions: dict[int, Session] = {}
-        self._floor = (0, 0.0)
-        self._inputs: list[Callable[[], None]] = []  # of other nodes
-        self._requests: list[tuple[Session, bytes | None]] = []  # of clients
-        self._is_woken = self._is_taking = self._in_pass = False
         self.bugs: list[BaseException] = []
-        self.writer = SimExecutor(self, world.slow_engine)
-        self.readers = [SimExecutor(self, world.slow_engine) for _ in range(2)]
-        self.data = GroupDirectory(home, cache_bytes=CACHE_BYTES)
-        self.data.boottime_ms = lambda: int((world.now - self.born) * world.rates[self.node_id])
-        self.dispatch = Dispatch(COMMANDS)
-        self._rebuilding = Rebuilding((self.writer, *self.readers), self._rebuild)
-        raft = self.data.make_raft(has_leases=world.has_leases)
-        self.is_sole_voter = tuple(raft.membership.quorums) == (frozenset((self.node_id,)),)
-        self.committed_seen = raft.committed  # by Checks, as the next two
-        self.has_executed = self.has_ever_executed = False
-        state = self._build_state(is_all_committed=self.is_sole_voter)
-        self.replica = Replica(raft, self.data.log, state, self)
-        self._attach()
-        self.images = Images(
-            self.replica,
-            _ImageLinks(self),  # type: ignore[arg-type]
-            self.data.incoming_folder(),
-            home.identity,
-            reader=self.readers[-1],
-            writer=self.writer,
-            now_ms=lambda: int(world.now),
+        self._inputs: list[Callable[[], None]] = []  # of other nodes
+        self._is_taking = False
+        born = world.now
+        data = GroupDirectory(home, cache_bytes=CACHE_BYTES)
+        data.boottime_ms = lambda: int((world.now - born) * world.rates[self.node_id])
+        config = Config.load(2 * CACHE_BYTES, options={"raft-listen": join_address(*LISTEN)})
+        others = {node_id: address(node_id) for node_id in world.homes}
+        super().__init__(
+            config, data, GroupConfig(self.node_id, LISTEN, others, b"", world.has_leases)
         )
+        self.committed_seen = self.raft.committed  # by Checks, as the next two
+        self.has_executed = self.has_ever_executed = False
         self.watch_log()
         if self.is_sole_voter:
             self.replica.lead()
             while not self.replica.is_serving:
                 self.data.log.inner.complete()
                 self.sequencer.log_moved()
+        self.networked.start()
 
-    # -- construction, as in Node -----------------------------------------------------------------
+    # -- parts ------------------------------------------------------------------------------------
 
-    @property
-    def sequencer(self) -> Any:
-        return self.replica.state.sequencer
+    def _make_wake_fd(self) -> int:
+        return -1
 
-    @property
-    def tip(self) -> Any:
-        return self.replica.state.tip
+    def _bind(self) -> list:
+        return []
 
-    @property
-    def view(self) -> Any:
-        return self.replica.state.view
+    def _make_executor(self, name: str, niceness: int = 0) -> Any:
+        return SimExecutor(self, self.world.slow_engine)
+
+    def _make_dispatch(self) -> Dispatch:
+        return Dispatch(COMMANDS)
+
+    def _make_reactor(self) -> Any:
+        return SimReactor(self, self.sequencer, self.sequencer.highest_ts() >> 16)
+
+    def _join(self, group: GroupConfig, raft_listener: object) -> SimGroup:
+        return SimGroup(self, group, None)  # type: ignore[arg-type]
+
+    def apply_config(self) -> None:
+        super().apply_config()
+        self.view.scripts.budget_micros = 0  # chance says how long things take, not the clock
+
+    def _rebuild(self, image: Snapshot | None) -> None:
+        self.world.rebuilds += 1
+        self.world.installs += image is not None
+        super()._rebuild(image)
+
+    # -- for the simulation -----------------------------------------------------------------------
 
     @property
     def raft(self) -> Any:
         return self.replica.raft
 
     @property
+    def peers(self) -> SimPeers:
+        return self.networked.peers  # type: ignore[return-value]
+
+    @property
+    def is_sole_voter(self) -> bool:
+        """Whether it was the only one when it began."""
+        return self._is_sole_voter
+
+    @property
     def is_over(self) -> bool:
         """Whether its state is to be thrown away."""
         return bool(self.replica._is_over)
 
-    def _build_state(self, *, is_all_committed: bool) -> State:
-        return self.data.build_state(
-            self.dispatch,
-            is_all_committed=is_all_committed,
-            cache_bytes=CACHE_BYTES,
-            writer=self.writer,
-            readers=self.readers,
-        )
-
-    def _attach(self) -> None:
-        self.worker = SimExecutor(self, self.world.slow_engine)
-        self.view.node = self
-        self.view.scripts.budget_micros = 0  # chance says how long things take, not the clock
-        self.jobs = Jobs(self.replica.state, self.data.engine, self.readers[0], self.worker)
-
     def report_bug(self, command: bytes, error: Exception) -> None:
         self.bugs.append(error)
+
+    def wake(self) -> None:
+        self.reactor.wake()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -203,47 +197,34 @@ class GroupNode:
         """Do something on this node after a time, if the process lives then."""
         self.world.after(delay, lambda: self.world.on(self, action))
 
-    def wake(self) -> None:
-        if not self._is_woken:
-            self._is_woken = True
-            self.later(self.rng.uniform(0.01, 0.15), self._pass)
-
-    def tick(self) -> None:
-        self.replica.tick()
-        self._after_input()
-
     def receive(self, body: bytes, block: bytes | None, identity: bytes) -> None:
         """A message of another node has come."""
-        self._take_later(lambda: self._step(body, block, identity))
+        self.take_later(lambda: self._step(body, block, identity))
 
     def receive_image(self, source: int, body: bytes) -> None:
-        self._take_later(lambda: self._step_image(source, body))
+        self.take_later(lambda: self._step_image(source, body))
 
     def link_lost(self, peer: int) -> None:
-        self.images.lost(peer)
-        self.replica.note_lost(peer)
-        self._after_input()
+        self.networked.on_lost(peer)
+        self.networked.after_input()
 
-    def link_made(self, peer: int) -> None:
-        self.images.reconnected(peer)
-        self._after_input()
-
-    def request(self, session: Session, data: bytes | None) -> None:
-        """Bytes of a client have come; None: it is gone."""
-        self._requests.append((session, data))
-        self.wake()
+    def greeted(self, peer: int, identity: bytes, greeting: Greeting) -> None:
+        """A link is there again, or for the first time."""
+        self.networked.on_greeting(peer, identity, greeting)
+        self.networked.after_input()
 
     def background(self) -> None:
         """What the cron does."""
-        self.run_pass(lambda: self.replica.background(self.now_ms()))
-        self.wake()
+        if self.reactor.run_pass(lambda: self.replica.background(self.view.now_ms)):
+            self.wake()
 
     def evict(self) -> None:
         """Drop what is clean from memory."""
         for _ in range(2):
             self.tip.evict(0, 1 << 16)
 
-    def _take_later(self, action: Callable[[], None]) -> None:
+    def take_later(self, action: Callable[[], None]) -> None:
+        """Take what has come from another node, with what comes at the same time."""
         self._inputs.append(action)
         if not self._is_taking:
             self._is_taking = True
@@ -254,105 +235,19 @@ class GroupNode:
         inputs, self._inputs = self._inputs, []
         for take in inputs:
             take()
-        self._after_input()
+        self.networked.after_input()
 
     def _step(self, body: bytes, block: bytes | None, identity: bytes) -> None:
         message = decode(body)
         if isinstance(message, Append):
             message = message.with_payload(block)
-        self.replica.step(message, identity)
+        self.networked.on_message(message, identity)
 
     def _step_image(self, source: int, body: bytes) -> None:
         try:
-            self.images.receive(source, body)
+            self.networked.on_image(source, body)
         except RemoteProtocolError:
-            self.world.cut_link(self.node_id, source)
-
-    def _after_input(self) -> None:
-        self.replica.run()
-        if self.replica.has_more:
-            self.wake()
-        self.images.pump()
-        self._flush()
-        self.watch_log()
-
-    # -- passes -----------------------------------------------------------------------------------
-
-    def run_pass(self, work: Callable[[], object]) -> Any:
-        """Do something in a pass of its own, or in the one that is open."""
-        if self._in_pass:
-            return work()
-        sequencer = self.sequencer
-        self._in_pass = True
-        sequencer.begin(self.now_ms())
-        result = work()
-        sequencer.end()
-        self._in_pass = False
-        sequencer.log_moved()
-        self._flush()
-        return result
-
-    def _pass(self) -> None:
-        self._is_woken = False
-        self.sequencer.log_moved()
-        self.run_pass(self._serve)
-        self._after_pass()
-
-    def _serve(self) -> None:
-        requests, self._requests = self._requests, []
-        at = self.rng.randrange(len(requests) + 1)
-        for session, data in requests[:at]:
-            self._run(session, data)
-        for executor in (self.writer, self.worker, *self.readers):
-            executor.deliver()
-        self.replica.completions_due()
-        for session, data in requests[at:]:
-            self._run(session, data)
-        for session in self.sequencer.take_ready():
-            if session.state != S_CLOSED:
-                self.sequencer.serve(session)
-                self.wake()
-
-    def _run(self, session: Session, data: bytes | None) -> None:
-        if session.state == S_CLOSED:
-            return
-        if data is None:
-            self._close(session)
-            return
-        session.feed(data)
-        if session.state != S_CLOSING:
-            self.sequencer.serve(session)
-
-    def _after_pass(self) -> None:
-        self._rebuilding.step()
-        self.replica.after_pass()
-        if self.replica.has_more:
-            self.wake()
-        if self.replica.state.is_upkeep_due and self.run_pass(
-            lambda: self.replica.background(self.now_ms())
-        ):
-            self.wake()
-        for session, args in self.sequencer.take_jobs():
-            self.jobs.start(session, args)
-        if self.jobs and self.replica.is_serving and self.run_pass(self._step_jobs):
-            self.wake()
-        self.images.pump()
-        self._flush()
-        self.watch_log()
-
-    def _step_jobs(self) -> bool:
-        return self.jobs.step(lambda session: session.id not in self.sessions)
-
-    def _flush(self) -> None:
-        for session in self.sequencer.take_flushable():
-            if session.state == S_CLOSED:
-                continue
-            data = session.take()
-            if data:
-                self.world.reply(self, session, data)
-            if session.state == S_CLOSING and not session.output_bytes:
-                self._close(session)
-                self.world.reply(self, session, None)
+            self.world.network.cut_link(self.node_id, source)
 
     # -- the log's thread -------------------------------------------------------------------------
 
@@ -371,111 +266,6 @@ class GroupNode:
 
     def _sync_log(self, log: Any) -> None:
         log.is_syncing = False
-        if log is not self.data.log.inner:
-            return  # another stands in its place
-        log.sync_written()
-        self.wake()
-        self.watch_log()
-
-    # -- clients ----------------------------------------------------------------------------------
-
-    def connect(self) -> Session:
-        """A client has connected."""
-        session = Session(self.world.next_session(), self.now_ms())
-        session.authenticated = session.parser.authenticated = True
-        self.sessions[session.id] = session
-        return session
-
-    def _close(self, session: Session) -> None:
-        session.state = S_CLOSED
-        self.sessions.pop(session.id, None)
-        self.sequencer.forget(session)
-        self.view.watches.remove(session)
-
-    # -- what the replica asks of its host --------------------------------------------------------
-
-    def now_ms(self) -> int:
-        """The wall clock, but not below the floor."""
-        floor, since = self._floor
-        return max(
-            START_MS + int(self.world.now) + self.world.clock_offset[self.node_id],
-            floor + int(self.world.now - since),
-        )
-
-    def store_hard_state(self, term: int, vote: int) -> None:
-        self.data.hard_state.store(term, vote)
-
-    def send(self, message: Message) -> None:
-        self.world.send(self, message.target, encode(message), None)
-
-    def send_entries(self, append: Append, block: bytes) -> None:
-        self.world.send(self, append.target, encode(append), block)
-
-    def read_entries(
-        self,
-        first: int,
-        last: int,
-        term: int,
-        bytes_max: int,
-        done: Callable[[Sequence[LogEntry]], None],
-    ) -> None:
-        def completed(entries: Sequence[LogEntry], error: BaseException | None) -> None:
-            if error is not None:
-                raise error
-            done(entries)
-
-        reading = self.data.reading
-        self.readers[0].submit(lambda: reading.read(first, last, term, bytes_max), completed)
-
-    def begin_image(self, peer: int) -> None:
-        self.images.begin(peer, self.data.engine)
-
-    def expect_image(self, source: int, snapshot: Snapshot) -> None:
-        self.images.expect(source, snapshot)
-
-    def rebuild(self, image: Snapshot | None) -> None:
-        if image is not None:
-            self.images.close_senders()
-        self._rebuilding.ask(image)
-        self.wake()
-
-    def _rebuild(self, image: Snapshot | None) -> None:
-        if image is not None:
-            self.data.install(self.images.take_received())
-            self.writer.submit(self.data.remove_replaced, _raise)
-        else:
-            self.data.read_facts_again()
-        state = self._build_state(is_all_committed=False)
-        self.worker.abandon()
-        self._flush()
-        self.replica.state = state
-        self._attach()
-        state.sequencer.take_over(list(self.sessions.values()))
-        self.world.rebuilds += 1
-        self.world.installs += image is not None
-        self.replica.adopt(state, image)
-        self.wake()
-
-    def role_changed(self, role: Role, term: int, leader: int) -> None:
-        pass
-
-    def execution_begins(self) -> None:
-        self.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
-        if not self.tip.has_databases():
-            self.run_pass(self.sequencer.create_databases)
-        self.wake()
-
-    def execution_goes_on(self) -> None:
-        self.wake()
-
-    def execution_ends(self) -> None:
-        self.view.scripts.kill()
-        self.jobs.fail(NOT_DONE)
-
-    def execution_ended(self) -> None:
-        pass
-
-    def raise_floor(self, ms: int) -> None:
-        """From now on the node's time is never below `ms`."""
-        if ms > self.now_ms():
-            self._floor = (ms, self.world.now)
+        if log is self.data.log.inner:  # else another stands in its place
+            log.sync_written()
+            self.reactor.poll_soon()
