@@ -66,6 +66,8 @@ class DataDirectory:
     Raises StorageError when opened: it is in use, damaged, or of a newer kvnode.
     """
 
+    segment_bytes = SEGMENT_BYTES
+
     def __init__(
         self,
         directory: Path,
@@ -121,13 +123,13 @@ class DataDirectory:
             self._disk,
             self._log_directory,
             checkpoint_index=self.facts.checkpoint.at.index,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=self.segment_bytes,
             id_seed=id_seed,
         )
         self._writer = LogWriter(
             self._log_directory,
             self._recovered_log.start,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=self.segment_bytes,
             id_seed=id_seed,
             mode=self._mode,
         )
@@ -270,7 +272,7 @@ class DataDirectory:
             self._disk,
             self._folders,
             facts,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=self.segment_bytes,
             id_seed=int.from_bytes(os.urandom(8)),
         )
         self._open_store()

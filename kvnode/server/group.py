@@ -76,13 +76,11 @@ class NodeGroup:
         self.group_id = node.data.facts.group
         self._cluster = config.cluster
         identity = node.data.facts.identity
-        self.peers = Peers(
+        self.peers = self._make_peers(
             Own(config.node_id, identity, self.group_id),
             Greeting(self.group_id, client_address(node.config), node.data.founders()),
             config.secret,
             listener,
-            os.urandom,
-            self,
         )
         self.images = Images(
             node.replica,
@@ -112,6 +110,11 @@ class NodeGroup:
         self._candidates: dict[int, str] = {}  # addresses of nodes that are to be added
         self._members_told: object = None
 
+    def _make_peers(
+        self, own: Own, greeting: Greeting, secret: bytes, listener: socket.socket
+    ) -> Peers:
+        return Peers(own, greeting, secret, listener, os.urandom, self)
+
     def _now_ms(self) -> int:
         return self._node.reactor.now()
 
@@ -119,19 +122,27 @@ class NodeGroup:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep links, and tell Raft that time passes, until cancelled."""
-        self._follow_membership()
+        self.start()
         async with trio.open_nursery() as nursery:
             await nursery.start(self.peers.run)
             task_status.started()
             while True:
                 await trio.sleep(RAFT_TICK_MS / 1000)
-                self.replica.tick()
-                # What followers show is as of the time that their leader has stated last.
-                self._node.reactor.raise_floor(self.replica.log.last_ts >> TIMESTAMP_COUNTER_BITS)
-                self.forwarding.tick()
-                self._keep_forward_links()
-                self.after_input()
-                self.peers.flush()
+                self.tick()
+
+    def start(self) -> None:
+        """Begin to keep links."""
+        self._follow_membership()
+
+    def tick(self) -> None:
+        """Raft's unit of time has passed. Between passes."""
+        self.replica.tick()
+        # What followers show is as of the time that their leader has stated last.
+        self._node.reactor.raise_floor(self.replica.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+        self.forwarding.tick()
+        self._keep_forward_links()
+        self.after_input()
+        self.peers.flush()
 
     def after_input(self) -> None:
         """All that arrived at once was told to the replica. Between passes."""
@@ -326,7 +337,7 @@ class NodeGroup:
                 self._give_up(node_id)
                 done(error)
                 return
-            # A node that joins begins with an image: the log alone does not say all of a group.
+            # A node that joins begins with an image, which is as of a checkpoint.
             self.replica.request_checkpoint(lambda ok: self._propose_add(node_id, promote, done))
 
         self._await(lambda: node_id in self._heard, greeted, ADD_SECONDS, "it did not answer")
