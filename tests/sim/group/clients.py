@@ -30,7 +30,8 @@ TRANSACTIONS_MAX = 200  # of lists, in one run: the checker looks at each pair
 GENERATION_OPS = 30  # so many operations on a name, and another one takes its place
 REFUSALS = ("TRYAGAIN", "UNBLOCKED")
 LEADERLESS = "TRYAGAIN there is no leader"  # of one command; the connection goes on
-KINDS = ("register", "register", "list", "list", "queue", "noise")  # the last one is apart
+KINDS = ("register", "register", "list", "list", "queue", "noise", "reader")
+MIXED = KINDS[:5]  # who now and then does what others do
 
 APPEND_AND_READ = b"redis.call('rpush',KEYS[1],ARGV[1]) return redis.call('lrange',KEYS[2],0,-1)"
 
@@ -52,6 +53,7 @@ class Histories:
 
     def __init__(self) -> None:
         self.registers: dict[bytes, list[Operation]] = {}
+        self.written = b""  # the one that was written last
         self.transactions: list[Transaction] = []
         self.pushed: dict[bytes, str] = {}  # value: "", "done" or "refused"
         self.popped: dict[bytes, int] = {}
@@ -102,7 +104,10 @@ class Client:
         world = self.world
         if world.are_clients_done and not self.outstanding:
             return
-        world.after(self.rng.uniform(2, world.think_ms), self.step)
+        is_reader = self.kind == "reader"
+        world.after(self.rng.uniform(2, 10 if is_reader else world.think_ms), self.step)
+        if is_reader and self.session is not None and not self.outstanding:
+            self.close()  # to see what another node says
         if self.session is None:
             self.connect()
         elif self.outstanding:
@@ -122,6 +127,8 @@ class Client:
                 return False
             good = serving if serving and self.rng.random() < 0.5 else running
             node = self.rng.choice(good)
+            if self.kind == "reader" and len(serving) > 1:
+                node = min(serving, key=lambda node: node.raft.term)
         self.node = node
         self.session = node.clients.admit()
         self.world.connections[self.session] = self
@@ -196,8 +203,8 @@ class Client:
 
     def _draw(self) -> Request:
         kind = self.kind
-        if kind != "noise" and self.rng.random() < 0.2:  # which may be in another database
-            kind = self.rng.choice(KINDS[:-1])
+        if kind in MIXED and self.rng.random() < 0.2:  # noise may be in another database
+            kind = self.rng.choice(MIXED)
         if kind == "list" and len(self.histories.transactions) >= TRANSACTIONS_MAX:
             kind = "register"
         match kind:
@@ -207,6 +214,9 @@ class Client:
                 return self._transaction()
             case "queue":
                 return self._queue()
+            case "reader":
+                key = self.histories.written or self._name(b"r", REGISTERS)
+                return self.operation(key, "get", None, "GET", key)
         words = self._workload.one()
         return Request(encode(*words), 1, lambda replies: None, lambda: None)
 
@@ -253,6 +263,8 @@ class Client:
             require(not isinstance(reply, ErrorReply), f"{words}: {reply}")
             op.result = reply if kind != "set" else None  # type: ignore[assignment]
             op.ended = self.world.moment()
+            if kind != "get":
+                self.histories.written = key
 
         def refuse() -> None:
             op.is_refused = True

@@ -34,11 +34,11 @@ from tests.sim.group.network import Network
 from tests.sim.group.node import GroupNode, address
 
 NODES = (1, 2, 3, 4)
-CLIENTS = 6
+CLIENTS = 7
 SAFETY_MS = 1_500
 LIVENESS_MS = 8_000  # at most; as a rule it takes about 500
 HOUR_MS = 3_600_000
-FAULTS = ("isolate", "split", "pause", "crash", "die", "clock", "slow")
+FAULTS = ("depose", "isolate", "split", "pause", "crash", "die", "clock", "slow")
 
 
 class Cluster:
@@ -354,6 +354,8 @@ class Cluster:
         if leaders and rng.random() < 0.5:
             victim = rng.choice(leaders)
         match rng.choice(self.faults):
+            case "depose" if leaders:
+                self._depose(rng.choice(leaders))
             case "isolate":
                 self._cut_off({victim})
             case "split":
@@ -369,9 +371,19 @@ class Cluster:
             case "slow":
                 self._slow_until[victim] = self.now + rng.choice((50, 300))
 
+    def _depose(self, leader: int) -> None:
+        """The others elect another one, of which this one does not hear."""
+        until = self.now + self.rng.choice((200, 300, 400))
+        if self.rng.random() < 0.6:
+            self.paused[leader] = until
+        else:
+            self._block({leader}, self.rng.choice(("out", "both")), until)
+
     def _cut_off(self, side: set[int]) -> None:
         direction = self.rng.choice(("out", "in", "both", "both"))
-        until = self.now + self.rng.choice((30, 150, 300, 500))
+        self._block(side, direction, self.now + self.rng.choice((30, 150, 300, 500)))
+
+    def _block(self, side: set[int], direction: str, until: float) -> None:
         for inside in side:
             for outside in set(NODES) - side:
                 if direction != "in":

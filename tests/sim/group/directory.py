@@ -154,6 +154,8 @@ class Home:
 class GroupDirectory(DataDirectory):
     """A Home, opened by a process."""
 
+    segment_bytes = SEGMENT_BYTES
+
     def __init__(self, home: Home, *, cache_bytes: int) -> None:
         self.home = home
         self.path = Path(PATH)
@@ -191,14 +193,14 @@ class GroupDirectory(DataDirectory):
             self._disk,
             self._log_directory,
             checkpoint_index=self.facts.checkpoint.at.index,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=self.segment_bytes,
             id_seed=id_seed,
         )
         writer = SegmentWriter(
             self._disk,
             self._log_directory,
             recovered.start,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=self.segment_bytes,
             id_seed=id_seed,
         )
         self._writer = GroupLog(writer, self.home)

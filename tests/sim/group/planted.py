@@ -5,16 +5,24 @@ tests/sim/raft/planted.py; a few of them show here as well.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from kvnode.raft.leadership import Leadership
+from kvnode.raft.messages import ReadReply
+from kvnode.raft.own_log import OwnLog
 from kvnode.raft.ready import Role
+from kvnode.raft.wire import encode_membership
+from kvnode.server import data, images
 from kvnode.server.data import DataDirectory
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.storage.log import SegmentWriter
 from kvnode.txn import replica
+from kvnode.txn.pending_reads import PendingReads
 from kvnode.txn.replica import Replica
 from kvnode.txn.state import State
+from tests.sim.group import directory
 from tests.sim.group.node import GroupNode
 
 Patch = pytest.MonkeyPatch
@@ -116,6 +124,122 @@ def expires_on_followers(patch: Patch) -> None:
     """Followers delete what is past its deadline by their own clock (hard case 15)."""
     background = State.background
     patch.setattr(State, "background", lambda self, now_ms, _: background(self, now_ms, True))
+
+
+def reads_without_a_round(patch: Patch) -> None:
+    """A node that thinks that it leads answers reads of all nodes at once."""
+
+    def read(self, request):
+        index = self._own.committed
+        if not self.is_serving:
+            self._reads.add(request)
+        elif request.source == self.node_id:
+            self._tickets.done(request.ticket, index)
+        else:
+            here, there = self.node_id, request.source
+            reply = ReadReply(here, there, self.term, request.ticket, request.instance, index)
+            self._outbox.messages.append(reply)
+
+    patch.setattr(Leadership, "read", read)
+
+
+def reads_what_is_not_applied(patch: Patch) -> None:
+    """A follower answers a read as soon as the leader has said up to where it has to see."""
+    answer = PendingReads.answer
+    patch.setattr(PendingReads, "answer", lambda self, applied: answer(self, 1 << 62))
+
+
+def reads_from_a_mixed_store(patch: Patch) -> None:
+    """A follower reads a store of which nobody knows yet that it shows too much."""
+
+    def answer(self):
+        if not self._is_over:
+            self._reads.answer(self.log.last_index if self.is_executing else self.applied)
+
+    patch.setattr(Replica, "_answer_reads", answer)
+
+
+def lease_is_too_long(patch: Patch) -> None:
+    """A leader relies on the others for longer than they wait (hard case 14)."""
+    patch.setattr(directory, "lease_ms", lambda election_ticks, tick_ms: 1000)
+
+
+def ignores_what_the_store_shows(patch: Patch) -> None:
+    """Entries are applied on an image as if it did not hold parts of them (hard case 3)."""
+    open_tip = data.open_tip
+
+    def unmixed(engine, facts):
+        opened = open_tip(engine, facts)
+        opened.tip.mixed_until = 0
+        return opened
+
+    patch.setattr(data, "open_tip", unmixed)
+
+
+def images_end_at_their_beginning(patch: Patch) -> None:
+    """An image says that it holds nothing behind its position (hard case 3)."""
+    snapshot_of = images.snapshot_of
+
+    def unaware(facts):
+        return replace(snapshot_of(facts), high_water=facts.at.index)
+
+    install = DataDirectory.install
+    patch.setattr(images, "snapshot_of", unaware)
+
+    def without(self, facts):
+        install(self, facts)
+        self.facts = replace(self.facts, highest_index=facts.at.index)
+
+    patch.setattr(DataDirectory, "install", without)
+
+
+def joins_with_the_log(patch: Patch) -> None:
+    """A node that joins takes entries from the first one on, instead of an image."""
+    patch.setattr(OwnLog, "needs_image", False)
+
+
+def keeps_own_hash_key(patch: Patch) -> None:
+    """Rows of an image are looked for with the key of the own directory."""
+    install = DataDirectory.install
+
+    def keep(self, facts):
+        own = self.facts.hash_key
+        install(self, facts)
+        self.facts = replace(self.facts, hash_key=own)
+
+    patch.setattr(DataDirectory, "install", keep)
+
+
+def applies_what_was_read_for_another_state(patch: Patch) -> None:
+    """Entries that were read for one state are applied to the one in its place."""
+    connect = Replica._connect
+
+    def read(self, last):
+        def done(entries):
+            self._is_reading = False
+            self._arrived = self.left_over = list(entries)
+
+        first = self.applied + 1
+        last = min(last, self.raft.log.term_end(first))
+        self._is_reading = True
+        self._host.read_entries(first, last, self.raft.log.term(first), 1 << 20, done)
+
+    def go_on(self, state):
+        connect(self, state)
+        self._arrived = self.left_over
+
+    patch.setattr(Replica, "left_over", [], raising=False)
+    patch.setattr(Replica, "_read_for_applying", read)
+    patch.setattr(Replica, "_connect", go_on)
+
+
+def forgets_memberships(patch: Patch) -> None:
+    """Checkpoints and images say that the group is as it was founded."""
+
+    def as_founded(self, index):
+        return encode_membership(self.raft.memberships.at(0))
+
+    patch.setattr(Replica, "_membership_at", as_founded)
 
 
 def all_planted() -> list[Callable[[Patch], None]]:

@@ -27,7 +27,6 @@ class SimReactor:
         self._node, self._world, self._rng = node, node.world, node.world.rng
         self._floor = (floor_ms, node.world.now)
         self._requests: list[tuple[Session, bytes | None]] = []
-        self._ready: list[Session] = []  # run in the next pass though nothing arrived
         self._is_woken = False  # by wake()
         self._is_due = False  # a pass is
 
@@ -68,8 +67,7 @@ class SimReactor:
             self.on_wake()
         for session, data in requests[at:]:
             self._read(session, data)
-        ready, self._ready = self._ready, []
-        for session in ready + sequencer.take_ready():
+        for session in sequencer.take_ready():
             if session.state != S_CLOSED:
                 sequencer.serve(session)
         self._finish_pass()
@@ -77,7 +75,6 @@ class SimReactor:
     def adopt(self, sequencer: Any) -> None:
         """Go on with another sequencer. Between passes."""
         old, self.sequencer = self.sequencer, sequencer
-        self._ready.clear()
         sequencer.take_over(list(self._node.clients.sessions.values()))
         self._send_all(old.take_flushable())
         self.wake()
@@ -133,9 +130,7 @@ class SimReactor:
         self.flush_all()
         self.wants_after = False
         self.after_pass()
-        if sequencer is self.sequencer:  # else adopt() has seen to them
-            self._ready += sequencer.take_ready()
-        if self._ready or sequencer.waiters.backlog:
+        if self.sequencer.wants_to_run():
             self.poll_soon()
 
     def _send_all(self, sessions: list[Session]) -> None:
