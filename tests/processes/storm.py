@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.processes import group as groups
 from tests.processes.group import Group, GroupNode
+from tests.processes.membership import add_again
 from tests.processes.workload import Workload, load
 from tests.support.resp import ErrorReply
 
@@ -132,6 +133,16 @@ class Storm:
         node.terminate()
         self.await_others(node, workload)
 
+    def wipe(self, workload: Workload) -> None:
+        """A node has lost its directory; clients ask it all the same, before it is added again."""
+        leader = self.group.wait_agreed()
+        wiped = self.random.choice(self.group.others(leader))
+        wiped.kill()
+        wiped.wipe()
+        wiped.start()
+        workload.wait_progress(PROGRESS)
+        add_again(self.group, wiped, leader)
+
     def await_others(self, node: GroupNode, workload: Workload) -> None:
         self.group.wait_leader(self.group.others(node))
         workload.wait_progress(PROGRESS)
@@ -151,6 +162,7 @@ FAULTS: tuple[Callable[[Storm, Workload], None], ...] = (
     Storm.checkpoint,
     Storm.checkpoint_and_kill,
     Storm.restart,
+    Storm.wipe,
 )
 
 

@@ -1,14 +1,10 @@
 """Nodes come and go under load, and leadership is handed over."""
 
-import subprocess
-import sys
-
 import pytest
 
 from tests.processes import group as groups
-from tests.processes.group import CHANGE_SECONDS_MAX, GroupNode, Unknown, wait_for
+from tests.processes.membership import add_again, change, wait_kind
 from tests.processes.workload import load
-from tests.support.process import REPOSITORY
 from tests.support.resp import ErrorReply
 
 
@@ -16,35 +12,6 @@ from tests.support.resp import ErrorReply
 def group(tmp_path_factory):
     with groups.running(tmp_path_factory.mktemp("group") / "nodes") as running:
         yield running
-
-
-def kind_of(asked: GroupNode, node_id: int) -> str:
-    members = {member["node_id"]: member for member in asked.status()["members"]}
-    return members[node_id]["kind"] if node_id in members else ""
-
-
-def wait_kind(group, node_id: int, kind: str) -> None:
-    def look() -> bool:
-        try:
-            return kind_of(group.wait_leader(), node_id) == kind
-        except Unknown:
-            return False
-
-    wait_for(f"node {node_id} is '{kind}'", look, CHANGE_SECONDS_MAX)
-
-
-def change(asked: GroupNode, *words: str | int) -> None:
-    """Ask any node for a change, as operators do."""
-    command = [sys.executable, "-m", "kvnode", "cluster", *map(str, words)]
-    done = subprocess.run(
-        [*command, "--port", str(asked.port)],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        timeout=CHANGE_SECONDS_MAX,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_leadership_is_handed_over_without_errors(group):
@@ -93,9 +60,5 @@ def test_a_wiped_node_does_not_vote_and_is_added_again(group):
         other.start()
         other.wait_ready()
         workload.wait_progress()
-        change(other, "remove", wiped.node_id)
-        wait_kind(group, wiped.node_id, "")
-        change(other, "add", wiped.node_id, group.proxies.addresses[wiped.node_id])
-        wait_kind(group, wiped.node_id, "voter")
-        wiped.wait_ready()
+        add_again(group, wiped, other)
         group.wait_caught_up(wiped)
