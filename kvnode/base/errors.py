@@ -65,3 +65,10 @@ class WorkspaceFullError(MemoryError):
 
 class InvariantError(Exception):
     """Our own bug. Nobody catches it: the process ends."""
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first of what tasks within tasks have raised."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

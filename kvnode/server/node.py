@@ -20,7 +20,7 @@ from kvnode._core.dispatch import Dispatch
 from kvnode._core.messages import OUTPUT_LIMIT
 from kvnode._core.reactor import Reactor
 from kvnode._core.session import Session
-from kvnode.base.errors import ConfigError, StorageError
+from kvnode.base.errors import ConfigError, StorageError, first_error
 from kvnode.base.limits import (
     BACKGROUND_SECONDS,
     DRAIN_SECONDS,
@@ -236,7 +236,7 @@ class Node(NodeServices):
                 await self._drain()
                 nursery.cancel_scope.cancel()
         except* StorageError as group:
-            self._fail(_first(group))
+            self._fail(first_error(group))
         self.close()
         return self.exit_code
 
@@ -522,13 +522,6 @@ class Node(NodeServices):
     def _log_of_script(self, level: int, text: bytes) -> None:
         write = (log.debug, log.debug, log.info, log.warning)[level]
         write("script", text=text.decode("utf-8", "backslashreplace"))
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the first of what tasks within tasks have raised."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _raise(result: None, error: BaseException | None) -> None:
