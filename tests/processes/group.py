@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +13,13 @@ from typing import TypeVar
 
 from kvnode.cli.status import Status, parse_status
 from tests.processes.proxies import Proxies
-from tests.support.process import POLL_SECONDS
+from tests.support.process import POLL_SECONDS, free_port
 from tests.support.resp import Connection, ErrorReply
 from tests.support.servers import Server
 
 LEADER_SECONDS_MAX = 30.0  # until somebody leads; elections take one, a machine may be busy
 ASK_SECONDS_MAX = 5.0
 CHANGE_SECONDS_MAX = 30.0
-WORKERS = 4  # processes that run tests at once, at most
-PORTS = range(12_000, 30_000)  # below those that the kernel gives to outgoing connections
 MAXMEMORY = "64mb"
 NODES = 3
 PLANTED = "tests.processes.planted"
@@ -33,25 +29,6 @@ T = TypeVar("T")
 
 class Unknown(Exception):
     """A node does not say what it knows of its group."""
-
-
-_given: set[int] = set()  # ports of this process
-
-
-def lasting_port() -> int:
-    """Return a free port that no outgoing connection takes while a node is down.
-
-    Processes that run tests at the same time have ports of their own.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    while True:
-        port = random.SystemRandom().choice(PORTS)
-        if port in _given or port % WORKERS != worker % WORKERS:
-            continue
-        _given.add(port)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_for(what: str, look: Callable[[], T | None], seconds: float) -> T:
@@ -76,8 +53,7 @@ class GroupNode(Server):
 
     def __init__(self, directory: Path, node_id: int, secret: Path, *options: str) -> None:
         super().__init__(directory, *options)
-        self.port = lasting_port()
-        self.raft_port = lasting_port()
+        self.raft_port = free_port()
         self.address = f"127.0.0.1:{self.raft_port}"
         self.node_id = node_id
         self.cluster = ""

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,8 @@ READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.01  # between two tries to connect to a server that starts
 LOG_TAIL_BYTES = 4000
+WORKERS = 4  # processes that run tests at once, at most
+PORTS = range(12_000, 30_000)  # below those that the kernel gives to outgoing connections
 
 
 def redis_server_path() -> str | None:
@@ -75,11 +78,24 @@ COMMANDS = {
 }
 
 
+_given: set[int] = set()  # ports of this process
+
+
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of the loopback interface that nobody listens on, once.
+
+    No outgoing connection takes it while a server is down, and processes that run tests at the
+    same time have ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        if port in _given or port % WORKERS != worker % WORKERS:
+            continue
+        _given.add(port)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ServerProcess:
