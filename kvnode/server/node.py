@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 
 import structlog
@@ -55,7 +54,7 @@ from kvnode.server.machine import order_memory_at_once
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
 from kvnode.server.slow_readers import SlowReaders
-from kvnode.server.values import wanted_events
+from kvnode.server.view_settings import apply_to_view
 from kvnode.txn.jobs import Jobs
 from kvnode.txn.replica import NOT_DONE as DEPOSED
 from kvnode.txn.replica import TIMESTAMP_COUNTER_BITS, LogEntry, Replica
@@ -63,8 +62,6 @@ from kvnode.txn.state import State
 
 log = structlog.get_logger()
 
-# Of parameters for OBJECT ENCODING.
-LISTPACK_LIMITS = tuple(product(("hash", "set", "zset"), ("entries", "value")))
 UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may not have been done"
 NOT_DONE = b"UNAVAILABLE the log could not be written: nothing of this command is done"
 
@@ -193,21 +190,13 @@ class Node(NodeServices):
         limits = config[OUTPUT_LIMIT]
         reactor.output_bytes_max = limits["normal"].hard
         self.sequencer.message_bytes_max = limits["pubsub"].hard
-        self.view.kept_bytes_max = reactor.output_bytes_max
         reactor.input_bytes_max = config["client-query-buffer-limit"]
         clients.maxclients = raise_file_limit(config["maxclients"])
         clients.keepalive_s = config["tcp-keepalive"]
         clients.password = config["requirepass"]
         clients.protected = config["protected-mode"]
         clients.proto_max_bulk_bytes = config["proto-max-bulk-len"]
-        self.view.databases_count = config["databases"]
-        self.view.scripts.budget_micros = config["script-time-budget"]
-        self.view.scripts.limit_micros = config["script-time-limit"] * 1000
-        self.view.string_bytes_max = config["proto-max-bulk-len"]
-        self.view.set_intset_entries = config["set-max-intset-entries"]
-        self.view.list_listpack_size = config["list-max-listpack-size"]
-        for kind, bound in LISTPACK_LIMITS:
-            setattr(self.view, f"{kind}_listpack_{bound}", config[f"{kind}-max-listpack-{bound}"])
+        apply_to_view(self.view, config)
         for session in clients.sessions.values():
             session.parser.proto_max_bulk_bytes = config["proto-max-bulk-len"]
         self.dispatch.slow_micros = config["slowlog-log-slower-than"]
@@ -215,7 +204,6 @@ class Node(NodeServices):
         self.slowlog.resize(config["slowlog-max-len"])
         self.data.set_log_mode(config["appendfsync"])
         self.sequencer.relaxed = config["appendfsync"] != "always"
-        self.view.pubsub.set_events(**wanted_events(config["notify-keyspace-events"]))
         if self.networked is not None:
             self.networked.apply_config(config)
 
@@ -228,7 +216,7 @@ class Node(NodeServices):
                 self.nursery = nursery
                 # Before the first client: a signal without a handler ends the process undrained.
                 await nursery.start(self._signals)
-                self.start()
+                await self.start()
                 nursery.start_soon(self._cron)
                 if self.networked is not None:
                     await nursery.start(self.networked.run)
@@ -240,12 +228,14 @@ class Node(NodeServices):
         self.close()
         return self.exit_code
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Become the leader of a group of one, and begin to listen."""
         if self._is_sole_voter:
             self.replica.lead()
-            while not self.replica.is_serving:
-                self.data.log.sync()
+            self.data.log.sync()
+            while not self.replica.is_serving:  # once the first entry of its term is on the disk
+                await trio.lowlevel.wait_readable(self.data.log.event_fd)
+                os.eventfd_read(self.data.log.event_fd)
                 self.sequencer.log_moved()
         for sock in self._listeners:
             self.reactor.listen(sock.fileno(), sock)
