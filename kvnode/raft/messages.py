@@ -174,11 +174,15 @@ class ReadRequest(Message):
 
 @dataclass(frozen=True, slots=True)
 class ReadReply(LeaderMessage):
-    """Up to `index`; that much is committed."""
+    """Up to `index`; that much is committed.
+
+    time_ms: the leader's time, which the driver adds: a follower's is not below it from here on.
+    """
 
     ticket: int
     instance: int
     index: int
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

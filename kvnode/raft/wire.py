@@ -59,7 +59,7 @@ _FIXED: dict[int, tuple[type[Message], struct.Struct, tuple[str, ...]]] = {
     8: (AppendReply, struct.Struct(">Q"), ("match",)),
     9: (AppendReject, struct.Struct(">QQQ"), ("previous_index", "hint_index", "hint_term")),
     11: (ReadRequest, struct.Struct(">QQ"), ("ticket", "instance")),
-    12: (ReadReply, struct.Struct(">QQQ"), ("ticket", "instance", "index")),
+    12: (ReadReply, struct.Struct(">QQQQ"), ("ticket", "instance", "index", "time_ms")),
     13: (TimeoutNow, struct.Struct(">"), ()),
 }
 _FLAGS = ("granted", "is_transfer")

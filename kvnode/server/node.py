@@ -392,6 +392,9 @@ class Node(NodeServices):
     def now_ms(self) -> int:
         return self.reactor.now()
 
+    def raise_floor(self, ms: int) -> None:
+        self.reactor.raise_floor(ms)
+
     def store_hard_state(self, term: int, vote: int) -> None:
         self.data.hard_state.store(term, vote)
 
@@ -457,7 +460,7 @@ class Node(NodeServices):
             self.networked.role_changed(role, term, leader)
 
     def execution_begins(self) -> None:
-        self.reactor.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+        self.raise_floor(self.data.log.last_ts >> TIMESTAMP_COUNTER_BITS)
         if not self.tip.has_databases():
             self.reactor.run_pass(self.sequencer.create_databases)
         if self.networked is not None:

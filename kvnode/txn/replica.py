@@ -12,13 +12,14 @@ from the last checkpoint and the log. An image that replaces the store ends a st
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from kvnode._core.replicated_log import ReplicatedLog
 from kvnode.base.limits import APPLY_BYTES_PER_STEP
 from kvnode.raft.core import RaftCore
 from kvnode.raft.membership import Change, ChangeRefused, Member, Membership
-from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
+from kvnode.raft.messages import NO_NODE, Append, Message, ReadReply, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
 from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
 from kvnode.storage.local import CheckpointRecord
@@ -40,6 +41,9 @@ class Host(EntryHost, Protocol):
 
     def now_ms(self) -> int:
         """Return the node's time."""
+
+    def raise_floor(self, ms: int) -> None:
+        """From now on the node's time is never below `ms`."""
 
     def store_hard_state(self, term: int, vote: int) -> None:
         """Make (term, vote) durable before it returns."""
@@ -154,6 +158,9 @@ class Replica:
             check_entries(message, message.payload)
         self._tell_appended()
         self.raft.step(message, identity)
+        if isinstance(message, ReadReply) and message.source == self.raft.leader:
+            # What it reads next has passed its deadline if it has at the leader.
+            self._host.raise_floor(message.time_ms)
 
     def note_lost(self, peer: int) -> None:
         """A link broke, or could not take more."""
@@ -261,6 +268,8 @@ class Replica:
             for store in ready.stores:
                 self._store(store)
             for message in ready.messages:
+                if isinstance(message, ReadReply):
+                    message = replace(message, time_ms=self._host.now_ms())
                 self._host.send(message)
             for append in ready.bulk:
                 self._sender.send(append)

@@ -73,7 +73,7 @@ MESSAGES = st.one_of(
     st.builds(m.AppendReject, *ENVELOPE, U64, U64, U64),
     offers(),
     st.builds(m.ReadRequest, *ENVELOPE, U64, U64),
-    st.builds(m.ReadReply, *ENVELOPE, U64, U64, U64),
+    st.builds(m.ReadReply, *ENVELOPE, U64, U64, U64, U64),
     st.builds(m.TimeoutNow, *ENVELOPE),
 )
 
