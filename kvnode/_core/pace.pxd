@@ -1,4 +1,4 @@
-"""How much clients may write while LevelDB is behind: as much as the checkpoint writes.
+"""How much clients may write while LevelDB, or another node, is behind: as much as that gets done.
 
 Without it the node would take writes at full speed until the hard bound of dirty bytes, then none
 until LevelDB has caught up: seconds in which nobody gets an answer. Between a soft and the hard
@@ -29,6 +29,7 @@ cdef class Pace:
     cdef uint64_t sample_micros         # of the last sample of the checkpoint's rate
     cdef uint64_t sample_flushed
 
+    cdef bint is_behind(self, uint64_t now_micros, uint64_t written, uint64_t needed_from) noexcept
     cdef bint update(self, uint64_t now_micros, uint64_t dirty, uint64_t flushed) noexcept
     cdef void sample(self, uint64_t now_micros, uint64_t dirty, uint64_t flushed) noexcept
     cdef double admitted(self, uint64_t dirty) noexcept

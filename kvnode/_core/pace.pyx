@@ -33,10 +33,19 @@ cdef class Pace:
         self.allowed = max(self.allowed, taken - rate * BEHIND_MICROS_MAX / 1e6)
         return taken > self.allowed
 
+    cdef bint is_behind(self, uint64_t now_micros, uint64_t written, uint64_t needed_from) noexcept:
+        """The same for a log of `written` bytes of which another node lacks those from a place on.
+
+        Past the hard bound clients wait, too: else the log would have to be cut beneath that node, and
+        its image to begin anew (hard case 33).
+        """
+        cdef uint64_t behind = written - needed_from if written > needed_from else 0
+        return self.update(now_micros, behind, written - behind) or behind > self.hard_bytes
+
     cdef void sample(self, uint64_t now_micros, uint64_t dirty, uint64_t flushed) noexcept:
         """Take in what the checkpoint wrote since the last sample."""
         cdef uint64_t micros = now_micros - self.sample_micros
-        cdef uint64_t flushed_before = self.sample_flushed
+        cdef uint64_t flushed_before = min(self.sample_flushed, flushed)     # if it counts anew
         cdef bint is_first = self.sample_micros == 0
         self.sample_micros = now_micros
         self.sample_flushed = flushed

@@ -64,8 +64,11 @@ cdef class Reactor:
     cdef public object on_wake      # on_wake(): completions of other threads, in a pass
     cdef public object after_pass   # after_pass(): parked sessions or jobs exist
     cdef readonly Pace pace         # slows clients down before dirty_bytes_max stops them
+    cdef readonly Pace catch_up     # while a node that gets an image would fall too far behind
+    cdef public uint64_t needed_bytes   # of Sequencer.payload_bytes, from which on it needs the log;
+                                        # UINT64_MAX: there is no such node
     cdef readonly bint paused       # clients are not read: node-wide limits
-    cdef readonly bint slowed       # because of `pace`: time alone ends it
+    cdef readonly bint slowed       # because of a Pace: time alone ends it
     cdef public uint64_t dirty_bytes_max        # of records not yet in LevelDB
     cdef public uint64_t unsynced_bytes_max     # of entries not yet synced
     cdef public uint64_t fenced_bytes_max       # of output that waits for a confirmation

@@ -43,6 +43,8 @@ cdef class Reactor:
     def __cinit__(self, Sequencer sequencer not None, uint64_t floor_ms, int wake_fd):
         self.sequencer = sequencer
         self.pace = Pace()
+        self.catch_up = Pace()
+        self.needed_bytes = UINT64_MAX
         self.connections = {}
         self.listeners = {}
         self.closed = []
@@ -126,7 +128,8 @@ cdef class Reactor:
                 # the next sync serves more of them. Its report ends this.
                 with nogil:
                     epoll_wait(self.quiet_epoll, events, EVENTS_MAX, LINGER_MS)
-            n = epoll_wait(epoll, events, SLOWED_EVENTS_MAX if self.pace.slowing else EVENTS_MAX, 0)
+            n = epoll_wait(epoll, events, SLOWED_EVENTS_MAX if self.pace.slowing
+                           or self.catch_up.slowing else EVENTS_MAX, 0)
             if n == 0 and idle and self.lingers:
                 # Linger before going back to the host: its wake costs more than a short request.
                 with nogil:
@@ -135,8 +138,8 @@ cdef class Reactor:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, "epoll_wait")
-            if n == 0 and idle and not self.slowed:
-                return False
+            if n == 0 and idle and not (self.slowed and self.lingers):
+                return False    # where others wait for the host, it looks again: see LINGER_MS
             if n or not idle:
                 self.one_pass(events, n)
             if monotonic_micros() - started > self.poll_micros_max:
@@ -164,6 +167,8 @@ cdef class Reactor:
         """For how long the host may wait for `wait_fd`; None: until it is readable."""
         cdef uint64_t earliest = self.sequencer.waiters.earliest()
         cdef uint64_t now = self.now_ms()
+        if self.slowed and (earliest == 0 or earliest > now + LINGER_MS):
+            return LINGER_MS / 1000.0
         if earliest == 0:
             return None
         return (earliest - now) / 1000.0 if earliest > now else 0.0
@@ -281,12 +286,17 @@ cdef class Reactor:
         cdef Tip tip = self.sequencer.tip
         cdef uint64_t unsynced_max = self.unsynced_bytes_max // (2 if self.paused else 1)
         cdef uint64_t steps
+        cdef uint64_t now = monotonic_micros()
+        cdef bint was_full = self.paused and not self.slowed
         cdef bint full = self.sequencer.unsynced_bytes > unsynced_max \
             or tip.dirty_bytes > self.dirty_bytes_max \
             or self.sequencer.fences.bytes > self.fenced_bytes_max // (2 if self.paused else 1)
-        self.slowed = self.pace.update(monotonic_micros(), tip.dirty_bytes, tip.flushed_bytes) \
-            and not full
+        cdef bint is_late = self.pace.update(now, tip.dirty_bytes, tip.flushed_bytes)
+        is_late |= self.catch_up.is_behind(now, self.sequencer.payload_bytes, self.needed_bytes)
+        self.slowed = is_late and not full
         self.paused = full or self.slowed
+        if was_full and not self.paused:
+            eventfd_write(self.wake_fd, 1)      # the host waits on `quiet_epoll`
         if tip.bytes > self.cache_bytes:
             steps = EVICT_STEPS_MIN + (tip.bytes - self.cache_bytes) // RECORD_BYTES
             tip.evict(self.cache_bytes, steps if steps < EVICT_STEPS_MAX else EVICT_STEPS_MAX)

@@ -86,6 +86,10 @@ GROUP_POLL_MICROS_MAX = 500  # of clients' passes before other nodes' messages a
 HAND_OVER_SECONDS = 2  # that a leader which stops gives its successor
 ADD_SECONDS = 10  # within which a node that is to be added has to answer
 CHANGE_SECONDS = 10  # within which a majority has to agree to a change
+CATCH_UP_LOG_BYTES_SOFT = 1024 * MIB  # kept for who gets an image; with more, clients slow down
+CATCH_UP_LOG_BYTES_MAX = 2048 * MIB  # with more, they wait
+CATCH_UP_SILENT_TICKS = 333  # for which one that has had an image may say nothing: 10 s
+LOG_MARK_BYTES = 1 * MIB  # between places in the log before which the bytes are counted
 
 # -- checkpoints and memory ---------------------------------------------------------------------
 CHECKPOINT_LOG_BYTES = 128 * MIB  # payload since the last checkpoint: bounds a restart's replay

@@ -266,7 +266,7 @@ class RaftCore:
 
     @property
     def needed_from(self) -> int | None:
-        """Entries behind this index should be kept: an image that needs them is on its way."""
+        """Entries behind this index should be kept: see Replication.needed_from()."""
         return None if self.leadership is None else self.leadership.replication.needed_from()
 
     def has_ready(self) -> bool:

@@ -10,7 +10,7 @@ Invariant: match < next; `match` never goes back, since it is durable there.
 from collections import deque
 from enum import Enum
 
-from kvnode.base.limits import APPENDS_IN_FLIGHT_MAX
+from kvnode.base.limits import APPENDS_IN_FLIGHT_MAX, CATCH_UP_SILENT_TICKS
 from kvnode.raft.messages import Snapshot
 
 IDLE_TICKS = 2  # without an acknowledgement, before it is asked whether a message is lost
@@ -33,9 +33,11 @@ class Progress:
         self.snapshot_index = 0  # SNAPSHOT: of the image on its way
         self.offer: Snapshot | None = None  # SNAPSHOT: what the peer was told of it
         self.is_caught_up = False  # as a learner that may become a voter
+        self.is_recovering = False  # it needed an image, and has not caught up since
         self._is_paused = False  # PROBE: a message is on its way
         self._in_flight: deque[int] = deque()  # REPLICATE: last index of each message
         self._idle_ticks = 0  # since something was sent or acknowledged
+        self._silent_ticks = 0  # since it was heard, or its state changed
         self._goal = last_index  # what it had to reach since `_goal_ticks`
         self._goal_ticks = 0
 
@@ -69,7 +71,7 @@ class Progress:
     def acknowledged(self, match: int) -> bool:
         """The peer has everything up to `match`; True if that is news."""
         is_news = match > self.match
-        self._idle_ticks = 0
+        self._idle_ticks = self._silent_ticks = 0
         self.match = max(self.match, match)
         self.next = max(self.next, self.match + 1)
         if self.state is ProgressState.PROBE or (
@@ -94,6 +96,7 @@ class Progress:
 
         Not after each round, since reads make many: only when nothing has moved for a while.
         """
+        self._silent_ticks = 0
         if self._idle_ticks < IDLE_TICKS:
             return False
         self._is_paused = False
@@ -115,20 +118,27 @@ class Progress:
     def needs_snapshot(self, base_index: int) -> None:
         self._become(ProgressState.SNAPSHOT)
         self.snapshot_index = base_index
+        self.is_recovering = True
 
     def tick(self, last_index: int, election_ticks: int) -> None:
         """Judge whether it has caught up: a round took less than an election (thesis 4.2.1)."""
         self._idle_ticks += 1
+        self._silent_ticks += 1
         self._goal_ticks += 1
         if self.match >= self._goal:
             self.is_caught_up = self._goal_ticks <= election_ticks
             self._goal, self._goal_ticks = last_index, 0
         elif self._goal_ticks > election_ticks:
             self.is_caught_up = False
+        if self.state is not ProgressState.SNAPSHOT and (
+            self.is_caught_up or self._silent_ticks > CATCH_UP_SILENT_TICKS
+        ):
+            self.is_recovering = False
 
     def _become(self, state: ProgressState) -> None:
         self.state = state
         self.offer = None
         self._is_paused = False
+        self._silent_ticks = 0
         self._in_flight.clear()
         self.next = self.match + 1

@@ -97,13 +97,18 @@ class Replication:
         return [peer for peer, progress in self.progress.items() if progress.is_caught_up]
 
     def needed_from(self) -> int | None:
-        """Entries behind this index are needed by an image on its way; None: there is none."""
-        images = [
-            progress.snapshot_index
-            for progress in self.progress.values()
-            if progress.state is ProgressState.SNAPSHOT
-        ]
-        return min(images, default=None)
+        """Entries behind this index are needed by who gets an image, or has; None: nobody does.
+
+        One that has it catches up first, however fast the log grows: without what it lacks it would
+        need another one, and so on for ever.
+        """
+        needed = []
+        for progress in self.progress.values():
+            if progress.state is ProgressState.SNAPSHOT:
+                needed.append(progress.snapshot_index)
+            elif progress.is_recovering and progress.match >= self._own.terms.base_index:
+                needed.append(progress.match)
+        return min(needed, default=None)
 
     def slowest_match(self) -> int | None:
         """Return how far the last one is of the peers that take entries as they come, if any."""

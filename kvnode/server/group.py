@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+NOBODY = 2**64 - 1  # as Reactor.needed_bytes: no node needs the log
+
 
 @dataclass(slots=True)
 class _Awaited:
@@ -139,6 +141,8 @@ class NodeGroup:
         self.replica.tick()
         # What followers show is as of the time that their leader has stated last.
         self._node.reactor.raise_floor(self.replica.log.last_ts >> TIMESTAMP_COUNTER_BITS)
+        needed_bytes = self.replica.needed_bytes
+        self._node.reactor.needed_bytes = NOBODY if needed_bytes is None else needed_bytes
         self.forwarding.tick()
         self._keep_forward_links()
         self.after_input()

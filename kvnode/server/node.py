@@ -22,6 +22,8 @@ from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError, first_error
 from kvnode.base.limits import (
     BACKGROUND_SECONDS,
+    CATCH_UP_LOG_BYTES_MAX,
+    CATCH_UP_LOG_BYTES_SOFT,
     DRAIN_SECONDS,
     FENCED_BYTES_MAX,
     GC_THRESHOLDS,
@@ -187,6 +189,8 @@ class Node(NodeServices):
         reactor.pace.hard_bytes = reactor.dirty_bytes_max
         reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
         reactor.fenced_bytes_max = FENCED_BYTES_MAX
+        reactor.catch_up.soft_bytes = CATCH_UP_LOG_BYTES_SOFT
+        reactor.catch_up.hard_bytes = CATCH_UP_LOG_BYTES_MAX
         limits = config[OUTPUT_LIMIT]
         reactor.output_bytes_max = limits["normal"].hard
         self.sequencer.message_bytes_max = limits["pubsub"].hard

@@ -23,6 +23,7 @@ from kvnode.raft.messages import NO_NODE, Append, Message, ReadReply, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
 from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
 from kvnode.storage.local import CheckpointRecord
+from kvnode.txn.log_bytes import LogBytes
 from kvnode.txn.pending_reads import PendingReads
 from kvnode.txn.sending import EntryHost, EntrySender, LogEntry
 from kvnode.txn.state import State
@@ -95,6 +96,7 @@ class Replica:
         self._term = 0  # in which it executes, or did last
         self._sender = EntrySender(log, host, raft)
         self._reads = PendingReads()
+        self._log_bytes = LogBytes(self.applied)
         self._fenced_pass = 0  # the newest for which a confirmation was asked
         self._leader = (Role.FOLLOWER, raft.term, NO_NODE)
         self._is_paused = False
@@ -376,6 +378,7 @@ class Replica:
             entries = entries or self.log.take(self.applied + 1, last, APPLY_BYTES_PER_STEP)
             if entries:
                 self.sequencer.apply_many(entries)
+                self._log_bytes.note(self.applied, self.sequencer.payload_bytes)
             else:
                 self._read_for_applying(last)
         self._answer_reads()
@@ -436,6 +439,7 @@ class Replica:
     def adopt(self, state: State, image: Snapshot | None = None) -> None:
         """A state was built at the checkpoint, after `image` was put in place if there was one."""
         self.state = state
+        self._log_bytes = LogBytes(self.applied)
         self._is_over = False
         self._is_reading = False
         self._arrived = []
@@ -490,6 +494,7 @@ class Replica:
         if not self.is_executing:
             self.apply()
         elif not self.log.is_alone:
+            self._log_bytes.note(self.sequencer.last_index, self.sequencer.payload_bytes)
             self._ask_fence()
             self.run()
 
@@ -502,6 +507,12 @@ class Replica:
     def request_checkpoint(self, done: Callable[[bool], None]) -> bool:
         """Have a checkpoint made of everything up to now; see State."""
         return self.state.request_checkpoint(done)
+
+    @property
+    def needed_bytes(self) -> int | None:
+        """From which byte on, as the sequencer counts, nodes that get images need the log."""
+        needed_from = self.raft.needed_from if self.is_executing else None
+        return None if needed_from is None else self._log_bytes.at(needed_from)
 
     def _membership_at(self, index: int) -> bytes:
         membership = self.raft.memberships.at(index)
@@ -521,6 +532,7 @@ class Replica:
         if slowest is not None:
             index = min(index, max(slowest, self.log.first_kept - 1))
         self.log.inner.cut(index)
+        self._log_bytes.forget_before(index)
         if index > self.raft.log.base_index:
             self.raft.note_compacted(index)
 

@@ -52,6 +52,12 @@ def test_an_interval_longer_than_the_average_counts_as_a_whole(pace):
     assert pace.rate == pytest.approx(5 * MIB, rel=0.01)
 
 
+def test_a_count_that_begins_anew_is_no_rate(pace):
+    now, _ = measured(pace, 30 * MIB)
+    pace.must_wait(now + SECOND, SOFT + 1, 0)
+    assert 0 < pace.rate < 30 * MIB
+
+
 def test_the_admitted_rate_falls_with_the_room(pace):
     measured(pace, 30 * MIB)
     rates = [pace.admitted_rate(dirty * MIB) / MIB for dirty in (100, 150, 200, 250, 299, 300, 400)]

@@ -157,6 +157,52 @@ def test_slowed_down_the_host_polls_again_by_itself(rig):
     assert rig.reactor.reads == reads + 1
 
 
+def test_slowed_down_a_host_that_others_wait_for_is_told_when_to_poll_again(rig):
+    rig.reactor.lingers = False
+    assert rig.reactor.seconds_to_deadline() is None
+    rig.slow_down()
+    rig.write("a bit too much")
+    assert rig.reactor.slowed
+    assert not rig.reactor.poll()
+    assert rig.reactor.seconds_to_deadline() == 0.001
+
+
+def test_clients_wait_for_a_node_that_would_fall_too_far_behind(rig):
+    """It gets an image, and needs the log from there on (hard case 33)."""
+    catch_up = rig.reactor.catch_up
+    catch_up.soft_bytes, catch_up.hard_bytes = 100, 300
+    rig.write("nobody needs it")
+    assert not rig.reactor.paused
+    rig.reactor.needed_bytes = rig.node.sequencer.payload_bytes
+    rig.write("more than 100")
+    assert not rig.reactor.paused
+    rig.write("more than 300")
+    assert rig.reactor.paused
+    assert rig.reactor.slowed
+    reads = rig.reactor.reads
+    rig.write("not read")
+    assert rig.reactor.reads == reads
+    rig.reactor.needed_bytes = NO_BOUND
+    rig.reactor.run_pass()
+    assert not rig.reactor.paused
+    rig.write("read")
+    assert rig.reactor.reads > reads
+
+
+def test_clients_slow_down_before_that_bound(rig):
+    written = rig.node.sequencer.payload_bytes
+    catch_up = rig.reactor.catch_up
+    catch_up.soft_bytes, catch_up.hard_bytes = 100, 10_000
+    rig.reactor.needed_bytes = written
+    rig.write("first")
+    behind = rig.node.sequencer.payload_bytes - written
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    catch_up.must_wait(now - 2 * SECOND, behind, written)
+    catch_up.must_wait(now, behind, written)  # the node has got nothing meanwhile
+    rig.write("second")
+    assert rig.reactor.slowed
+
+
 def test_slowed_down_a_wake_is_served(rig):
     woken = []
     rig.reactor.on_wake = lambda: woken.append(1)

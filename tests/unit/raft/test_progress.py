@@ -1,6 +1,6 @@
 """Flow control towards one peer, and rounds of heartbeats."""
 
-from kvnode.base.limits import APPENDS_IN_FLIGHT_MAX
+from kvnode.base.limits import APPENDS_IN_FLIGHT_MAX, CATCH_UP_SILENT_TICKS
 from kvnode.raft.progress import Progress, ProgressState
 from kvnode.raft.reads import lease_ms
 from kvnode.raft.rounds import Rounds
@@ -81,6 +81,38 @@ def test_an_image_ends_with_its_acknowledgement():
     assert not progress.can_send
     progress.acknowledged(50)
     assert (progress.state, progress.next) == (ProgressState.REPLICATE, 51)
+
+
+def test_who_had_an_image_recovers_until_it_has_caught_up():
+    progress = Progress(10)
+    assert not progress.is_recovering
+    progress.needs_snapshot(50)
+    for last in range(100, 130):
+        progress.tick(last, 10)
+    progress.acknowledged(50)
+    progress.tick(130, 10)
+    assert progress.is_recovering
+    progress.acknowledged(130)
+    progress.tick(131, 10)
+    assert progress.is_caught_up
+    assert not progress.is_recovering
+
+
+def test_who_says_nothing_after_an_image_is_not_waited_for():
+    progress = Progress(10)
+    progress.needs_snapshot(50)
+    for _ in range(2 * CATCH_UP_SILENT_TICKS):  # as long as the image goes on
+        progress.tick(100, 10)
+    progress.acknowledged(50)
+    progress.lost()
+    for _ in range(CATCH_UP_SILENT_TICKS):
+        progress.tick(100, 10)
+    progress.answered_heartbeat()
+    for _ in range(CATCH_UP_SILENT_TICKS):
+        progress.tick(100, 10)
+    assert progress.is_recovering
+    progress.tick(100, 10)
+    assert not progress.is_recovering
 
 
 def test_caught_up_means_within_an_election():

@@ -1,0 +1,106 @@
+"""A node that gets an image while clients write: what it lacks stays, or it would never be done."""
+
+import pytest
+
+from kvnode.base.limits import KIB
+from kvnode.base.resp import encode
+from kvnode.raft.membership import AddLearner, Member
+from kvnode.raft.progress import ProgressState
+from kvnode.raft.replication import Replication
+from tests.sim.group import directory
+from tests.sim.group.cluster import Cluster
+from tests.sim.group.node import GroupNode
+
+NEW = 4
+VALUE = b"x" * 2000
+WRITES_MS = 2
+CHECKPOINTS_MS = 15
+RING_BYTES = 128 * KIB  # what comes in 130 ms
+SILENCE_MS = 800
+
+
+class Busy:
+    """A group of three without faults, a client that writes all the time, and a fourth node."""
+
+    def __init__(self) -> None:
+        self.world = next(world for world in map(Cluster, range(100)) if self._suits(world))
+        self.world._heal()
+        self.world._wait(lambda: "" if self.world._leader() is not None else "nobody leads")
+        self.session = self.leader.connect()
+        self.wait(300)
+        self._write()
+        self._checkpoint()
+        self.wait(200)
+
+    @staticmethod
+    def _suits(world: Cluster) -> bool:
+        return world.nodes[1].raft.membership.voters == frozenset((1, 2, 3))
+
+    @property
+    def leader(self) -> GroupNode:
+        leader = self.world._leader()
+        assert leader is not None
+        return leader
+
+    def _write(self) -> None:
+        self.world.after(WRITES_MS, self._write)
+        self.world.to_node(self.leader, self.session, encode("SET", "k", VALUE))
+
+    def _checkpoint(self) -> None:
+        self.world.after(CHECKPOINTS_MS, self._checkpoint)
+        self.world._checkpoint(self.leader)
+
+    def add(self) -> None:
+        """Add the fourth node, which does nothing for long once an image is on its way."""
+        member = Member(NEW, self.world.homes[NEW].identity)
+        self.world._propose(self.leader, AddLearner(member, True))
+        while not self.leader.images.is_receiving(NEW):
+            self.wait(1)
+        self.world.paused[NEW] = self.world.now + SILENCE_MS
+
+    def wait(self, ms: float) -> None:
+        self.world._run_until(self.world.now + ms)
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Busy:
+    monkeypatch.setattr(directory, "RING_BYTES", RING_BYTES)
+    return Busy()
+
+
+def test_hard_case_33_a_node_that_has_an_image_needs_no_other(busy: Busy) -> None:
+    busy.add()
+    busy.wait(2 * SILENCE_MS)
+    assert busy.world.installs == 1
+    assert NEW in busy.leader.raft.membership.voters
+
+
+def test_hard_case_33_cut_beneath_it_the_log_is_missed(
+    busy: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: only an image that is on its way keeps the log."""
+
+    def of_images(self: Replication) -> int | None:
+        images = [
+            progress.snapshot_index
+            for progress in self.progress.values()
+            if progress.state is ProgressState.SNAPSHOT
+        ]
+        return min(images, default=None)
+
+    monkeypatch.setattr(Replication, "needed_from", of_images)
+    busy.add()
+    busy.wait(2 * SILENCE_MS)
+    assert busy.world.installs > 1
+
+
+def test_hard_case_33_how_much_log_is_kept_is_known(busy: Busy) -> None:
+    """Clients are slowed down by it: see Reactor.needed_bytes."""
+    assert busy.leader.replica.needed_bytes is None
+    busy.add()
+    busy.wait(SILENCE_MS)
+    needed = busy.leader.replica.needed_bytes
+    assert needed is not None
+    assert busy.leader.sequencer.payload_bytes - needed > SILENCE_MS // WRITES_MS * len(VALUE)
+    busy.wait(SILENCE_MS)
+    assert busy.leader.replica.needed_bytes is None
