@@ -55,10 +55,11 @@ def is_stale(Sequencer sequencer not None, Workspace work not None):
 
 
 def commit(Sequencer sequencer not None, Session session not None, Workspace work not None,
-           Publication publication=None):
+           Publication publication=None, also=None):
     """Let the transaction of a waiting session take effect. In a pass.
 
     publication: has written its large collections; None: they are carried over here.
+    also(): adds to its effects, in their batch.
     Returns (COMMITTED, None); or with nothing done (CONFLICT, None), or (MISSING, record keys that
     have to be fetched first).
     """
@@ -68,6 +69,8 @@ def commit(Sequencer sequencer not None, Session session not None, Workspace wor
     verdict = validate(view, work)
     if verdict == V_COMMITTED:
         Effects(view, work, publication).apply()
+        if also is not None:
+            also()
         view.finish_command()
         if not view.signalled.empty():
             serve_waiters(sequencer, session)

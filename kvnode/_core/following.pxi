@@ -51,6 +51,7 @@ cdef int begin_leadership(Sequencer s, uint64_t term, uint64_t last_index,
     s.late_commit = 0
     s.last_ts = max(s.last_ts, last_ts)
     s.has_led = s.leads = True
+    s.view.requests = None      # others may have led meanwhile
     if s.view.watches is not None:
         s.view.watches.touch_all()
     return 0

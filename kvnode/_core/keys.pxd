@@ -23,6 +23,7 @@ cdef enum RecordKind:
     K_COUNTER = 78          # 'N' name
     K_OWNER = 79            # 'O' collection id u64: in LevelDB only, see records.owner_row
     K_PENDING = 80          # 'P' collection id u64: written, and not published yet
+    K_REQUEST = 82          # 'R' id that a client has given to a request
     K_SCRIPT = 83           # 'S' SHA1 of a cached script's text
     K_TRASH = 84            # 'T' generation, value or collection id u64
     K_LIBRARY = 85          # 'U' name of a library of functions

@@ -108,6 +108,7 @@ cdef class View:
     cdef public object waiters          # its Waiters
     cdef readonly object dispatch       # the Dispatch of the node, for EXEC and scripts
     cdef public object scripts          # the Scripts of the node, or None
+    cdef public object requests         # its Requests; None until one has an id in this leadership
     cdef public object workspace        # whose view this is, or None
     cdef public object on_event         # on_event(class, event, key, db) or None: nobody listens
     cdef public object on_message       # on_message(N_MESSAGE, channel, message, kind): see pubsub

@@ -71,7 +71,7 @@ SWEEP_ENTRIES_PER_STEP = 2000  # of dead collections freed from memory: about 0.
 SWEEP_ROWS_PER_STEP = 500  # rows of the dead deleted by one write
 UNSEEN_ROWS_PER_WRITE = 10_000  # rows that a head tells nothing of, deleted by one write
 SWEEP_BUCKETS_PER_STEP = 2000  # of a dead generation's table, freed by one step
-SWEEP_META_PER_STEP = 200  # meta records looked at for new trash by one step
+SWEEP_META_PER_STEP = 2000  # meta records looked at for new trash by one step: about 0.2 ms
 SWEEP_KNOWN_MAX = 4096  # trash being swept; what is beyond waits in its records
 HISTORY_ROWS_PER_STEP = 200  # rows of older versions judged by one step
 

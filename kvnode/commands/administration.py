@@ -1,6 +1,7 @@
 """KVNODE: the group as operators see it, and changes of it. `kvnode cluster` speaks it.
 
-STATUS and RECOVER are about the node that is asked; the others have to be done by the leader.
+STATUS and RECOVER are about the node that is asked; the others have to be done by the leader. ONCE
+is for clients: see _core/once.pxd.
 """
 
 from collections.abc import Callable
@@ -173,6 +174,18 @@ ROWS = (
             ),
             sub("demote", changer(Demote), "node-id:integer", "Makes a voter a learner.", 3),
             help_row("kvnode", SINCE, "cluster"),
+            Row(
+                "kvnode|once",
+                "request-id:string command:string [arg:string...]",
+                "Runs a command that writes, unless this was done under the same id before: then "
+                "it answers as it did.",
+                SINCE,
+                -4,
+                "cluster",
+                "write noscript no_multi",
+                complexity="That of the command",
+                native="kvnode_once",
+            ),
             sub(
                 "promote",
                 changer(Promote),

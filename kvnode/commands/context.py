@@ -188,7 +188,9 @@ class Statistics:
     cpu_system_seconds: float = 0.0
     cpu_user_main_seconds: float = 0.0
     cpu_system_main_seconds: float = 0.0
-    transactions: dict[str, int] = field(default_factory=dict)  # name of an INFO field -> value
+    log_needed_bytes: int = 0  # of the log, by a node that gets an image
+    requests: dict[str, int] = field(default_factory=dict)  # name of an INFO field -> value
+    transactions: dict[str, int] = field(default_factory=dict)  # the same
     # database -> (keys, keys with a deadline, mean time left in ms)
     databases: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 

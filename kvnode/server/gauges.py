@@ -5,6 +5,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, Any
 
+from kvnode._core import once
 from kvnode._core.uplink import FORWARDED
 from kvnode.commands.context import Statistics
 
@@ -55,6 +56,7 @@ class Gauges:
         log = node.data.log_statistics()
         engine = node.data.engine.statistics()
         watched, watching = node.view.watches.counts()
+        needed = node.replica.needed_bytes
         usage = resource.getrusage(resource.RUSAGE_SELF)
         thread = resource.getrusage(resource.RUSAGE_THREAD)
         rss = rss_bytes()
@@ -119,6 +121,8 @@ class Gauges:
             cpu_system_seconds=usage.ru_stime,
             cpu_user_main_seconds=thread.ru_utime,
             cpu_system_main_seconds=thread.ru_stime,
+            log_needed_bytes=0 if needed is None else node.sequencer.payload_bytes - needed,
+            requests=once.statistics(node.view, node.now()) if node.replica.is_serving else {},
             transactions=node.jobs.transactions.statistics() | node.jobs.replies.statistics(),
             databases=node.tip.database_counts(),
         )

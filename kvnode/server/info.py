@@ -397,11 +397,13 @@ def own(view: ViewContext) -> str:
             ("log_index_synced", s.log_index_synced),
             ("log_bytes", s.log_bytes),
             ("log_unsynced_bytes", s.log_unsynced_bytes),
+            ("log_needed_bytes", s.log_needed_bytes),
             ("log_fsyncs", s.fsyncs),
             ("checkpoint_index", s.checkpoint_index),
             ("leveldb_bytes", s.leveldb_bytes),
             ("leveldb_level0_files", s.leveldb_level0_files),
             ("trash_being_swept", s.trash_being_swept),
+            *s.requests.items(),
             *s.transactions.items(),
         ],
     )

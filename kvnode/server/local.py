@@ -31,6 +31,7 @@ NATIVE_MODULES = (
     "list_moves",
     "lists",
     "liveness",
+    "once",
     "pubsub",
     "random_choice",
     "scan",

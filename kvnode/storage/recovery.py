@@ -18,6 +18,7 @@ from kvnode._core.keys import (
     HEAD,
     LIBRARY,
     PENDING,
+    REQUEST,
     SCRIPT,
     TRASH,
     head_end,
@@ -54,7 +55,7 @@ def open_tip(engine: Engine, facts: LocalFacts) -> Recovered:
     has_chunks = bool(engine.scan_keys(*kind_bounds(CHUNK), limit=1))
     tip = Tip(facts.hash_key, not has_chunks)
     tip.note_stored_generations(_stored_generations(engine))
-    for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING, SCRIPT, LIBRARY):
+    for kind in (GENERATION, DATABASE, COUNTER, TRASH, PENDING, REQUEST, SCRIPT, LIBRARY):
         _load(engine, tip, kind)
     tip.has_delta_rows = bool(engine.scan_keys(*kind_bounds(DELTA), limit=1))
     at = facts.checkpoint.at

@@ -19,8 +19,9 @@ from kvnode.storage.executor import Executor
 from kvnode.storage.snapshot import Page, PendingPage, SnapshotReader, StoredPart
 from kvnode.txn.element_replies import COMMANDS
 from kvnode.txn.long_reply import LongReplies, LongReply
+from kvnode.txn.once import Once
 from kvnode.txn.optimistic import Transactions
-from kvnode.txn.program import Command
+from kvnode.txn.program import Command, Program
 from kvnode.txn.queue import Queue
 from kvnode.txn.script import Script
 from kvnode.txn.state import State
@@ -202,14 +203,21 @@ class Jobs:
             self._jobs.append(self.replies.begin(session, args))
         elif args[0].upper() == b"EXEC":
             self.transactions.begin(session, Queue(self._state.sequencer, session))
-        elif args[0].upper() in SCRIPTS:
-            scripts = self._state.view.scripts
-            transactions = self.transactions
-            program = Script(args, scripts, transactions.worker, transactions.reader)
-            transactions.begin(session, program)
+        elif args[0].upper() == b"KVNODE":
+            request_id, words = args[2], args[3:]
+            program = self._program_of(words)
+            once = Once(self._state.sequencer, session, request_id, words, program)
+            self.transactions.begin(session, once)
         else:
-            self.transactions.begin(session, Command(args))
+            self.transactions.begin(session, self._program_of(args))
         session.waiting = self
+
+    def _program_of(self, words: list[bytes]) -> Program:
+        if words[0].upper() not in SCRIPTS:
+            return Command(words)
+        transactions = self.transactions
+        scripts = self._state.view.scripts
+        return Script(words, scripts, transactions.worker, transactions.reader)
 
     def step(self, is_closed: Callable[[Session], bool]) -> bool:
         """Go on with every job, in a pass; True when there is more to do at once.

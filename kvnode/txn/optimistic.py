@@ -185,7 +185,13 @@ class Transaction:
             return
         reply = self._program.reply_instead()
         if workspace.wrote and reply is None:
-            verdict, missing = commit(sequencer, self.session, workspace, self._publication)
+            verdict, missing = commit(
+                sequencer,
+                self.session,
+                workspace,
+                self._publication,
+                self._program.take_effect,
+            )
             if verdict == CONFLICT:
                 self._retry()
                 return
@@ -193,6 +199,8 @@ class Transaction:
                 self.stage = Stage.FETCHING
                 self._owner.state.fetcher.start(missing, [], [self._fetched])
                 return
+        elif reply is None:
+            self._program.take_effect()
         self._owner.committed += 1
         self._end()
         reply = self._program.reply() if reply is None else reply

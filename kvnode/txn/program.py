@@ -22,6 +22,9 @@ class Program:
         """Just before it would take effect, in that pass: a reply in place of all of it."""
         return None
 
+    def take_effect(self) -> None:
+        """Add what is no effect of its commands, in their batch. In that pass."""
+
     def reply(self) -> bytes:
         """The whole reply, once run() has ended."""
         raise NotImplementedError

@@ -107,3 +107,23 @@ def test_hard_case_25_commands_about_a_node_never_reach_the_leader(group: Group)
     assert reply.endswith(EXECABORT)
     leader = group.leader.sequencer.dispatch
     assert [leader.lookup(name).calls for name in (b"config", b"shutdown", b"client")] == [0, 0, 0]
+
+
+def test_what_is_sent_again_under_its_id_is_done_once(group: Group) -> None:
+    """The link breaks when the leader has executed: its answers do not come any more."""
+    follower, client = group.followers[0], group.client()
+    assert ask(group, client, "KVNODE ONCE a INCR n", "INCR n") == b":1\r\n:2\r\n"
+    client.send(words("KVNODE ONCE b INCR n", "KVNODE ONCE c RPUSH l x", "GET n"))
+    group.net.deliver(group.ends[0], 10)
+    group.leader.work()
+    group.net.cut(group.ends[0])
+    client.take()
+    assert client.output.endswith(UNCERTAIN)
+    assert client.is_closed
+    follower.follow(1, group.net.connect(follower, group.leader))
+    assert ask(group, group.client(group.leader), "GET n") == b"$1\r\n3\r\n"
+    again = group.client()
+    retried = ("KVNODE ONCE c RPUSH l x", "KVNODE ONCE b INCR n", "KVNODE ONCE a INCR n", "GET n")
+    assert ask(group, again, *retried) == b":1\r\n:3\r\n:1\r\n$1\r\n3\r\n"
+    direct = group.client(group.leader)
+    assert ask(group, direct, *retried) == b":1\r\n:3\r\n:1\r\n$1\r\n3\r\n"

@@ -65,6 +65,23 @@ def test_clients_go_on_when_nobody_takes_over(group):
             target.resume()
 
 
+def test_a_request_with_an_id_is_done_once_by_whoever_leads(group):
+    leader = group.wait_agreed()
+    request = ("KVNODE", "ONCE", "of-a-former-leader", "INCRBY", "balance", 50)
+    assert group.others(leader)[0].ask(*request) == 50
+    leader.kill()
+    successor = group.wait_leader(group.others(leader))
+    leader.start()
+    leader.wait_ready()
+    group.wait_caught_up(leader)
+    for node in group.nodes.values():
+        assert node.ask(*request) == 50
+    assert successor.ask("GET", "balance") == b"50"
+    group.wait_leader().ask("KVNODE", "TRANSFER", leader.node_id)
+    assert leader.ask(*request) == 50
+    assert b"request_ids:1\r\n" in leader.ask("INFO", "kvnode")
+
+
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_a_node_is_killed_and_comes_back(group, role):
     with load(group) as workload:

@@ -44,6 +44,8 @@ FAULTS = ("depose", "isolate", "split", "pause", "crash", "die", "clock", "slow"
 class Cluster:
     """One run of one seed."""
 
+    node_class = GroupNode
+
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.now = 0.0
@@ -90,7 +92,7 @@ class Cluster:
     def run(self) -> None:
         """Both phases. Raises Violation, or what went wrong in a node."""
         rng = self.rng
-        self.clients = [Client(self, number) for number in range(CLIENTS)]
+        self.clients = self.make_clients()
         self.after(rng.uniform(0, 50), self._work)
         self.after(rng.uniform(0, 400), self._fault)
         self._run_until(SAFETY_MS)
@@ -103,6 +105,10 @@ class Cluster:
         for node in self.nodes.values():
             self.checks.compare(node)
         self.histories.check()
+
+    def make_clients(self) -> list[Client]:
+        """Return those that ask during the run."""
+        return [Client(self, number) for number in range(CLIENTS)]
 
     def counts(self) -> dict[str, int]:
         """Return how much has happened."""
@@ -189,7 +195,7 @@ class Cluster:
         home = self.homes[node_id]
         before = dict(home.durable.by_index)
         try:
-            node = GroupNode(self, home)
+            node = self.node_class(self, home)
         except Died:
             home.crash()
             self.after(10, lambda: self._restart(node_id))

@@ -19,7 +19,7 @@ class SimReactor:
 
     def __init__(self, node: "GroupNode", sequencer: Any, floor_ms: int) -> None:
         self.sequencer = sequencer
-        self.pace = SimpleNamespace()
+        self.pace, self.catch_up = SimpleNamespace(), SimpleNamespace()
         self.wants_after = False
         self.on_close: Callable[[Session, str | None], None]
         self.on_wake: Callable[[], None]

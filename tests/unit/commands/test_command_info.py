@@ -35,7 +35,7 @@ DIFFERS = {
     "httl": SEVEN_FOUR,
     "kvnode": OWN,
     **{f"kvnode|{name}": OWN for name in "add demote help promote recover remove".split()},
-    **{f"kvnode|{name}": OWN for name in "status transfer".split()},
+    **{f"kvnode|{name}": OWN for name in "once status transfer".split()},
     "wait": "7.2 allows it in scripts and flags it as blocking",
     "waitaof": "came with 7.2",
     "zrank": "7.2 takes WITHSCORE",
