@@ -14,6 +14,7 @@ from kvnode._core.view cimport View
 
 
 cdef enum:
+    COMMAND_AT = 3                      # of the arguments: KVNODE ONCE id command...
     REQUEST_ID_BYTES_MAX = 64
     REQUEST_REPLY_BYTES_MAX = 4096      # a longer reply is not kept, only that the request was done
     REQUESTS_BYTES = 16 << 20           # ids and replies that are kept, with what each costs beside

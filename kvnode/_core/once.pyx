@@ -20,10 +20,8 @@ from kvnode._core.session cimport Session
 from kvnode._core.tip cimport T_NONE, Entry, Tip
 
 REPLY_BYTES_MAX = <int>REQUEST_REPLY_BYTES_MAX
-OVERHEAD_BYTES = <int>REQUEST_OVERHEAD_BYTES
 
 cdef enum:
-    COMMAND_AT = 3                  # of the arguments: KVNODE ONCE id command...
     TIMESTAMP_COUNTER_BITS = 16     # commit_ts = ms << 16 | counter
 
 

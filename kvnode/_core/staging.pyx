@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from kvnode._core.dispatch cimport Command, Dispatch
+from kvnode._core.once cimport COMMAND_AT
 from kvnode._core.parser cimport Args
 from kvnode._core.session cimport Session
 from kvnode._core.strvalue cimport CHUNK_BYTES
@@ -20,7 +21,7 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
     if session.staged is not None and not all_begun(view, session):
         unstage(view, session)
     if session.staged is None:
-        command = dispatch.find(args.v[0].data, args.v[0].len)
+        command = storing_command(dispatch, args)
         if command is None or not command.stores_arguments or session.in_multi:
             return False
         session.staged = []
@@ -47,6 +48,16 @@ cdef bint stage(View view, Dispatch dispatch, Session session, Args* args, size_
         staged.value_id = entry[1]
         view.staged.push_back(staged)
     return False
+
+
+cdef Command storing_command(Dispatch dispatch, Args* args):
+    """The command whose arguments these are: of a request with an id the one behind that."""
+    cdef Command command = dispatch.find(args.v[0].data, args.v[0].len)
+    if command is not None and command.subcommands is not None and args.n > COMMAND_AT:
+        command = dispatch.subcommand(command, args)
+        if command is not None and command.name == b"kvnode|once":
+            return dispatch.find(args.v[COMMAND_AT].data, args.v[COMMAND_AT].len)
+    return command
 
 
 cdef bint all_begun(View view, Session session) except -1:

@@ -198,6 +198,15 @@ def test_two_tries_of_what_runs_beside(node):
     assert node.jobs.transactions.committed == 2  # one of them without effects
 
 
+def test_a_large_value_is_written_in_bounded_entries(node):
+    value = b"x" * (20 << 20)
+    assert run(node, "a", "SET", "k", value) == b"OK"
+    sizes = [len(payload) for _, payload in node.entries.values()]
+    assert max(sizes) < 5 << 20
+    assert run(node, "a", "SET", "k", value) == b"OK"
+    assert node.ask("STRLEN", "k") == len(value)
+
+
 def test_scripts_beside(node):
     node.view.scripts.here.set_budget(0, grant=1000, grants=1)
     script = "for i = 1, 10000 do end redis.call('incr', KEYS[1]) return {1, 'two', {3}}"
