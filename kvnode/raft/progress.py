@@ -30,7 +30,7 @@ class Progress:
         self.state = ProgressState.PROBE
         self.match = 0
         self.next = last_index + 1
-        self.snapshot_index = 0  # SNAPSHOT: of the image on its way
+        self.snapshot_index = 0  # of the last image on its way
         self.offer: Snapshot | None = None  # SNAPSHOT: what the peer was told of it
         self.is_caught_up = False  # as a learner that may become a voter
         self.is_recovering = False  # it needed an image, and has not caught up since

@@ -106,8 +106,8 @@ class Replication:
         for progress in self.progress.values():
             if progress.state is ProgressState.SNAPSHOT:
                 needed.append(progress.snapshot_index)
-            elif progress.is_recovering and progress.match >= self._own.terms.base_index:
-                needed.append(progress.match)
+            elif progress.is_recovering:  # where a link broke its image may go on
+                needed.append(max(progress.match, progress.snapshot_index))
         return min(needed, default=None)
 
     def slowest_match(self) -> int | None:

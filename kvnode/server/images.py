@@ -58,17 +58,15 @@ class Images:
         self._told: ImageFacts | None = None  # received, and Raft knows
         self._answers: dict[int, ImageMessage] = {}  # the last one, by node; until there is a link
 
-    @property
-    def needed_after(self) -> int | None:
-        """Entries behind this index must stay in the log; None: no image needs any."""
-        return min((sender.needed_after for sender in self._senders.values()), default=None)
-
     def is_receiving(self, peer: int) -> bool:
         """Whether an image is on its way to a peer."""
         return peer in self._senders
 
     def begin(self, peer: int, engine: Engine) -> None:
-        """Send an image to a peer, which has asked for one, or has lost what there was."""
+        """Send an image to a peer, which needs one: that on its way, if a link broke meanwhile."""
+        if self._may_go_on(peer):
+            self._begun.discard(peer)  # Raft is told of it again
+            return
         self._end(peer)
         self._senders[peer] = ImageSender(
             os.urandom(IMAGE_ID_BYTES),
@@ -79,6 +77,13 @@ class Images:
             now_ms=self._now_ms(),
         )
         log.info("sending an image", to=peer)
+
+    def _may_go_on(self, peer: int) -> bool:
+        """Whether what an image on its way to a peer needs is still in the log."""
+        sender = self._senders.get(peer)
+        if sender is None or sender.facts is None or sender.failure or sender.is_done:
+            return False
+        return sender.needed_after >= self._replica.raft.log.base_index
 
     def expect(self, source: int, snapshot: Snapshot) -> None:
         """Raft has agreed to take an image."""

@@ -1,5 +1,7 @@
 """A node that gets an image while clients write: what it lacks stays, or it would never be done."""
 
+from typing import Any
+
 import pytest
 
 from kvnode.base.limits import KIB
@@ -7,6 +9,8 @@ from kvnode.base.resp import encode
 from kvnode.raft.membership import AddLearner, Member
 from kvnode.raft.progress import ProgressState
 from kvnode.raft.replication import Replication
+from kvnode.server import images as server_images
+from kvnode.storage.image_sending import ImageSender
 from tests.sim.group import directory
 from tests.sim.group.cluster import Cluster
 from tests.sim.group.node import GroupNode
@@ -50,13 +54,13 @@ class Busy:
         self.world.after(CHECKPOINTS_MS, self._checkpoint)
         self.world._checkpoint(self.leader)
 
-    def add(self) -> None:
+    def add(self, silence_ms: int = SILENCE_MS) -> None:
         """Add the fourth node, which does nothing for long once an image is on its way."""
         member = Member(NEW, self.world.homes[NEW].identity)
         self.world._propose(self.leader, AddLearner(member, True))
         while not self.leader.images.is_receiving(NEW):
             self.wait(1)
-        self.world.paused[NEW] = self.world.now + SILENCE_MS
+        self.world.paused[NEW] = self.world.now + silence_ms
 
     def wait(self, ms: float) -> None:
         self.world._run_until(self.world.now + ms)
@@ -104,3 +108,43 @@ def test_hard_case_33_how_much_log_is_kept_is_known(busy: Busy) -> None:
     assert busy.leader.sequencer.payload_bytes - needed > SILENCE_MS // WRITES_MS * len(VALUE)
     busy.wait(SILENCE_MS)
     assert busy.leader.replica.needed_bytes is None
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The ids of all images that are made."""
+    made: list[bytes] = []
+
+    class Counted(ImageSender):
+        def __init__(self, image_id: bytes, *parts: Any, **options: Any) -> None:
+            made.append(image_id)
+            super().__init__(image_id, *parts, **options)
+
+    monkeypatch.setattr(server_images, "ImageSender", Counted)
+    return made
+
+
+def break_link(busy: Busy) -> None:
+    """Add the fourth node, and break its link to the leader while it gets the image."""
+    busy.add(silence_ms=0)
+    while not busy.leader.images._senders[NEW].is_connected:
+        busy.wait(0.2)
+    busy.world.cut_link(busy.leader.node_id, NEW)
+    busy.wait(SILENCE_MS)
+
+
+def test_hard_case_33_where_a_link_breaks_the_image_goes_on(
+    busy: Busy, images: list[bytes]
+) -> None:
+    break_link(busy)
+    assert len(images) == busy.world.installs == 1
+    assert NEW in busy.leader.raft.membership.voters
+
+
+def test_hard_case_33_images_that_begin_anew_are_seen(
+    busy: Busy, images: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: a broken link costs an image."""
+    monkeypatch.setattr(server_images.Images, "_may_go_on", lambda self, peer: False)
+    break_link(busy)
+    assert len(images) > 1

@@ -1,4 +1,4 @@
-"""A kvnode of a group with a deliberate bug, to show that the tests see such bugs.
+"""A kvnode of a group with a deliberate bug, to show that tests see such bugs; or a small bound.
 
 python -m tests.processes.planted PLANT serve ...
 """
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 
 from kvnode.__main__ import main
+from kvnode.base.limits import MIB
+from kvnode.server import node
 from kvnode.txn.replica import Replica
 
 
@@ -31,8 +33,14 @@ def acknowledged_alone() -> None:
     Replica._on_stable = on_own_disk
 
 
+def little_log_is_kept() -> None:
+    """No bug: for a node that gets an image 2 MiB of log are kept, and clients wait past that."""
+    node.CATCH_UP_LOG_BYTES_SOFT = 1 * MIB
+    node.CATCH_UP_LOG_BYTES_MAX = 2 * MIB
+
+
 PLANTS: dict[str, Callable[[], None]] = {
-    bug.__name__: bug for bug in (reads_without_fence, acknowledged_alone)
+    plant.__name__: plant for plant in (reads_without_fence, acknowledged_alone, little_log_is_kept)
 }
 
 if __name__ == "__main__":

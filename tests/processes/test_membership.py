@@ -3,9 +3,13 @@
 import pytest
 
 from tests.processes import group as groups
+from tests.processes.group import CHANGE_SECONDS_MAX, GroupNode, wait_for
 from tests.processes.membership import add_again, change, wait_kind
 from tests.processes.workload import load
 from tests.support.resp import ErrorReply
+
+LARGE = b"x" * 250_000
+WRITES_MAX = 100  # 25 MB, of which not all may be written
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,36 @@ def test_a_fourth_node_is_added_and_removed(group):
     wait_kind(group, 4, "")
     fourth.kill()
     del group.nodes[4]
+
+
+def is_receiving(leader: GroupNode, node_id: int) -> bool:
+    members = {member["node_id"]: member for member in leader.status()["members"]}
+    return bool(members[node_id]["is_receiving"])
+
+
+def write_much(node: GroupNode) -> None:
+    for _ in range(WRITES_MAX):
+        node.ask("SET", "key", LARGE, timeout_s=2.0)
+
+
+def test_clients_wait_for_a_node_that_would_need_another_image(tmp_path):
+    """It takes nothing of the first; what it lacks behind that is bounded (hard case 33)."""
+    with groups.running(tmp_path / "nodes", plant="little_log_is_kept") as group:
+        leader = group.wait_agreed()
+        for number in range(200):
+            leader.ask("SET", f"key-{number}", LARGE)
+        fourth = group.new_node(4)
+        fourth.cluster = group.nodes[1].cluster
+        fourth.start()
+        leader.ask("KVNODE", "ADD", 4, fourth.address, timeout_s=CHANGE_SECONDS_MAX)
+        wait_for("an image is sent", lambda: is_receiving(leader, 4), CHANGE_SECONDS_MAX)
+        fourth.pause()
+        with pytest.raises(TimeoutError):
+            write_much(leader)
+        fourth.resume()
+        wait_kind(group, 4, "voter")
+        assert leader.ask("SET", "key", "small") == b"OK"
+        assert b"log_needed_bytes:0\r\n" in leader.ask("INFO", "kvnode")
 
 
 def test_a_wiped_node_does_not_vote_and_is_added_again(group):
