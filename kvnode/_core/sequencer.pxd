@@ -107,7 +107,7 @@ cdef class Sequencer:
     cdef int run(self, Session session) except -1
     cdef int run_elsewhere(self, Session session) except -1
     cdef bint may_run(self) noexcept
-    cdef bint wants_pass(self) noexcept
+    cpdef bint wants_pass(self) noexcept
     cdef int attend(self, Session session) except -1
     cdef int join_pass(self, Session session) except -1
     cdef int note_effects(self, Session session) except -1

@@ -101,7 +101,7 @@ cdef class Sequencer:
         """Whether somebody takes what sessions ask for."""
         return self.serving or (self.front is not None and not self.is_over)
 
-    cdef bint wants_pass(self) noexcept:
+    cpdef bint wants_pass(self) noexcept:
         """Whether a pass has something to do though nothing arrives."""
         return len(self.ready) > 0 or self.waiters.backlog or (len(self.kept) > 0 and self.may_run())
 
@@ -603,10 +603,6 @@ cdef class Sequencer:
         self.streams.refill_all(sessions)
         self.ready = []
         return sessions
-
-    def wants_to_run(self):
-        """Whether a pass is due though nothing arrives: sessions that waited can go on."""
-        return self.wants_pass()
 
     def fail_held(self, bytes line not None):
         """Replace all output that waits by one error line; the sessions close after it.

@@ -28,7 +28,7 @@ cdef enum:
     LIST_FETCH_MAX = 1024
     REMOVE_EACH_MAX = 1000
     LIST_RUNS_MAX = 1 << 16
-    STEPS_PER_BREATH = 64           # elements that a workspace's command looks at between two looks at the clock
+    STEPS_PER_BREATH = 64           # of a workspace's command, between two looks at the clock
     BREATH_MICROS = 1000            # that it keeps the interpreter: above twice SWITCH_INTERVAL_SECONDS
 
 

@@ -156,7 +156,7 @@ class NodeGroup:
         self.images.pump()
         self._follow_membership()
         self._look_at_awaited()
-        if self._has_frames or self._node.sequencer.wants_to_run():
+        if self._has_frames or self._node.sequencer.wants_pass():
             self._has_frames = False
             self._node.reactor.poll()
         # Not all that has come runs in a pass: answers, and what a round has confirmed.

@@ -22,17 +22,13 @@ from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError, first_error
 from kvnode.base.limits import (
     BACKGROUND_SECONDS,
-    CATCH_UP_LOG_BYTES_MAX,
-    CATCH_UP_LOG_BYTES_SOFT,
     DRAIN_SECONDS,
-    FENCED_BYTES_MAX,
     GC_THRESHOLDS,
     HAND_OVER_SECONDS,
     RAFT_TICK_MS,
     READER_THREADS,
     SWITCH_INTERVAL_SECONDS,
     TRANSACTIONS_MEMORY_SHARE,
-    UNSYNCED_BYTES_MAX,
     WORKER_NICENESS,
 )
 from kvnode.commands.context import STATE_CLOSED, Statistics
@@ -53,6 +49,7 @@ from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.local import native_handlers
 from kvnode.server.machine import order_memory_at_once
+from kvnode.server.reactor_bounds import bound
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
 from kvnode.server.slow_readers import SlowReaders
@@ -179,22 +176,13 @@ class Node(NodeServices):
 
     def apply_config(self) -> None:
         """Bring the running node in line with the configuration."""
-        config, reactor, clients = self.config, self.reactor, self.clients
+        config, clients = self.config, self.clients
         require_synced(config)
         state = self.replica.state
         state.cache_bytes = config["maxmemory"]
         self._bound_cache(self.jobs.memory_bytes)
-        reactor.dirty_bytes_max = state.dirty_bytes_max()
-        reactor.pace.soft_bytes = state.dirty_bytes_soft()
-        reactor.pace.hard_bytes = reactor.dirty_bytes_max
-        reactor.unsynced_bytes_max = UNSYNCED_BYTES_MAX
-        reactor.fenced_bytes_max = FENCED_BYTES_MAX
-        reactor.catch_up.soft_bytes = CATCH_UP_LOG_BYTES_SOFT
-        reactor.catch_up.hard_bytes = CATCH_UP_LOG_BYTES_MAX
-        limits = config[OUTPUT_LIMIT]
-        reactor.output_bytes_max = limits["normal"].hard
-        self.sequencer.message_bytes_max = limits["pubsub"].hard
-        reactor.input_bytes_max = config["client-query-buffer-limit"]
+        bound(self.reactor, config, state)
+        self.sequencer.message_bytes_max = config[OUTPUT_LIMIT]["pubsub"].hard
         clients.maxclients = raise_file_limit(config["maxclients"])
         clients.keepalive_s = config["tcp-keepalive"]
         clients.password = config["requirepass"]

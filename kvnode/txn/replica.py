@@ -13,7 +13,7 @@ from the last checkpoint and the log. An image that replaces the store ends a st
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from kvnode._core.replicated_log import ReplicatedLog
 from kvnode.base.limits import APPLY_BYTES_PER_STEP
@@ -23,9 +23,10 @@ from kvnode.raft.messages import NO_NODE, Append, Message, ReadReply, Snapshot
 from kvnode.raft.ready import Install, Ready, Receive, Role, Store, Write
 from kvnode.raft.wire import check_entries, encode_membership, encode_membership_entry
 from kvnode.storage.local import CheckpointRecord
+from kvnode.txn.host import Host
 from kvnode.txn.log_bytes import LogBytes
 from kvnode.txn.pending_reads import PendingReads
-from kvnode.txn.sending import EntryHost, EntrySender, LogEntry
+from kvnode.txn.sending import EntrySender, LogEntry
 from kvnode.txn.state import State
 
 TIMESTAMP_COUNTER_BITS = 16  # commit_ts = ms << 16 | counter
@@ -35,47 +36,6 @@ NOT_DONE = b"TRYAGAIN leadership was lost: nothing of this command is done"
 UNBLOCKED = (
     b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
-
-
-class Host(EntryHost, Protocol):
-    """Who runs a replica."""
-
-    def now_ms(self) -> int:
-        """Return the node's time."""
-
-    def raise_floor(self, ms: int) -> None:
-        """From now on the node's time is never below `ms`."""
-
-    def store_hard_state(self, term: int, vote: int) -> None:
-        """Make (term, vote) durable before it returns."""
-
-    def send(self, message: Message) -> None:
-        """Send a small message; it may be lost."""
-
-    def begin_image(self, peer: int) -> None:
-        """Make an image for a peer; call image_begun() when it is known what it is."""
-
-    def expect_image(self, source: int, snapshot: Snapshot) -> None:
-        """An image comes; call image_received() when it is here."""
-
-    def rebuild(self, image: Snapshot | None) -> None:
-        """Once no call of the state is under way, put the image in place of store and log, and
-        build a state at the checkpoint; call adopt(). May be asked again before it is done."""
-
-    def role_changed(self, role: Role, term: int, leader: int) -> None:
-        """Somebody else leads, or nobody does."""
-
-    def execution_begins(self) -> None:
-        """The sequencer serves from here on. Between passes."""
-
-    def execution_goes_on(self) -> None:
-        """Nobody took over: the sequencer serves again, and what waited for that may run."""
-
-    def execution_ends(self) -> None:
-        """Leadership is lost: programs beside the sequencer end, nothing of them is done."""
-
-    def execution_ended(self) -> None:
-        """The sequencer has stepped down, before anything else happens."""
 
 
 class Replica:

@@ -130,7 +130,7 @@ class SimReactor:
         self.flush_all()
         self.wants_after = False
         self.after_pass()
-        if self.sequencer.wants_to_run():
+        if self.sequencer.wants_pass():
             self.poll_soon()
 
     def _send_all(self, sessions: list[Session]) -> None:
