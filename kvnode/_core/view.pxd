@@ -7,6 +7,7 @@ nothing behind. Only under a savepoint (EXEC, scripts) may a miss follow a write
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.blocks cimport Blocks
+from kvnode._core.breath cimport Breath
 from kvnode._core.buffer cimport Buffer
 from kvnode._core.bytes cimport Slice
 from kvnode._core.session cimport Session
@@ -133,8 +134,7 @@ cdef class View:
     cdef readonly bint is_private       # of a workspace: no step budget holds
     cdef public uint64_t bytes_max      # of a private view: memory that its tip may take
     cdef bint is_full                   # it takes more: see put_part()
-    cdef uint32_t breaths               # steps since it last looked at the clock
-    cdef uint64_t breath_at             # when other threads could last run, in microseconds
+    cdef Breath breath
     cdef bint is_long                   # the running command is past its step budget
     cdef int64_t steps                  # elements that it, or its EXEC so far, looks at
     cdef readonly int64_t steps_max     # the step budget: STEPS_MAX, or less in tests

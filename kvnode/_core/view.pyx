@@ -4,9 +4,9 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport UINT64_MAX
 from libc.string cimport memcpy, memset
+from kvnode._core.breath cimport breathe
 from kvnode._core.buffer cimport buffer_append, buffer_append_byte, buffer_free, buffer_reserve
 from kvnode._core.bytes cimport ASSERT, get_be64, put_be32, put_be64
-from kvnode._core.clock cimport monotonic_micros
 from kvnode._core.deltas cimport deltas_push, meta_add, meta_is_zero, meta_subtract
 from kvnode._core.keys cimport (
     HEAD_PREFIX_BYTES, K_CHUNK, K_CLAIM, K_COUNTER, K_DATABASE, K_FIELD, K_GENERATION, K_HEAD,
@@ -28,8 +28,6 @@ cdef enum:
     LIST_FETCH_MAX = 1024
     REMOVE_EACH_MAX = 1000
     LIST_RUNS_MAX = 1 << 16
-    STEPS_PER_BREATH = 64           # of a workspace's command, between two looks at the clock
-    BREATH_MICROS = 1000            # that it keeps the interpreter: above twice SWITCH_INTERVAL_SECONDS
 
 
 cdef class View:
@@ -719,23 +717,9 @@ cdef class View:
         self.node = node
 
     cdef void breathe(self, uint32_t steps) noexcept:
-        """Steps of a command that holds up other threads for as long as it takes: let them run.
-
-        Not more often than a thread that waits for the interpreter gives notice, which it does one
-        switch interval after it was last woken: without the notice the interpreter comes back to
-        this thread at once, and the other was woken only to begin its interval again.
-        """
-        cdef uint64_t now
-        self.breaths += steps
-        if self.breaths < STEPS_PER_BREATH:
-            return
-        self.breaths = 0
-        self.is_full = self.tip.bytes > self.bytes_max
-        now = monotonic_micros()
-        if now - self.breath_at >= BREATH_MICROS:
-            with nogil:
-                pass
-            self.breath_at = monotonic_micros()
+        """Steps of a command that holds up other threads for as long as it takes: let them run."""
+        if breathe(&self.breath, steps):
+            self.is_full = self.tip.bytes > self.bytes_max
 
     cdef int adopt_settings(self, View other) except -1:
         """Take over what CONFIG SET and DEBUG have told another view."""
