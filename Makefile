@@ -32,7 +32,7 @@ serve: build
 	@$(BIN)/kvnode serve --port $(PORT) --data-dir $(DATA_DIR)
 
 test: build
-	@$(BIN)/python -m pytest -q -n 2 tests
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 
 lint: build
 	@$(BIN)/ruff check kvnode tests bench ci setup.py

@@ -14,7 +14,7 @@ from tests.sim.group.checks import Violation
 from tests.sim.group.cluster import Cluster
 from tests.sim.group.linear import NotLinearizable
 
-SEEDS = int(os.environ.get("GROUP_SEEDS", "70"))
+SEEDS = int(os.environ.get("GROUP_SEEDS", "120"))
 PARTS = 4  # that run beside each other
 PLANTED_SEEDS = 20  # so that a change of the simulation does not need another first one
 
