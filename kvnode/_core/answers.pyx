@@ -79,7 +79,7 @@ cdef int take_output(Clients clients, Uplink uplink, Relay relay, Reader* r) exc
             clients.wake(relay)
         return 0
     relay.is_risky = False
-    relay.in_multi = flags & OUTPUT_IN_MULTI != 0   # MULTI may have been refused
+    session.in_multi_there = flags & OUTPUT_IN_MULTI != 0   # MULTI may have been refused
     session.db = relay.told_db = db
     if uplink is not clients.uplink:
         return clients.release(relay)
@@ -102,7 +102,7 @@ cdef int take_back(Clients clients, Uplink uplink, Relay relay, Reader* r) excep
         fail("more was returned than sent")
     if not relay.is_returning:
         relay.is_returning = True
-        relay.in_multi = flags & RETURNED_IN_MULTI != 0
+        relay.session.in_multi_there = flags & RETURNED_IN_MULTI != 0
         relay.is_watching = flags & RETURNED_WATCHING != 0 \
             or (relay.was_dirty and relay.answered == 0)    # it may not have taken notice
     relay.is_partial = False

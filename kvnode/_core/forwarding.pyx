@@ -170,7 +170,7 @@ cdef class Clients(Front):
         Not as a leader that hands over: what it shows may not be committed.
         """
         return relay.reads_here and may_read_here(command, flags) and session.authenticated \
-            and not (session.in_multi or relay.in_multi or relay.avoids_reads
+            and not (session.in_multi or session.in_multi_there or relay.avoids_reads
                      or session.is_subscribed_there or self.sequencer.leads)
 
     cdef bint is_local(self, Session session, Relay relay, uint32_t flags, bint is_owed) noexcept:
@@ -181,7 +181,7 @@ cdef class Clients(Front):
             # The leader refuses what such a session may not call, and answers PING its way.
             return flags & C_LOCAL and flags & C_IN_PUBSUB
         if flags & C_ANYWHERE:
-            return not is_owed and not relay.in_multi
+            return not is_owed and not session.in_multi_there
         return flags & C_LOCAL != 0
 
     cdef int run_here(self, Session session, Relay relay, Command command, uint32_t flags,
@@ -191,7 +191,7 @@ cdef class Clients(Front):
         cdef View view = sequencer.view
         cdef Savepoint mark
         cdef int again
-        if relay.in_multi and flags & C_NO_QUEUE == 0:
+        if session.in_multi_there and flags & C_NO_QUEUE == 0:
             self.say(session, NOT_IN_MULTI)
             relay.is_aborted = True
             return 0
@@ -205,7 +205,7 @@ cdef class Clients(Front):
         else:
             view.end_savepoint(&mark)
         if command is self.reset and session.authenticated and args.n == 1:
-            relay.in_multi = relay.is_watching = relay.reads_here = False
+            session.in_multi_there = relay.is_watching = relay.reads_here = False
             session.is_subscribed_there = False
             session.channels = session.patterns = session.shard_channels = 0
             self.leave(relay)
@@ -276,7 +276,8 @@ cdef class Clients(Front):
             return False
         relay.is_expired = False
         if gate is not None and command is not None \
-                and not (relay.in_multi and command.flags & C_NO_QUEUE == 0) and gate(session, command):
+                and not (session.in_multi_there and command.flags & C_NO_QUEUE == 0) \
+                and gate(session, command):
             session.state = S_WAITING
             return False
         if relay.sent + ahead - relay.executed >= INPUT_WINDOW_BYTES:
@@ -302,13 +303,15 @@ cdef class Clients(Front):
         if command is None:
             return 0
         session.last_command = command.name
-        if relay.in_multi:
+        if session.in_multi_there:
             if command is self.exec_ or (command is self.discard and args.n == 1):
-                relay.in_multi = relay.is_watching = False
+                session.in_multi_there = relay.is_watching = False
             elif flags & C_NO_QUEUE == 0:
+                session.queued_count += 1
                 session.queued_writes |= flags & (C_WRITE | C_MAY_REPLICATE) != 0
         elif command is self.multi:
-            relay.in_multi = args.n == 1
+            session.in_multi_there = args.n == 1
+            session.queued_count = 0
             session.queued_writes = False
         elif command is self.watch:
             relay.is_watching |= args.n > 1
@@ -473,10 +476,10 @@ cdef class Clients(Front):
             parser.rewind(0)
         if relay.is_watching:
             session.cas_dirty = True
-        if relay.in_multi:
+        if session.in_multi_there:
             session.in_multi = True
             session.exec_aborted = not relay.is_watching
-        relay.in_multi = relay.is_watching = False
+        session.in_multi_there = relay.is_watching = False
         if session.state == S_READY:
             session.waiting = None
         if relay.wait or has_returned:

@@ -72,7 +72,7 @@ cdef class Session:
     cdef public uint64_t bytes_in, bytes_out
 
     cdef Buffer queued                  # queued commands of a MULTI: see queue()
-    cdef readonly int queued_count
+    cdef readonly int queued_count      # as queued_writes
     cdef readonly bint queued_writes    # a command queued here, or at the leader, may write
     cdef deque[Mark] marks
     cdef uint64_t out_base              # stream offset of reply.out.data[0]
@@ -88,6 +88,7 @@ cdef class Session:
     # At a follower, what its mirror at the leader does:
     cdef public bint is_subscribed_there
     cdef bint is_blocked_there
+    cdef bint in_multi_there            # once it has executed all
     cdef bint in_parts                  # a part of its reply is written: Sequencer.answer
     cdef Buffer behind                  # messages that follow a reply which leaves in parts
 

@@ -181,6 +181,11 @@ cdef class Session:
         return self.waiter != NULL or self.is_blocked_there
 
     @property
+    def is_in_transaction(self):
+        """Whether a MULTI has begun, here or at the leader."""
+        return self.in_multi or self.in_multi_there
+
+    @property
     def input_bytes(self):
         """Unparsed input."""
         return self.parser.pending()

@@ -18,7 +18,7 @@ cdef class Relay:
     cdef bint is_draining           # is in the list of its uplink
     cdef bint is_partial            # what came ends inside of a reply
     cdef bint is_risky              # a command that is owed might have changed something
-    cdef bint in_multi, is_watching     # there, once all is executed
+    cdef bint is_watching           # there, once all is executed
     cdef bint was_dirty             # the mirror was told that its EXEC answers null
     cdef bint is_aborted            # what was refused here makes EXEC fail there
     cdef bint is_expired            # it has waited for a leader long enough

@@ -49,7 +49,7 @@ def flags(session: SessionContext) -> str:
     is_held = session.state == STATE_WAITING and session.waiting != FORWARDED
     if is_held or session.is_blocked:
         letters += "b"
-    if session.in_multi:
+    if session.is_in_transaction:
         letters += "x"
     if session.cas_dirty:
         letters += "d"
@@ -81,7 +81,7 @@ def describe(view: ViewContext, session: SessionContext, running: bytes) -> byte
         ("sub", session.channels),
         ("psub", session.patterns),
         ("ssub", session.shard_channels),
-        ("multi", session.queued_count if session.in_multi else -1),
+        ("multi", session.queued_count if session.is_in_transaction else -1),
         ("watch", len(session.watched or ())),
         ("qbuf", session.input_bytes),
         ("qbuf-free", 0),

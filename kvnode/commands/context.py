@@ -67,6 +67,7 @@ class SessionContext(Protocol):
     active_ms: int
     authenticated: bool
     in_multi: bool
+    is_in_transaction: bool  # here or at the leader
     in_exec: bool
     cas_dirty: bool
     is_blocked: bool  # waits for data of keys

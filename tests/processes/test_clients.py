@@ -134,6 +134,18 @@ def test_a_wait_is_ended_at_the_node_of_its_client(nodes):
         assert connection.call("GET", "none") is None
 
 
+def test_each_node_shows_the_transactions_of_its_clients(nodes):
+    for node in nodes:
+        connection = node.connect()
+        client_id = connection.call("CLIENT", "ID")
+        for words in (("MULTI",), ("SET", "k", 1), ("GET", "k")):
+            connection.call(*words)
+        fields = seen(node, client_id)
+        assert (fields["flags"], fields["multi"]) == ("x", "2")
+        assert connection.call("EXEC") == [b"OK", b"1"]
+        assert seen(node, client_id)["flags"] == "N"
+
+
 def test_who_waits_can_be_killed_and_takes_nothing(nodes):
     for node in nodes:
         connection = node.connect()

@@ -78,6 +78,18 @@ def test_a_node_says_what_its_client_has_asked_last(group: Group) -> None:
     assert client.session.last_command == b"object|encoding"
 
 
+@pytest.mark.parametrize("end", ["EXEC", "DISCARD", "RESET"])
+def test_a_node_says_that_its_client_is_in_a_transaction(group: Group, end: str) -> None:
+    client = group.client()
+    ask(group, client, "MULTI", "GET a", "SET a 1")
+    assert client_list.flags(client.session) == "x"
+    assert client.session.queued_count == 2
+    ask(group, client, end)
+    assert client_list.flags(client.session) == "N"
+    ask(group, client, "MULTI", "GET a")
+    assert (client_list.flags(client.session), client.session.queued_count) == ("x", 1)
+
+
 def test_unblock_waits_for_a_leader_as_what_is_about_the_data(group: Group) -> None:
     other = group.client()
     group.net.cut(group.ends[0])
