@@ -6,6 +6,7 @@ from kvnode.base.errors import ConfigError
 from kvnode.base.limits import ADDRESS_BYTES_MAX
 
 PORT_MAX = 65535
+EVERYWHERE = ("0.0.0.0", "::", "*")  # hosts that say where a node listens, not where it is
 UNUSUAL = frozenset(",=[]/\\\"'")  # in no host name, and in need of quotes somewhere
 
 

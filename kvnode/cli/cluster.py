@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from kvnode.base.addresses import PORT_MAX
 from kvnode.base.errors import ConfigError, KvnodeError
 from kvnode.base.limits import LOCAL_NODES_MAX
 from kvnode.base.resp import ErrorReply
@@ -48,7 +49,9 @@ def asks_node(function: Callable[..., None]) -> Callable[..., None]:
     """
 
     @click.option("--host", default="127.0.0.1", show_default=True, help="Of any node.")
-    @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Its clients' port.")
+    @click.option(
+        "--port", type=click.IntRange(1, PORT_MAX), required=True, help="Its clients' port."
+    )
     @click.option(
         "--password", envvar="KVNODE_PASSWORD", help="requirepass of the nodes.", show_envvar=True
     )
@@ -214,7 +217,7 @@ def recover(ask: Asking, yes: bool) -> None:
 )
 @click.option(
     "--base-port",
-    type=click.IntRange(1, 65535 - local_cluster.RAFT_OFFSET - LOCAL_NODES_MAX),
+    type=click.IntRange(1, PORT_MAX - local_cluster.RAFT_OFFSET - LOCAL_NODES_MAX),
     help=f"Clients' port of the first node; the Raft port is {local_cluster.RAFT_OFFSET} more."
     f"  [default: {local_cluster.BASE_PORT}, or as it was]",
 )

@@ -1,11 +1,9 @@
 """The group in Redis's words: role and mode of a node, and addresses for clients."""
 
-from kvnode.base.addresses import split_address
+from kvnode.base.addresses import EVERYWHERE, split_address
 from kvnode.base.errors import ConfigError
 from kvnode.commands.context import ViewContext
 from kvnode.commands.group import NO_ADDRESS, GroupMember, GroupStatus
-
-EVERYWHERE = ("", "0.0.0.0", "::", "*")  # hosts that say where a node listens, not where it is
 
 Address = tuple[str, int]
 
@@ -30,7 +28,7 @@ def find_address(text: str) -> Address:
 
 def client_address(view: ViewContext, status: GroupStatus, member: GroupMember) -> Address:
     """Return where clients reach a member. The asked node knows the address that this one used."""
-    if member.node_id == status.node_id and member.client_address[0] in EVERYWHERE:
+    if member.node_id == status.node_id and member.client_address[0] in ("", *EVERYWHERE):
         return find_address(view.session.laddr)
     return member.client_address
 

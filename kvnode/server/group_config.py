@@ -5,12 +5,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvnode.base.addresses import is_loopback, join_address, split_address
+from kvnode.base.addresses import EVERYWHERE, is_loopback, join_address, split_address
 from kvnode.base.errors import ConfigError
 from kvnode.base.limits import ADDRESS_BYTES_MAX, SECRET_BYTES_MAX, SECRET_BYTES_MIN
 from kvnode.server.config import Config
-
-WILDCARDS = ("0.0.0.0", "::", "*")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def client_address(config: Config) -> str:
     host = config["cluster-announce-ip"].decode("ascii", "backslashreplace")
     if not host:
         addresses = [host.lstrip("-") for host in config["bind"]] or ["127.0.0.1"]
-        host = next((host for host in addresses if host not in WILDCARDS), addresses[0])
+        host = next((host for host in addresses if host not in EVERYWHERE), addresses[0])
     port = config["cluster-announce-port"] or config["port"]
     address = join_address(host, port)
     if not address.isprintable() or " " in address or len(address) > ADDRESS_BYTES_MAX:

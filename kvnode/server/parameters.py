@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kvnode.base.addresses import PORT_MAX
 from kvnode.base.limits import DATABASES_MAX, GIB, MIB, STRING_BYTES_MAX
 from kvnode.server.values import (
     INT32_MAX,
@@ -68,7 +69,7 @@ OUTPUT_LIMITS = {
 SINGLE = (
     Parameter(
         "port",
-        Integer(0, 65535),
+        Integer(0, PORT_MAX),
         6379,
         "TCP port to listen on.",
         is_mutable=False,
@@ -310,7 +311,7 @@ GROUP = (
     ),
     Parameter(
         "cluster-announce-port",
-        Integer(0, 65535),
+        Integer(0, PORT_MAX),
         0,
         "Port under which clients reach this node, as other nodes tell it; 0 = `port`.",
     ),
