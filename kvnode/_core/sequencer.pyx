@@ -413,6 +413,8 @@ cdef class Sequencer:
                 stable = self.on_stable(term, stable)
                 if not self.is_over:
                     self.commit(stable)
+        if synced > self.last_index:    # of entries from before this state, which were replaced
+            synced = self.last_index
         if synced > self.synced:
             self.sync(synced)
         return 0

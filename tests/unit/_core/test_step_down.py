@@ -47,6 +47,14 @@ def successor(node: LocalNode) -> LocalNode:
     return node
 
 
+def test_what_the_log_has_synced_before_says_nothing_of_the_next_state(node):
+    """Its entries may be others: those under these indexes were replaced."""
+    assert node.sequencer.synced > 0
+    node.step_down()
+    successor(node).sequencer.log_moved()
+    assert node.sequencer.synced == node.sequencer.last_index == 0
+
+
 def test_held_output_of_writers_is_uncertain_and_of_readers_not_done(node):
     writer = ask(node, "SET", "a", "1")
     reader = ask(node, "GET", "a")
