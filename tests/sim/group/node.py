@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kvnode._core.dispatch import Command, Dispatch
+from kvnode.base.addresses import join_address
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import MIB
 from kvnode.commands import table
 from kvnode.raft.messages import Append, Snapshot
 from kvnode.raft.wire import decode
 from kvnode.server import group, images, node
-from kvnode.server.addresses import join_address
 from kvnode.server.config import Config
 from kvnode.server.group import NodeGroup
 from kvnode.server.group_config import GroupConfig
