@@ -332,6 +332,7 @@ class NodeGroup:
             raise ChangeRefused(f"node {node_id} is a member already")
         if node_id in self._candidates:
             raise ChangeRefused(f"node {node_id} is being added")
+        self._follow_membership()  # a link to what was removed under this id is none to what comes
         self._heard.pop(node_id, None)  # its directory may be another one
         self._candidates[node_id] = address
         self._follow_membership()

@@ -101,7 +101,7 @@ class Cluster:
         self.are_clients_done = True
         self._wait(lambda: "clients wait" if any(c.outstanding for c in self.clients) else "")
         self._read_all()
-        self._wait(self._lag)
+        self.wait(self.lag)
         for node in self.nodes.values():
             self.checks.compare(node)
         self.histories.check()
@@ -430,8 +430,9 @@ class Cluster:
                 return f"{node} is out: {self._describe()}"
         return ""
 
-    def _lag(self) -> str:
-        leader = self._leader()
+    def lag(self) -> str:
+        """Say what is behind: "" if nothing is."""
+        leader = self.leader()
         if leader is None:
             return f"nobody leads: {self._describe()}"
         last = leader.replica.log.last_index
