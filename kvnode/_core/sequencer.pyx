@@ -413,11 +413,7 @@ cdef class Sequencer:
                 stable = self.on_stable(term, stable)
                 if not self.is_over:
                     self.commit(stable)
-        if synced > self.last_index:    # of entries from before this state, which were replaced
-            synced = self.last_index
-        if synced > self.synced:
-            self.sync(synced)
-        return 0
+        return self.sync(min(synced, self.last_index))  # behind the end there was something else
 
     cdef uint64_t believed(self, uint64_t term, uint64_t index) noexcept:
         """Return the index of a report, 0 if the entry that it names was replaced (hard case 11)."""
@@ -434,7 +430,7 @@ cdef class Sequencer:
 
     cdef int sync(self, uint64_t index) except -1:
         """Entries up to `index` are on the own disk."""
-        self.synced = index
+        self.synced = max(self.synced, index)
         return self.drop_batches()
 
     cdef int drop_batches(self) except -1:

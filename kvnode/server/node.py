@@ -15,9 +15,7 @@ import structlog
 import trio
 
 import kvnode
-from kvnode._core.dispatch import Dispatch
 from kvnode._core.messages import OUTPUT_LIMIT
-from kvnode._core.reactor import Reactor
 from kvnode._core.session import Session
 from kvnode.base.errors import ConfigError, StorageError, first_error
 from kvnode.base.limits import (
@@ -34,22 +32,19 @@ from kvnode.base.limits import (
 from kvnode.commands.context import STATE_CLOSED, Statistics
 from kvnode.commands.group import LoneGroup
 from kvnode.commands.slowlog import Slowlog
-from kvnode.commands.table import build
 from kvnode.raft.membership import ChangeRefused
 from kvnode.raft.messages import NO_NODE, Append, Message, Snapshot
 from kvnode.raft.ready import Role
 from kvnode.server.clients import Clients
 from kvnode.server.config import Config
 from kvnode.server.data import DataDirectory
-from kvnode.server.executor import ThreadExecutor
 from kvnode.server.gauges import Gauges
 from kvnode.server.group import NodeGroup
 from kvnode.server.group_config import GroupConfig, require_synced
 from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
-from kvnode.server.local import native_handlers
 from kvnode.server.machine import order_memory_at_once
-from kvnode.server.reactor_bounds import bound
+from kvnode.server.parts import NodeParts
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
 from kvnode.server.slow_readers import SlowReaders
@@ -65,7 +60,7 @@ UNCERTAIN = b"UNCERTAIN the log could not be written: this command may or may no
 NOT_DONE = b"UNAVAILABLE the log could not be written: nothing of this command is done"
 
 
-class Node(NodeServices):
+class Node(NodeParts, NodeServices):
     """One running node; what Python handlers see as `view.node` (commands/context.py).
 
     data: its directory, open; the node closes it. group: of a networked node, with the listener
@@ -107,7 +102,7 @@ class Node(NodeServices):
         state = self._build_state(is_all_committed=self._is_sole_voter)
         self.replica = Replica(raft, data.log, state, self)
         self.replica.before_log_cut = lambda: data.failpoints.reached("before_log_cut")
-        self.reactor = self._make_reactor()
+        self.reactor = self._make_reactor(self.sequencer)
         self.reactor.on_accept = lambda fd, listener: self.clients.accept(fd, listener)
         self.reactor.on_close = lambda session, reason: self.clients.gone(session, reason)
         self.reactor.on_wake = self._on_wake
@@ -123,25 +118,11 @@ class Node(NodeServices):
         self.apply_config()
         config.on_change(self.apply_config)
 
-    # -- parts, for which a simulation has others -----------------------------------------------
-
-    def _make_wake_fd(self) -> int:
-        return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def _make_executor(self, name: str, niceness: int = 0) -> ThreadExecutor:
-        return ThreadExecutor(name, self._wake_fd, niceness)
-
-    def _make_dispatch(self) -> Dispatch:
-        return Dispatch(build(native_handlers()))
-
-    def _make_reactor(self) -> Reactor:
-        return Reactor(self.sequencer, self.sequencer.highest_ts() >> 16, self._wake_fd)
+    # -- construction ---------------------------------------------------------------------------
 
     def _join(self, group: GroupConfig, raft_listener: socket.socket | None) -> NodeGroup:
         assert raft_listener is not None
         return NodeGroup(self, group, raft_listener)
-
-    # -- construction ---------------------------------------------------------------------------
 
     def _bind(self) -> list[socket.socket]:
         backlog = self.config["tcp-backlog"]

@@ -150,8 +150,8 @@ class GroupNode(Node):
     def _make_dispatch(self) -> Dispatch:
         return Dispatch(COMMANDS)
 
-    def _make_reactor(self) -> Any:
-        return SimReactor(self, self.sequencer, self.sequencer.highest_ts() >> 16)
+    def _make_reactor(self, sequencer: Sequencer) -> Any:
+        return SimReactor(self, sequencer, sequencer.highest_ts() >> 16)
 
     def _join(self, group: GroupConfig, raft_listener: object) -> SimGroup:
         return SimGroup(self, group, None)  # type: ignore[arg-type]
