@@ -62,7 +62,8 @@ class Cluster:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = self._moments = 0
         self._slow_until: dict[int, float] = {}
-        self._lanes: dict[tuple[int, object], deque[Callable[[], None]]] = {}  # wait for a pause
+        # What waits for a paused process, by connection.
+        self._lanes: dict[tuple[GroupNode, object], deque[Callable[[], None]]] = {}
         half = CLOCK_RATE_ERROR_MAX / 2
         self.rates = {node: rng.uniform(1 - half, 1 + half) for node in NODES}
         self.clock_offset = dict.fromkeys(NODES, 0)
@@ -158,7 +159,7 @@ class Cluster:
         if self.nodes.get(node.node_id) is not node:
             return
         wakes = self.paused.get(node.node_id, 0)
-        waiting = self._lanes.get((node.node_id, lane))
+        waiting = self._lanes.get((node, lane))
         if waiting:
             waiting.append(action)
             return
@@ -167,7 +168,7 @@ class Cluster:
             if lane is None:
                 self.after(late, lambda: self.on(node, action))
             else:
-                self._lanes[node.node_id, lane] = deque([action])
+                self._lanes[node, lane] = deque([action])
                 self.after(late, lambda: self._go_on(node, lane))
             return
         try:
@@ -186,7 +187,7 @@ class Cluster:
             late = self.paused[node.node_id] - self.now + self.rng.uniform(0, 1)
             self.after(late, lambda: self._go_on(node, lane))
             return
-        for action in self._lanes.pop((node.node_id, lane), ()):
+        for action in self._lanes.pop((node, lane), ()):
             self.on(node, action, lane)
 
     # -- nodes ----------------------------------------------------------------------------------
