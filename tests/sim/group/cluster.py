@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from kvnode._core.session import Session
 from kvnode.base.limits import CLOCK_RATE_ERROR_MAX
@@ -28,7 +29,7 @@ from kvnode.raft.membership import (
 )
 from kvnode.raft.ready import Role
 from tests.sim.group.checks import Checks, require
-from tests.sim.group.clients import QUEUES, Client, Histories
+from tests.sim.group.clients import QUEUES, Client, Histories, Request
 from tests.sim.group.directory import TICK_MS, Died, Home
 from tests.sim.group.network import Network
 from tests.sim.group.node import GroupNode, address
@@ -38,7 +39,8 @@ CLIENTS = 7
 SAFETY_MS = 1_500
 LIVENESS_MS = 8_000  # at most; as a rule it takes about 500
 HOUR_MS = 3_600_000
-FAULTS = ("depose", "isolate", "split", "pause", "crash", "die", "clock", "slow")
+READ_TRIES_MAX = 3
+FAULTS = ("depose", "forget", "isolate", "split", "pause", "crash", "die", "clock", "slow")
 
 
 class Cluster:
@@ -400,9 +402,11 @@ class Cluster:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def _heal(self) -> None:
+    def heal(self) -> None:
+        """There are no more faults, and pauses end."""
         self.has_faults = False
         self.network.heal()
+        self._run_until(max((*self.paused.values(), self.now)))
         self.paused.clear()
         self._slow_until.clear()
         self.slow_disk, self.slow_engine = 1, 1
@@ -452,17 +456,24 @@ class Cluster:
     def _read_all(self) -> None:
         """What clients were told is there: everything is read once more."""
         reader = Client(self, CLIENTS)
-        asked = [reader.read_queue(number) for number in range(QUEUES)]
+        asked = [partial(reader.read_queue, number) for number in range(QUEUES)]
         asked += [
-            reader.operation(key, "get", None, "GET", key) for key in self.histories.registers
+            partial(reader.operation, key, "get", None, "GET", key)
+            for key in self.histories.registers
         ]
         lists = {op[1] for one in self.histories.transactions for op in one.operations}
-        asked += [reader.read_list(key) for key in sorted(lists)]
-        for request in asked:
-            self._wait(lambda: "" if self._leader() is not None else "nobody leads")
-            leader = self._leader()
-            reader.connect(leader)
-            reader.ask(request)
-            self._wait(lambda: "the last reads" if reader.outstanding else "")
-            require(len(request.got) == request.replies, "liveness: a read without faults failed")
-            reader.close()
+        asked += [partial(reader.read_list, key) for key in sorted(lists)]
+        for make in asked:
+            tries = 0
+            while not self._has_read(reader, make()):
+                tries += 1
+                require(tries < READ_TRIES_MAX, "liveness: a read without faults failed")
+
+    def _has_read(self, reader: Client, request: Request) -> bool:
+        """Read at who leads; False: that was over, of which it has not heard yet."""
+        self.wait(lambda: "" if self.leader() is not None else "nobody leads")
+        reader.connect(self.leader())
+        reader.ask(request)
+        self.wait(lambda: "the last reads" if reader.outstanding else "")
+        reader.close()
+        return len(request.got) == request.replies and not request.is_refused
