@@ -114,6 +114,7 @@ cdef int cmd_multi(View view, Args* args, Reply reply) except -1:
     if view.session.in_multi:
         reply_error(reply, b"ERR MULTI calls can not be nested", 33)
         return DONE
+    view.session.reset_multi()      # at the leader before this one it may have counted another
     view.session.in_multi = True
     reply_ok(reply)
     return DONE

@@ -45,6 +45,7 @@ from kvnode.server.info import SECTIONS
 from kvnode.server.listener import open_listener, raise_file_limit
 from kvnode.server.machine import order_memory_at_once
 from kvnode.server.parts import NodeParts
+from kvnode.server.reactor_bounds import bound
 from kvnode.server.rebuilding import Rebuilding
 from kvnode.server.services import NodeServices
 from kvnode.server.slow_readers import SlowReaders

@@ -18,11 +18,11 @@ def group() -> tuple[Cluster, GroupNode, GroupNode]:
         for world in map(Cluster, range(100))
         if len(world.nodes[1].raft.membership.voters) == 3
     )
-    world._heal()
+    world.heal()
     world.clock_offset = dict.fromkeys(world.clock_offset, 0)
-    world._wait(lambda: "" if world._leader() is not None else "nobody leads")
+    world.wait(lambda: "" if world.leader() is not None else "nobody leads")
     world._run_until(world.now + SYNCED_MS)
-    leader = world._leader()
+    leader = world.leader()
     assert leader is not None
     voters = leader.raft.membership.voters
     follower = next(world.nodes[n] for n in voters if n != leader.node_id)
@@ -33,7 +33,7 @@ def read(world: Cluster, follower: GroupNode) -> None:
     """Ask for a read index, and wait until it is reached."""
     done: list[bool] = []
     world.on(follower, lambda: ask(follower, done.append))
-    world._wait(lambda: "" if done else "no answer")
+    world.wait(lambda: "" if done else "no answer")
     assert done == [True]
 
 

@@ -6,6 +6,8 @@ leader completeness  a new leader has every committed entry
 committed            nobody commits another entry at a committed index; commit never goes back
 durability           what is committed, a majority has on its disk; a restart finds what was synced
 applied              is committed and synced here; a leader begins only when it has applied all
+reads                show all that was committed anywhere when they were asked
+membership           is what the log says, also after a restart or an image
 contents             at equal applied index all nodes show the same as one that did nothing else
 store                a hash key that is the group's; invariants of memory
 """
@@ -62,6 +64,7 @@ class Checks:
         self.leaders: dict[int, int] = {}
         self.written: dict[tuple[int, int], tuple[int | None, int, bytes]] = {}
         self.committed: list[Stored] = [(0, 0, b"")]
+        self.memberships: list[tuple[int, Membership]] = []  # from an index on
         self.reference = Reference(hash_key)
         self.compared = 0
         self.executed = 0  # leaderships that served
@@ -149,6 +152,26 @@ class Checks:
                 entry is None or self.committed[index] == entry,
                 f"committed: {node.node_id} has another entry {index}",
             )
+        known = next((m for at, m in reversed(self.memberships) if at <= new), None)
+        found = node.raft.memberships.at(new)
+        require(
+            known is None or found == known,
+            f"membership: {node.node_id} at {new} has {found}, not {known}",
+        )
+
+    def read_asked(self) -> int:
+        """A read comes to some node; return what it has to show."""
+        return self.committed_index
+
+    def read_served(self, node: "GroupNode", index: int) -> None:
+        """A node shows to a read what it has now."""
+        replica = node.replica
+        require(not node.tip.mixed_until, f"reads: {node.node_id} shows what is not applied yet")
+        shown = replica.log.last_index if replica.is_executing else replica.applied
+        require(
+            shown >= index and replica.raft.log.term(index) in (None, self.committed[index][0]),
+            f"reads: {node.node_id} shows {shown}, and {index} was committed",
+        )
 
     def _first_commit(self, node: "GroupNode", index: int, entry: Stored) -> None:
         # By the membership that held, which was this one or one behind it.
@@ -159,6 +182,9 @@ class Checks:
             f"{[h.node_id for h in self.homes.values() if self._is_durable(h, index, entry)]}",
         )
         self.committed.append(entry)
+        membership = node.raft.memberships.at(index)
+        if not self.memberships or self.memberships[-1][1] != membership:
+            self.memberships.append((index, membership))
         self.reference.apply(index, entry)
         if index % SHOWN_EVERY == 0 and self.reference.tip.has_databases():
             self.reference.shown[index] = contents(self.reference.tip)

@@ -133,8 +133,13 @@ class Client:
         self.session = node.clients.admit()
         self.world.connections[self.session] = self
         if self.rng.random() < 0.5:
-            self.ask(Request(encode("READONLY"), 1, lambda replies: None, lambda: None))
+            self.ask(self.readonly())
         return True
+
+    @staticmethod
+    def readonly() -> Request:
+        """Return a request for reads at the client's own node."""
+        return Request(encode("READONLY"), 1, lambda replies: None, lambda: None)
 
     def close(self) -> None:
         """Give up the connection: what is outstanding remains unknown."""

@@ -78,7 +78,8 @@ class Cluster:
         self.think_ms = rng.choice((10, 30))
         self.faults = rng.sample(FAULTS, rng.randint(1, len(FAULTS)))
         self.has_changes = rng.random() < 0.5
-        self.has_leases = rng.random() < 0.3
+        self.has_leases = rng.random() < 0.4
+        self.checkpoints = rng.choice((0.0, 0.1, 0.3))  # share of the work
         founders = NODES[: rng.choice((1, 3, 3, 3, 3, 4))]
         hash_key = rng.randbytes(16)
         self.checks = Checks(rng, hash_key, self.homes)
@@ -99,10 +100,10 @@ class Cluster:
         self.after(rng.uniform(0, 50), self._work)
         self.after(rng.uniform(0, 400), self._fault)
         self._run_until(SAFETY_MS)
-        self._heal()
-        self._wait(self._illness)
+        self.heal()
+        self.wait(self.illness)
         self.are_clients_done = True
-        self._wait(lambda: "clients wait" if any(c.outstanding for c in self.clients) else "")
+        self.wait(lambda: "clients wait" if any(c.outstanding for c in self.clients) else "")
         self._read_all()
         self.wait(self.lag)
         for node in self.nodes.values():
@@ -146,12 +147,12 @@ class Cluster:
             action()
         self.now = end
 
-    def _wait(self, illness: Callable[[], str]) -> None:
-        """Run until there is no illness; not for ever."""
+    def wait(self, illness: Callable[[], str], every: float = 20) -> None:
+        """Run until there is no illness, but not for ever; look every so many ms."""
         end = self.now + LIVENESS_MS
         while text := illness():
             require(self.now < end, f"liveness: {text}")
-            self._run_until(self.now + 20)
+            self._run_until(self.now + every)
 
     def on(self, node: GroupNode, action: Callable[[], None], lane: object = None) -> None:
         """Do something on a node, if that process still lives; later, if it is paused.
@@ -224,7 +225,8 @@ class Cluster:
             return self.rng.uniform(20, 150)
         return self.rng.uniform(0.05, self.slow_disk)
 
-    def crash(self, node_id: int) -> None:
+    def crash(self, node_id: int, wipes: float = 0.2) -> None:
+        """wipes: so likely it comes back without its directory, if the group bears that."""
         node = self.nodes.pop(node_id)
         node.view.node = None
         self.crashes += 1
@@ -234,12 +236,12 @@ class Cluster:
             self.network.reply(node, session, None)
         self.network.node_died(node)
         delay = self.rng.choice((0, 5, 100, 400)) if self.has_faults else 0
-        self.after(delay, lambda: self._restart(node_id))
+        self.after(delay, lambda: self._restart(node_id, wipes))
 
-    def _restart(self, node_id: int) -> None:
+    def _restart(self, node_id: int, wipes: float = 0) -> None:
         if node_id in self.nodes:
             return
-        if self.has_faults and self.rng.random() < 0.2 and self._may_wipe():
+        if self.has_faults and self.rng.random() < wipes and self._may_wipe():
             self.wiped.add(node_id)
             self.homes[node_id] = Home(node_id, self.rng, self.checks.on_written)
             self.homes[node_id].begin(Membership(), b"")
@@ -286,7 +288,7 @@ class Cluster:
         dice = rng.random()
         if dice < 0.3:
             self.on(node, node.evict)
-        elif dice < 0.6:
+        elif dice < 0.3 + self.checkpoints:
             self.on(node, lambda: self._checkpoint(node))
         elif leaders and dice < 0.65 and self.has_faults:
             leader = rng.choice(leaders)
@@ -329,11 +331,15 @@ class Cluster:
         return Member(node_id, self.homes[node_id].identity, address(node_id))
 
     def _propose(self, node: GroupNode, change: Change) -> None:
+        def added() -> None:
+            if self.has_faults and self.rng.random() < 0.3:  # another one is to bring it up
+                node.later(0, lambda: self._transfer(node))
+
         with suppress(ChangeRefused):
             if isinstance(change, AddLearner):
                 member, promote = change.member, change.promote
                 node.networked.add(
-                    member.node_id, member.address, promote=promote, done=lambda error: None
+                    member.node_id, member.address, promote=promote, done=lambda error: added()
                 )
             else:
                 node.networked.change(change, lambda error: None)
@@ -365,6 +371,8 @@ class Cluster:
         match rng.choice(self.faults):
             case "depose" if leaders:
                 self._depose(rng.choice(leaders))
+            case "forget" if leaders:
+                self._forget(self.nodes[rng.choice(leaders)])
             case "isolate":
                 self._cut_off({victim})
             case "split":
@@ -387,6 +395,22 @@ class Cluster:
             self.paused[leader] = until
         else:
             self._block({leader}, self.rng.choice(("out", "both")), until)
+
+    def _forget(self, leader: GroupNode) -> None:
+        """A voter loses its directory when only the leader has the newest entries as well, and it
+        is left alone with one that has not (hard case 13)."""
+        others = sorted(leader.raft.membership.voters - {leader.node_id})
+        if len(others) != 2 or leader.raft.membership.is_joint:
+            return
+        late, lost = self.rng.sample(others, 2)
+        self._block({late}, "both", self.now + 80)
+
+        def lose() -> None:
+            if lost in self.nodes:
+                self.crash(lost, wipes=1)
+            self._block({leader.node_id}, "both", self.now + 400)
+
+        self.after(70, lose)
 
     def _cut_off(self, side: set[int]) -> None:
         direction = self.rng.choice(("out", "in", "both", "both"))
@@ -416,13 +440,14 @@ class Cluster:
             if node not in self.nodes:
                 self.start(node)
 
-    def _leader(self) -> GroupNode | None:
+    def leader(self) -> GroupNode | None:
+        """Return who serves, in the newest term."""
         leaders = [n for n in self.nodes.values() if n.replica.is_serving]
         return max(leaders, key=lambda n: n.raft.term, default=None)
 
-    def _illness(self) -> str:
+    def illness(self) -> str:
         """Say what is not as it should be: "" if nothing is."""
-        leader = self._leader()
+        leader = self.leader()
         if leader is None:
             return f"nobody leads: {self._describe()}"
         membership = leader.raft.membership

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kvnode._core.dispatch import Command, Dispatch
+from kvnode._core.sequencer import Sequencer
 from kvnode.base.addresses import join_address
 from kvnode.base.errors import RemoteProtocolError
 from kvnode.base.limits import MIB
@@ -22,6 +23,7 @@ from kvnode.server.node import Node
 from kvnode.server.peers.framing import Greeting
 from kvnode.server.peers.handshake import Own
 from kvnode.storage.executor import Completion, Work
+from kvnode.txn.replica import Replica
 from tests.sim.group.directory import GroupDirectory, Home
 from tests.sim.group.peers import SimPeers
 from tests.sim.group.reactor import SimReactor
@@ -103,6 +105,8 @@ class SimExecutor:
 class SimGroup(NodeGroup):
     """A node's part in the group, on the simulated network."""
 
+    _node: "GroupNode"
+
     def _make_peers(self, own: Own, greeting: Greeting, secret: bytes, listener: object) -> Any:
         return SimPeers(self._node, own, greeting)  # type: ignore[arg-type]
 
@@ -129,6 +133,7 @@ class GroupNode(Node):
         self.committed_seen = self.raft.committed  # by Checks, as the next two
         self.has_executed = self.has_ever_executed = False
         self.watch_log()
+        self._watch_lease()
         if self.is_sole_voter:
             self.replica.lead()
             while not self.replica.is_serving:
@@ -154,7 +159,19 @@ class GroupNode(Node):
         return SimReactor(self, sequencer, sequencer.highest_ts() >> 16)
 
     def _join(self, group: GroupConfig, raft_listener: object) -> SimGroup:
+        self.replica.request_read = self._request_read  # type: ignore[method-assign]
         return SimGroup(self, group, None)  # type: ignore[arg-type]
+
+    def _request_read(self, done: Callable[[bool], None]) -> None:
+        checks = self.world.checks
+        index = checks.read_asked()
+
+        def answered(is_reached: bool) -> None:
+            if is_reached:
+                checks.read_served(self, index)
+            done(is_reached)
+
+        Replica.request_read(self.replica, answered)
 
     def apply_config(self) -> None:
         super().apply_config()
@@ -164,6 +181,19 @@ class GroupNode(Node):
         self.world.rebuilds += 1
         self.world.installs += image is not None
         super()._rebuild(image)
+        self._watch_lease()
+
+    def _watch_lease(self) -> None:
+        """Reads under a lease show everything, too."""
+        sequencer, raft, checks = self.sequencer, self.raft, self.world.checks
+
+        def has_lease() -> bool:
+            if raft.has_lease:
+                checks.read_served(self, checks.read_asked())
+            return bool(raft.has_lease)
+
+        if raft.uses_leases:
+            sequencer.has_lease = has_lease
 
     # -- for the simulation -----------------------------------------------------------------------
 

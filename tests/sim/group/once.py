@@ -81,11 +81,11 @@ class OnceCluster(Cluster):
         super()._read_all()
         found: list[Reply] = []
         reader = Client(self, CLIENTS * 3)
-        self._wait(lambda: "" if self._leader() is not None else "nobody leads")
-        reader.connect(self._leader())
+        self.wait(lambda: "" if self.leader() is not None else "nobody leads")
+        reader.connect(self.leader())
         keep: Callable[[list[Reply]], None] = found.extend
         reader.ask(Request(encode("LRANGE", LIST, 0, -1), 1, keep, lambda: None))
-        self._wait(lambda: "the last read" if reader.outstanding else "")
+        self.wait(lambda: "the last read" if reader.outstanding else "")
         require(len(found) == 1, "liveness: a read without faults failed")
         values = found[0]
         assert isinstance(values, list)

@@ -11,7 +11,6 @@ import pytest
 
 from kvnode.raft.leadership import Leadership
 from kvnode.raft.messages import ReadReply
-from kvnode.raft.own_log import OwnLog
 from kvnode.raft.ready import Role
 from kvnode.raft.wire import encode_membership
 from kvnode.server import data, images
@@ -191,11 +190,6 @@ def images_end_at_their_beginning(patch: Patch) -> None:
         self.facts = replace(self.facts, highest_index=facts.at.index)
 
     patch.setattr(DataDirectory, "install", without)
-
-
-def joins_with_the_log(patch: Patch) -> None:
-    """A node that joins takes entries from the first one on, instead of an image."""
-    patch.setattr(OwnLog, "needs_image", False)
 
 
 def keeps_own_hash_key(patch: Patch) -> None:

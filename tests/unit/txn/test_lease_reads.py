@@ -42,8 +42,8 @@ class QuietGroup(Cluster):
     def ask(self, session: Session, *words: str) -> bytes:
         """Return the reply of the leader, and wait for nothing else."""
         answers = Answers()
-        self.connections[session.id] = answers  # type: ignore[assignment]
-        self.to_node(self.leader(), session, encode(*words))
+        self.connections[session] = answers  # type: ignore[assignment]
+        self.network.to_node(self.leader(), session, encode(*words))
         while not answers.data:
             self._run_until(self.now + 0.01)
         return answers.data
@@ -53,7 +53,7 @@ def rounds_of_reads(group: QuietGroup) -> int:
     """Return how many rounds reads began, one after another, beside those of the ticks."""
     leader = group.leader()
     assert leader.raft.leadership is not None
-    session = leader.connect()
+    session = leader.clients.admit()
     assert group.ask(session, "SET", "k", "v") == b"+OK\r\n"
     rounds, began = leader.raft.leadership._rounds, group.now
     before = rounds.begun
