@@ -18,7 +18,7 @@ from tests.support.process import is_kvnode_complete, redis_server_path
 ROUNDS = int(os.environ.get("KVNODE_CRASH_ROUNDS", "8"))
 SEED = int(os.environ.get("KVNODE_CRASH_SEED", "1"))
 PLANTED_ROUNDS_MAX = 40  # within so many rounds a planted bug must be found
-SCENE_ROUNDS = 3  # on one directory; some bugs show at the end only
+SCENE_ROUNDS = 2  # on one directory; some bugs show at the end only
 # Of planted bugs: the rounds in which they can happen, and what tells of them.
 PLANTED = {
     "pop_comes_back": ("draining", "queue: .* is (back|there)"),

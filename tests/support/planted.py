@@ -3,13 +3,18 @@
 python -m tests.support.planted PLANT serve ...
 """
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 from kvnode.__main__ import main
 from kvnode.storage import recovery
+from kvnode.txn.optimistic import Transaction, Transactions
 from tests.support.contents import PUT, operations
 
+WRITTEN_SECONDS = 0.1  # by then the thread of the log has written what it was given
 HAS_DEADLINE = 0x80  # as in records.pxd: a deadline stands before the field's value
 
 Operation = tuple[int, bytes, bytes | None]  # PUT or DELETE, record key, value
@@ -110,6 +115,24 @@ def plant(name: str) -> None:
         return recover(tip, facts, planted)
 
     recovery._replay = replay
+    if name == pending_is_forgotten.__name__:
+        _die_in_publications()
+
+
+def _die_in_publications() -> None:
+    """Have this process die whenever a part of a large collection is written and not all of it.
+
+    For a kill from outside that is a matter of luck, and by itself this is no bug.
+    """
+    may_publish = Transactions.may_publish
+
+    def die(transactions: Transactions, transaction: Transaction) -> bool:
+        if transactions.published_bytes:
+            time.sleep(WRITTEN_SECONDS)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return may_publish(transactions, transaction)
+
+    Transactions.may_publish = die
 
 
 if __name__ == "__main__":
