@@ -79,9 +79,10 @@ def test_the_hard_limit_closes_at_once(kvnode_server, publisher):
 def test_the_soft_limit_closes_in_time(kvnode_server, publisher):
     publisher.call("CONFIG", "SET", LIMIT, "pubsub 0 1000000 1")
     sleeper = Sleeper(kvnode_server.port)
-    for _ in range(100):
-        assert publisher.call("PUBLISH", "news", MESSAGE) == 1
     began = time.monotonic()
+    assert publisher.call("PUBLISH", "news", MESSAGE) == 1
+    for _ in range(99):
+        publisher.call("PUBLISH", "news", MESSAGE)
     while subscribers(publisher) and time.monotonic() - began < SECONDS_MAX:
         publisher.call("PING")
     assert 0.5 < time.monotonic() - began < SECONDS_MAX
