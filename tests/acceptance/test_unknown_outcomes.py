@@ -1,9 +1,10 @@
 """Check 13: the leader is lost after a write was committed, and before its client is answered.
 
 Whatever the command, it was done once: the client is told that nobody knows, and no node sends it
-again. The list of commands is the table's. Where a node of the group dies in any other moment, and
-what clients that try again then find, is in tests/property/test_forwarding.py (lists) and
-tests/processes (all types); here each command is tried in the worst moment.
+again. A client that does, with the id that its request had, gets the reply of the first time. The
+list of commands is the table's; each is tried in the worst moment. Where nodes die in any moment is
+in tests/property/test_forwarding.py (lists), test_once_failover.py (requests with an id) and
+tests/processes (all types).
 """
 
 import hashlib
@@ -31,6 +32,7 @@ BY_HAND = {
     "function|load": (b"FUNCTION", b"LOAD", b"REPLACE", FUNCTION + b" -- another"),
     "hpersist": (b"HPERSIST", b"volatile-hash", b"FIELDS", b"1", b"f"),
     "hsetnx": (b"HSETNX", b"hash", b"new", b"1"),
+    "kvnode|once": (b"KVNODE", b"ONCE", b"request-1", b"INCR", b"string"),
     "lset": (b"LSET", b"list", b"0", b"b"),
     "ltrim": (b"LTRIM", b"list", b"1", b"1"),
     "msetnx": (b"MSETNX", b"new", b"1", b"newer", b"2"),
@@ -64,6 +66,13 @@ def writing() -> dict[str, list[tuple[bytes, ...]]]:
         if "write" in row.flags.split() and not row.place and row.name not in CHANGE_NOTHING
     }
     return found | {name: [call] for name, call in BY_HAND.items()}
+
+
+def with_ids() -> dict[str, list[tuple[bytes, ...]]]:
+    """Return those that may have an id: they do not wait."""
+    waiting = {row.name for row in all_rows() if "blocking" in row.flags.split()}
+    found = writing()
+    return {name: found[name] for name in found if name not in {*waiting, "kvnode|once"}}
 
 
 def fill(node: ForwardingNode) -> None:
@@ -154,7 +163,47 @@ def test_check_13_a_write_of_unknown_outcome_was_done_once(
         lose_the_leadership(name, call)
 
 
+def try_again(call: tuple[bytes, ...], *, ids: tuple[str, str] = ("request", "request")) -> bool:
+    """Return whether the call changes anything; check that it does so once, however often it is
+    sent. ids: at first, and from then on."""
+    group, direct = Group(), Group().leader
+    for node in (group.leader, direct):
+        fill(node)
+    request, again = (encode("KVNODE", "ONCE", request_id, *call) for request_id in ids)
+    before, first = shown(direct), direct.settle(direct.session(), request)
+    if shown(direct) == before:
+        return False
+    client = group.client()
+    client.send(request)
+    group.followers[0].work()
+    group.net.deliver(group.ends[0])
+    for _ in range(3):
+        group.leader.work()
+    after = shown(group.leader)
+    group.net.cut(group.ends[0])
+    client.take()
+    assert client.output == UNCERTAIN
+    group.followers[0].follow(1, group.net.connect(group.followers[0], group.leader))
+    for _ in range(2):
+        assert group.ask(group.client(), again) == first
+        assert shown(group.leader) == after
+    return True
+
+
+@pytest.mark.parametrize(("name", "calls"), with_ids().items())
+def test_check_13_a_write_that_is_tried_again_with_its_id_is_done_once(
+    name: str, calls: list[tuple[bytes, ...]]
+) -> None:
+    assert [call for call in calls if try_again(call)], "no call changes anything"
+
+
 @pytest.mark.parametrize("call", [(b"SADD", b"set", b"n"), (b"LPOP", b"list")])
 def test_check_13_a_node_that_sends_again_is_found(call: tuple[bytes, ...]) -> None:
     with pytest.raises(AssertionError):
         lose_the_answer(call[0].decode().lower(), call, is_sent_again=True)
+
+
+@pytest.mark.parametrize("call", [(b"SADD", b"set", b"n"), (b"INCR", b"string")])
+def test_check_13_a_client_that_takes_another_id_is_found(call: tuple[bytes, ...]) -> None:
+    with pytest.raises(AssertionError):
+        try_again(call, ids=("request", "another"))
