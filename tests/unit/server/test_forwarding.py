@@ -357,6 +357,25 @@ def test_a_follower_that_becomes_the_leader_serves_its_clients(group: Group) -> 
     assert (owed.output, owed.is_closed) == (UNCERTAIN, True)
 
 
+@pytest.mark.parametrize("end", ["EXEC", "DISCARD", "RESET", ""])
+def test_what_was_queued_at_a_former_leader_does_not_count(group: Group, end: str) -> None:
+    follower, client = group.followers[0], group.client()
+    ask(group, client, "MULTI", "GET a", "SET b 1", *([end] if end else []))
+    assert follower.forwarding is not None
+    follower.lead(2)
+    follower.begin_to_serve()
+    group.followers.clear()  # it may write now
+    if not end:
+        client.send(words("DISCARD"))
+        follower.work()
+    client.take()
+    before = len(client.output)
+    client.send(words("MULTI", "GET a", "EXEC"))
+    follower.work()
+    client.take()
+    assert client.output[before:] == OK + QUEUED + b"*1\r\n" + NULL
+
+
 def test_answers_of_a_former_leader_are_taken_for_a_while(group: Group) -> None:
     client = group.client()
     client.send(words("INCR n"))
