@@ -195,6 +195,13 @@ class GroupNode(Node):
         if raft.uses_leases:
             sequencer.has_lease = has_lease
 
+    def begin_image(self, peer: int) -> None:
+        """Often while a checkpoint is written, of which the image then has a part."""
+        if self.rng.random() < 0.5:
+            self.replica.request_checkpoint(lambda is_there: None)
+            self.wake()
+        super().begin_image(peer)
+
     # -- for the simulation -----------------------------------------------------------------------
 
     @property
