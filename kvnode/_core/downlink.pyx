@@ -227,7 +227,8 @@ cdef class Downlink(Outlet):
                 put_be32(p + 31, <uint32_t>mirror.patterns)
                 put_be32(p + 35, <uint32_t>mirror.shard_channels)
             put_be32(p + head - 4, <uint32_t>part)
-            memcpy(p + head, mirror.reply.out.data + mirror.out_head, part)
+            if part:
+                memcpy(p + head, mirror.reply.out.data + mirror.out_head, part)
             mirror.sent(part)
             if n == 0:
                 return 0
@@ -242,7 +243,8 @@ cdef class Downlink(Outlet):
             put_be64(p + 1, remote)
             p[9] = <char>flags
             put_be32(p + 10, <uint32_t>part)
-            memcpy(p + 14, data, part)
+            if part:
+                memcpy(p + 14, data, part)
             data += part
             n -= part
             if n == 0:
