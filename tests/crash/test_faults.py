@@ -18,7 +18,6 @@ from tests.support.servers import KvnodeServer, ServerDied
 EXIT_SECONDS_MAX = 20.0
 IDLE_SECONDS = 0.3  # by then an idle log has said up to where it is synced, and syncs no more
 FENCE_TRIES = 5
-RESTART_SECONDS_MAX = 5.0
 SEGMENT_HEADER = struct.Struct(">8sI28s")  # magic, version, the rest; then its CRC-32C
 
 pytestmark = pytest.mark.skipif(not is_kvnode_complete(), reason="there is no node yet")
