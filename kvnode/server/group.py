@@ -166,7 +166,8 @@ class NodeGroup:
     def after_pass(self) -> None:
         """A pass has ended: what it made is to be sent."""
         self.forwarding.flush()
-        self.replica.run()  # for reads that a follower has to ask its leader for
+        if not self.replica.is_executing:
+            self.replica.run()  # for reads that have to be asked for at the leader
         self.images.pump()
         self.peers.flush()
 
