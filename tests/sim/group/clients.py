@@ -125,14 +125,15 @@ class Client:
         if node is None:
             if not running:
                 return False
-            good = serving if serving and self.rng.random() < 0.5 else running
-            node = self.rng.choice(good)
+            led = [node for node in running if node.raft.leader]
+            dice = self.rng.random()
+            node = self.rng.choice((dice < 0.3 and serving) or (dice < 0.95 and led) or running)
             if self.kind == "reader" and len(serving) > 1:
                 node = min(serving, key=lambda node: node.raft.term)
         self.node = node
         self.session = node.clients.admit()
         self.world.connections[self.session] = self
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.8:
             self.ask(self.readonly())
         return True
 

@@ -61,6 +61,7 @@ class Cluster:
         self.connections: dict[Session, Client] = {}
         self.uses: dict[bytes, int] = {}
         self.rebuilds = self.installs = self.crashes = 0
+        self.forwarded = self.follower_reads = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = self._moments = 0
         self._slow_until: dict[int, float] = {}
@@ -126,6 +127,8 @@ class Cluster:
             "crashes": self.crashes,
             "rebuilds": self.rebuilds,
             "installs": self.installs,
+            "forwarded": self.forwarded,
+            "follower_reads": self.follower_reads,
             "compared": self.checks.compared,
             "ms": int(self.now),
         }

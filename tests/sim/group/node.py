@@ -169,6 +169,7 @@ class GroupNode(Node):
         def answered(is_reached: bool) -> None:
             if is_reached:
                 checks.read_served(self, index)
+                self.world.follower_reads += not self.replica.is_executing
             done(is_reached)
 
         Replica.request_read(self.replica, answered)

@@ -64,6 +64,7 @@ class ForwardEnd:
             return False
         now = self._world.now
         body = b"".join(parts)
+        self._world.forwarded += 1
         self.queued_bytes += len(body)
         self.arrival = max(self.arrival, now) + self._rng.uniform(0.05, 0.5)
         if self._world.has_faults and self._rng.random() < 0.01:
