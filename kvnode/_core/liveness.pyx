@@ -4,7 +4,7 @@
 from kvnode._core.arguments cimport refuse
 from kvnode._core.dispatch cimport native
 from kvnode._core.parser cimport Args
-from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_simple
+from kvnode._core.reply cimport Reply, reply_array, reply_bulk, reply_raw
 from kvnode._core.view cimport View
 
 
@@ -18,7 +18,7 @@ cdef int cmd_ping(View view, Args* args, Reply reply) except -1:
             else reply_bulk(reply, b"", 0)
     if args.n == 2:
         return reply_bulk(reply, args.v[1].data, args.v[1].len)
-    return reply_simple(reply, b"PONG", 4)
+    return reply_raw(reply, b"+PONG\r\n", 7)
 
 
 cdef int cmd_echo(View view, Args* args, Reply reply) except -1:
