@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kvnode.__main__ import main
 from kvnode.base.limits import MIB
-from kvnode.server import node
+from kvnode.server import reactor_bounds
 from kvnode.txn.replica import Replica
 
 
@@ -35,8 +35,8 @@ def acknowledged_alone() -> None:
 
 def little_log_is_kept() -> None:
     """No bug: for a node that gets an image 2 MiB of log are kept, and clients wait past that."""
-    node.CATCH_UP_LOG_BYTES_SOFT = 1 * MIB
-    node.CATCH_UP_LOG_BYTES_MAX = 2 * MIB
+    reactor_bounds.CATCH_UP_LOG_BYTES_SOFT = 1 * MIB
+    reactor_bounds.CATCH_UP_LOG_BYTES_MAX = 2 * MIB
 
 
 PLANTS: dict[str, Callable[[], None]] = {
