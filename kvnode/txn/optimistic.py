@@ -230,10 +230,13 @@ class Transaction:
         return is_ready
 
     def _fetched(self) -> None:
-        """The records are in memory, and stay until the end of this pass."""
+        """The records are in memory, and stay until the end of this pass.
+
+        If this node has stopped to lead meanwhile, nothing takes effect.
+        """
         if self.stage is Stage.FETCHING:
             self.stage = Stage.COMMITTING
-            if not self._is_held:
+            if self._owner.state.sequencer.serving and not self._is_held:
                 self._commit()
 
     def _retry(self) -> None:

@@ -471,17 +471,36 @@ def test_a_write_set_is_bounded(node, client, monkeypatch):
     assert client("EXISTS", "k") == 0
 
 
-def test_cold_keys_are_fetched_before_a_commit(node, client):
+def cold_at_commit(node, client) -> Running:
+    """A transaction that would commit, but what it wrote beside is not in memory any more."""
     for command in SETUP:
         client(*command)
-    run = paused(node, read("SADD", "set", "new"))
     node.checkpoint()
+    run = paused(node, read("SADD", "set", "new"))
     node.evict()
     node.tip.set_resident(node.tip.current_generation(0), False)
+    step(node)
+    assert not run.is_ended
+    return run
+
+
+def test_cold_keys_are_fetched_before_a_commit(node, client):
+    run = cold_at_commit(node, client)
     run.finish()
     assert run.program.starts == 1
     assert client("SCARD", "set") == 4
     invariants.check(node.tip)
+
+
+def test_what_comes_once_leadership_is_lost_ends_no_commit(node, client):
+    run = cold_at_commit(node, client)
+    node.sequencer.serving = False
+    node.step_threads()
+    node.run_pass(node.replica.completions_due)
+    assert not run.is_ended
+    node.sequencer.serving = True
+    run.finish()
+    assert client("SCARD", "set") == 4
 
 
 def test_a_blocked_client_is_served_by_a_commit(node, client):
