@@ -125,7 +125,10 @@ class Progress:
         self._idle_ticks += 1
         self._silent_ticks += 1
         self._goal_ticks += 1
-        if self.match >= self._goal:
+        if self.state is ProgressState.SNAPSHOT:  # its first round is what it lacks after that
+            self.is_caught_up = False
+            self._goal, self._goal_ticks = last_index, 0
+        elif self.match >= self._goal:
             self.is_caught_up = self._goal_ticks <= election_ticks
             self._goal, self._goal_ticks = last_index, 0
         elif self._goal_ticks > election_ticks:

@@ -219,7 +219,8 @@ def test_a_node_that_comes_back_is_linked_again() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_cut_links_lose_messages_but_neither_repeat_nor_reorder(seed: int) -> None:
+def test_cut_links_lose_messages_but_repeat_none(seed: int) -> None:
+    """What goes over a new link may overtake what the old one has still to deliver."""
     chance = random.Random(seed)
 
     async def body() -> None:
@@ -241,7 +242,7 @@ def test_cut_links_lose_messages_but_neither_repeat_nor_reorder(seed: int) -> No
                 a.peers.flush()
                 await trio.lowlevel.checkpoint()
             rounds = [message.round for message, _ in b.told.messages if message != last]
-            assert rounds == sorted(set(rounds))
+            assert len(rounds) == len(set(rounds))
             assert len(rounds) == 399 or 2 in a.told.lost
 
     run(body)
