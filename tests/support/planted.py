@@ -29,9 +29,9 @@ def pop_comes_back(operation: Operation) -> Operation | None:
 
 
 def delta_counts_twice(operation: Operation) -> Operation:
-    """Add to the length of the queue twice what was pushed."""
+    """Add to the length of the queue twice what was pushed, if that was little."""
     op, key, value = operation
-    if _is_delta_of_queue(key, value) and not value[8] & 1:
+    if _is_delta_of_queue(key, value) and not value[8] & 1 and value[8] < 64:
         value = value[:8] + bytes([2 * value[8]]) + value[9:]
     return op, key, value
 
