@@ -34,6 +34,7 @@ class Progress:
         self.offer: Snapshot | None = None  # SNAPSHOT: what the peer was told of it
         self.is_caught_up = False  # as a learner that may become a voter
         self.is_recovering = False  # it needed an image, and has not caught up since
+        self._lacked = 0  # last index when it had the image
         self._is_paused = False  # PROBE: a message is on its way
         self._in_flight: deque[int] = deque()  # REPLICATE: last index of each message
         self._idle_ticks = 0  # since something was sent or acknowledged
@@ -125,17 +126,16 @@ class Progress:
         self._idle_ticks += 1
         self._silent_ticks += 1
         self._goal_ticks += 1
-        if self.state is ProgressState.SNAPSHOT:  # its first round is what it lacks after that
-            self.is_caught_up = False
-            self._goal, self._goal_ticks = last_index, 0
-        elif self.match >= self._goal:
+        if self.match >= self._goal:
             self.is_caught_up = self._goal_ticks <= election_ticks
             self._goal, self._goal_ticks = last_index, 0
         elif self._goal_ticks > election_ticks:
             self.is_caught_up = False
-        if self.state is not ProgressState.SNAPSHOT and (
-            self.is_caught_up or self._silent_ticks > CATCH_UP_SILENT_TICKS
-        ):
+        if self.state is ProgressState.SNAPSHOT:
+            self._lacked = last_index
+        elif (
+            self.is_caught_up and self.match >= self._lacked
+        ) or self._silent_ticks > CATCH_UP_SILENT_TICKS:
             self.is_recovering = False
 
     def _become(self, state: ProgressState) -> None:
