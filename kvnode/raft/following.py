@@ -94,10 +94,10 @@ class Following:
             self._outbox.messages.append(AppendReply(self._node_id, leader, term, self._own.match))
 
     def _needs(self, snapshot: Snapshot) -> bool:
-        """Whether the log lacks what the image holds."""
-        return (
-            snapshot.index > self._own.committed
-            and self._own.terms.term(snapshot.index) != snapshot.term
+        """Whether the log lacks what the image holds, or will never be known to have it."""
+        return snapshot.index > self._own.committed and (
+            self._own.terms.term(snapshot.index) != snapshot.term
+            or not self._own.will_show_durable(snapshot.index)
         )
 
     def _go_on_from(self, snapshot: Snapshot, leader: int, term: int) -> None:

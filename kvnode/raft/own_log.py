@@ -28,7 +28,8 @@ class OwnLog:
         # would then vouch for the last one, while a crash may leave 7:9 on the disk. So reports
         # of terms that were ever cut say nothing. A report of a later entry covers what is before
         # it, and there will be one: each leader adds an entry of its own term, which is newer than
-        # all that it cuts (etcd-raft: rawnode.go, newStorageAppendRespMsg).
+        # all that it cuts (etcd-raft: rawnode.go, newStorageAppendRespMsg). If the leader cannot
+        # send that one, since it has cut its log in between, an image takes its place.
         self._cut_term = 0
 
     def append(
@@ -81,6 +82,11 @@ class OwnLog:
             return False
         self.synced_index = index
         return True
+
+    def will_show_durable(self, index: int) -> bool:
+        """Whether an entry is durable, or will be reported in a way that says so by itself."""
+        term = self.terms.term(index)
+        return index <= self.synced_index or (term is not None and term > self._cut_term)
 
     def commit(self, index: int) -> None:
         self.committed = max(self.committed, index)

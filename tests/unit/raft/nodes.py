@@ -271,9 +271,10 @@ class Nodes:
         self.show(node)
 
     def do_image_offer(self, node, case):
-        """`image-offer 3 from=1 term=4 index=8 high=10`"""
+        """`image-offer 3 from=1 term=4 index=8 high=10`; `of=2`: the term of entry 8"""
         core, term = self.cores[node], case.number("term")
-        snapshot = Snapshot(case.number("index"), term, case.number("high"), core.membership)
+        of = case.number("of", term)
+        snapshot = Snapshot(case.number("index"), of, case.number("high"), core.membership)
         core.step(SnapshotOffer(case.number("from"), node, term, snapshot))
         self.show(node)
 
