@@ -840,9 +840,6 @@ cdef class Tip:
         e.flags |= E_STORED
         if e.table.owner != NULL:
             e.table.owner.stored = True
-        elif e.table == self.delta_rows:
-            self.has_delta_rows = True
-            self.delta_rows_written += 1
         if v.expire_at:
             self.file_deadline(e, v.expire_at)  # a version after it may have moved the row out
             row = expiry_row(e)
@@ -862,6 +859,9 @@ cdef class Tip:
         cdef Entry* e
         for e in self.in_flight:
             e.flags &= ~E_FLUSHING
+            if e.table == self.delta_rows:      # now a walk over LevelDB meets it: see compact.py
+                self.has_delta_rows = True
+                self.delta_rows_written += 1
             if e.flags & E_DIRTY == 0:
                 self.prune(e)
                 e.clean_since = self.fetch_epoch

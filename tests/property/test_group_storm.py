@@ -38,7 +38,7 @@ PLANTED = [
     (planted.rebuilds_at_once, None, 0),
     (planted.forgets_votes, None, 0),
     (planted.log_is_never_synced, None, 0),
-    (planted.expires_on_followers, None, 0),
+    (planted.expires_on_followers, None, 1),
     (planted.reads_without_a_round, "reads: ", 6),
     (planted.reads_what_is_not_applied, "reads: ", 0),
     (planted.reads_from_a_mixed_store, "reads: ", 56),
