@@ -71,6 +71,11 @@ def test_storm(part):
     assert sum(count["follower_reads"] for count in counts) > 5 * len(counts)
 
 
+@pytest.mark.parametrize("seed", [70, 42650, 42722])
+def test_seeds_that_have_failed(seed):
+    run(seed)
+
+
 def test_a_seed_repeats():
     first, second = run(3), run(3)
     assert first.checks.committed == second.checks.committed
