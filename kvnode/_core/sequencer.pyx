@@ -413,7 +413,8 @@ cdef class Sequencer:
                 stable = self.on_stable(term, stable)
                 if not self.is_over:
                     self.commit(stable)
-        return self.sync(min(synced, self.last_index))  # behind the end there was something else
+        synced = min(synced, self.last_index)   # behind the end there was something else
+        return self.sync(synced) if synced > self.synced else 0
 
     cdef uint64_t believed(self, uint64_t term, uint64_t index) noexcept:
         """Return the index of a report, 0 if the entry that it names was replaced (hard case 11)."""
@@ -430,7 +431,7 @@ cdef class Sequencer:
 
     cdef int sync(self, uint64_t index) except -1:
         """Entries up to `index` are on the own disk."""
-        self.synced = max(self.synced, index)
+        self.synced = index
         return self.drop_batches()
 
     cdef int drop_batches(self) except -1:
