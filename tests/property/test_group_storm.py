@@ -19,7 +19,7 @@ from tests.sim.group.linear import NotLinearizable
 from tests.sim.group.node import address
 from tests.sim.raft import planted as raft_planted
 
-SEEDS = int(os.environ.get("GROUP_SEEDS", "50"))
+SEEDS = int(os.environ.get("GROUP_SEEDS", "300"))
 PARTS = 4  # that run beside each other
 PLANTED_SEEDS = 20  # so that a change of the simulation does not need another first one
 
@@ -71,7 +71,7 @@ def test_storm(part):
     assert sum(count["follower_reads"] for count in counts) > 5 * len(counts)
 
 
-@pytest.mark.parametrize("seed", [70, 42650, 42722])
+@pytest.mark.parametrize("seed", [70, 99, 42650, 42722])
 def test_seeds_that_have_failed(seed):
     run(seed)
 

@@ -14,19 +14,16 @@ import pytest
 
 from kvnode._core import invariants
 from kvnode._core.keys import PARTS
-from kvnode._core.upkeep import stored_value
 from kvnode.base.errors import CorruptionError, InvariantError
 from kvnode.base.limits import SMALL_COLLECTION_ELEMENTS
 from kvnode.server.local import START_MS
 from kvnode.storage.sweep import _Parts
 from tests.sim.interleave import Case, World
 from tests.sim.orders import Order, orders
-from tests.support.contents import HAS_DEADLINE
+from tests.support.rewriting import Row, rewrite_rows, split_head
 
 ORDERS = int(os.environ.get("KVNODE_ORDERS", "20"))
 DEADLINE = START_MS + 1501
-
-Row = tuple[bytes, bytes | None]
 
 CASES = {
     "stack": Case(  # takes positions again, and passes a claim on the way
@@ -207,39 +204,31 @@ def sweep_at_once(world: World) -> None:
     sweeper._look_for_trash = look
 
 
-def rewrite_rows(world: World, change: Callable[[Row], list[Row]]) -> None:
-    """What is written to LevelDB gets there otherwise."""
-    engine = world.node.engine
-    write = engine.write
-
-    def altered(rows: list[Row], *, sync: bool = False) -> None:
-        write([new for row in rows for new in change(row)], sync=sync)
-
-    engine.write = altered
-
-
 def count_deltas_twice(world: World) -> None:
     """Heads do not say what their bases hold already."""
 
     def change(row: Row) -> list[Row]:
         key, envelope = row
         if key[:1] == b"H" and envelope is not None:
-            value = stored_value(envelope)
-            at = len(envelope) - len(value) + (18 if value[1] & HAS_DEADLINE else 10)
-            envelope = envelope[:at] + bytes(8) + envelope[at + 8 :]
+            start, body = split_head(envelope)
+            envelope = start + bytes(8) + body[8:]
         return [(key, envelope)]
 
-    rewrite_rows(world, change)
+    rewrite_rows(world.node.engine, change)
+
+
+def drop_rows(world: World, is_lost: Callable[[bytes, bytes | None], bool]) -> None:
+    rewrite_rows(world.node.engine, lambda row: [] if is_lost(*row) else [row])
 
 
 def keep_claims(world: World) -> None:
     """Claims that ends of a list have come to stay in LevelDB."""
-    rewrite_rows(world, lambda row: [] if row[0][:1] == b"K" and row[1] is None else [row])
+    drop_rows(world, lambda key, envelope: key[:1] == b"K" and envelope is None)
 
 
 def forget_elements(world: World) -> None:
     """Elements count as flushed, and are evicted, but LevelDB never gets them."""
-    rewrite_rows(world, lambda row: [] if row[0][:1] in b"IFM" else [row])
+    drop_rows(world, lambda key, envelope: key[:1] in b"IFM")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 election safety      one leader per term
 log matching         (index, term) names one entry, and one entry before it, in all logs
-leader completeness  a new leader has every committed entry
+leader completeness  a new leader has every entry that was committed in an older term
 committed            nobody commits another entry at a committed index; commit never goes back
 durability           what is committed, a majority has on its disk; a restart finds what was synced
 applied              is committed and synced here; a leader begins only when it has applied all
@@ -64,6 +64,7 @@ class Checks:
         self.leaders: dict[int, int] = {}
         self.written: dict[tuple[int, int], tuple[int | None, int, bytes]] = {}
         self.committed: list[Stored] = [(0, 0, b"")]
+        self.committed_in: list[int] = [0]  # the term, or one after it
         self.memberships: list[tuple[int, Membership]] = []  # from an index on
         self.reference = Reference(hash_key)
         self.compared = 0
@@ -126,10 +127,11 @@ class Checks:
             return
         require(not other, f"election safety: {other} and {node.node_id} lead term {raft.term}")
         self.leaders[raft.term] = node.node_id
-        require(raft.log.last_index >= self.committed_index, f"leader completeness: {node.node_id}")
+        # Who was paused with the votes for it leads a term that is over, and lacks what came after.
         for index in range(max(raft.log.base_index, 1), self.committed_index + 1):
             require(
-                raft.log.term(index) == self.committed[index][0],
+                self.committed_in[index] >= raft.term
+                or raft.log.term(index) == self.committed[index][0],
                 f"leader completeness: {node.node_id} lacks {self.committed[index][0]}:{index}",
             )
 
@@ -182,6 +184,7 @@ class Checks:
             f"{[h.node_id for h in self.homes.values() if self._is_durable(h, index, entry)]}",
         )
         self.committed.append(entry)
+        self.committed_in.append(node.raft.term)
         membership = node.raft.memberships.at(index)
         if not self.memberships or self.memberships[-1][1] != membership:
             self.memberships.append((index, membership))

@@ -2,7 +2,7 @@
 
 election safety      one leader per term
 log matching         (index, term) names one entry, and one entry before it, in all logs
-leader completeness  a new leader has every committed entry
+leader completeness  a new leader has every entry that was committed in an older term
 state machine safety nobody commits another entry at a committed index; commit never goes back
 durability           what is committed, a majority has on its disk, under the identities that
                      the membership knows
@@ -38,6 +38,7 @@ class Checks:
             tuple[int, int], tuple[int, int]
         ] = {}  # (index, term): value, term before
         self.committed: list[int] = [0]  # term of each index
+        self.committed_in: list[int] = [0]  # the term in which it was
         self.digests: list[int] = [0]  # of the state at each index
 
     @property
@@ -58,10 +59,10 @@ class Checks:
         """A node has become the leader."""
         other = self.leaders.setdefault(core.term, core.node_id)
         require(other == core.node_id, f"election safety: {other} and {core.node_id}, {core.term}")
-        require(core.log.last_index >= self.committed_index, f"leader completeness: {core.node_id}")
         for index in range(core.log.base_index, self.committed_index + 1):
             require(
-                core.log.term(index) == self.committed[index],
+                self.committed_in[index] >= core.term
+                or core.log.term(index) == self.committed[index],
                 f"leader completeness: {core.node_id} lacks {self.committed[index]}:{index}",
             )
 
@@ -99,6 +100,7 @@ class Checks:
             ]
             require(len(owners) * 2 > len(voters), f"durability: {entry.term}:{index}: {owners}")
         self.committed.append(entry.term)
+        self.committed_in.append(core.term)
         self.digests.append(extend(self.digests[-1], entry))
 
     def installed(self, index: int, digest: int) -> None:
