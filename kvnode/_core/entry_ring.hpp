@@ -24,6 +24,7 @@ namespace kvnode {
 inline constexpr size_t BLOCK_HEADER_BYTES = 12;            // before the payload of each entry
 inline constexpr size_t RING_CHUNK_BYTES = 256u << 10;
 inline constexpr size_t RING_SIZES_MAX = 1u << 20;          // entries let go whose sizes are kept
+inline constexpr uint32_t RING_SIZE_GUESS = 4u << 10;       // of an entry of which it is not known
 
 struct RingEntry {              // borrowed: valid until the ring or the block changes
     uint64_t term, commit_ts;
@@ -134,14 +135,14 @@ class EntryRing {
         }
     }
 
-    // The last of first..last up to which entries are `bytes_max` as a block: `first` at least, and
-    // none whose size is not known.
+    // The last of first..last up to which entries are `bytes_max` as a block, `first` at least. Those
+    // of which the size is not known, as from before a start, may be larger or smaller.
     uint64_t fit(uint64_t first, uint64_t last, size_t bytes_max) const {
         size_t bytes = 0;
         uint64_t i = first;
         for (; i <= last; i++) {
             uint32_t length;
-            if (!size_of(i, &length)) break;
+            if (!size_of(i, &length)) length = RING_SIZE_GUESS;
             bytes += BLOCK_HEADER_BYTES + length;
             if (bytes > bytes_max) break;
         }

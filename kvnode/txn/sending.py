@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from kvnode._core.replicated_log import ReplicatedLog, encode_block
@@ -49,7 +50,7 @@ class EntrySender:
         block = self._log.block(first, last) if first <= last else b""
         if block is not None:
             self._host.send_entries(append, block)
-        elif last > self._raft.synced_index:
+        elif first > self._raft.synced_index:
             # Too large for memory, and not in the files yet: tried again when the peer answers.
             self._raft.note_lost(append.target)
         else:
@@ -65,6 +66,7 @@ class EntrySender:
         self._waiting.clear()
 
     def _read(self, append: Append) -> None:
+        """Read and send as much as is at once there; the rest follows as messages of its own."""
         first, last = append.previous_index + 1, append.last_index
 
         def done(entries: Sequence[LogEntry]) -> None:
@@ -72,12 +74,35 @@ class EntrySender:
             if waiting is None or waiting[0] is not append:
                 return  # it was lost, or another leads
             del self._waiting[append.target]
-            if len(entries) < last - first + 1:
+            if not entries:
                 self._raft.note_lost(append.target)
                 return
-            self._host.send_entries(append, encode_block(entries))
+            piece, rest = _split(append, first + len(entries) - 1)
+            self._host.send_entries(piece, encode_block(entries))
             waiting.popleft()
+            if rest is not None:
+                waiting.appendleft(rest)
             for following in waiting:
                 self.send(following)
 
+        last = min(last, self._raft.synced_index)
         self._host.read_entries(first, last, append.entry_term, APPEND_BYTES_MAX, done)
+
+
+def _split(append: Append, last: int) -> tuple[Append, Append | None]:
+    """Return the message up to `last`, and one with what follows, if there is something."""
+    if last == append.last_index:
+        return append, None
+    memberships = append.memberships
+    piece = replace(
+        append,
+        last_index=last,
+        memberships=tuple(entry for entry in memberships if entry[0] <= last),
+    )
+    rest = replace(
+        append,
+        previous_index=last,
+        previous_term=append.entry_term,
+        memberships=tuple(entry for entry in memberships if entry[0] > last),
+    )
+    return piece, rest

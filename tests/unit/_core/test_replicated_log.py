@@ -207,9 +207,16 @@ def test_fit_measures_what_was_let_go_too():
     assert log.fit(log.first_kept - 3, 100, 500) == log.first_kept + 1
     later = group_log(last_index=7)
     later.append(*entry(8))
-    assert later.fit(3, 8) == 3
     assert later.fit(8, 8) == 8
-    assert later.fit(20, 30) == 20
+
+
+def test_fit_guesses_what_it_does_not_know():
+    """Entries from before a start: the disk would be asked for each of them, one after another."""
+    log = group_log(last_index=700)
+    log.append(*entry(701))
+    assert log.fit(3, 701) == 2 + (1 << 20) // (4096 + 12)
+    assert log.fit(690, 701) == 701
+    assert log.fit(3, 701, 1) == 3
 
 
 def test_sizes_go_with_a_replaced_tail():
