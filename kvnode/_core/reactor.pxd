@@ -7,6 +7,7 @@ is ready, executes it in one or more passes of the sequencer, and sends what may
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.vector cimport vector
 from kvnode._core.buffer cimport Buffer
+from kvnode._core.node_clock cimport NodeClock
 from kvnode._core.pace cimport Pace
 from kvnode._core.sequencer cimport Sequencer
 from kvnode._core.session cimport Session
@@ -62,7 +63,7 @@ cdef class Reactor:
     cdef public object on_accept    # on_accept(fd, listener) -> Session or None (refused, closed)
     cdef public object on_close     # on_close(session, reason)
     cdef public object on_wake      # on_wake(): completions of other threads, in a pass
-    cdef public object after_pass   # after_pass(): parked sessions or jobs exist
+    cdef public object after_pass   # after_pass(): one or several have ended
     cdef readonly Pace pace         # slows clients down before dirty_bytes_max stops them
     cdef readonly Pace catch_up     # while a node that gets an image would fall too far behind
     cdef public uint64_t needed_bytes   # of Sequencer.payload_bytes, from which on it needs the log;
@@ -76,18 +77,17 @@ cdef class Reactor:
     cdef public bint lingers        # poll() may wait a little for more: nobody else waits for the host
     cdef public uint64_t poll_micros_max        # after which poll() returns to the host
     cdef public bint wants_after    # call after_pass() at the end of this pass
+    cdef bint is_after_due          # call it when there is nothing more to serve
     cdef public uint64_t output_bytes_max       # of one connection; 0 = no limit
     cdef public uint64_t input_bytes_max
     cdef Buffer spare_input, spare_output
-    cdef uint64_t floor_ms          # time never runs below it
-    cdef uint64_t floor_mono_ms
+    cdef NodeClock clock
     cdef void* lone                 # the only session of the last passes
     cdef uint32_t lone_passes
     cdef readonly uint32_t write_passes     # the last passes in which each session ran one write
     cdef public uint64_t reads, writes, rounds, polls, bytes_in, bytes_out
     cdef public uint64_t pass_micros_max        # the longest that everybody had to wait for a pass
 
-    cdef uint64_t now_ms(self) noexcept
     cdef bint is_due(self)
     cdef Connection connection_of(self, int fd)
     cdef int watch(self, int epoll, int fd) except -1
@@ -95,6 +95,8 @@ cdef class Reactor:
     cdef int note_pass(self, uint64_t started) noexcept
     cdef int bound_memory(self) except -1
     cdef int finish_pass(self, bint may_inline) except -1
+    cdef int end_passes(self) except -1
+    cdef bint serve_ready(self) except? -1
     cdef int read(self, Connection connection) except -1
     cdef int read_again(self, Session session) except -1
     cdef bint may_half_close(self, Session session) except -1

@@ -7,9 +7,10 @@ from libc.stdint cimport UINT64_MAX
 from posix.types cimport off_t
 from posix.unistd cimport close
 from kvnode._core.buffer cimport Buffer, buffer_free
-from kvnode._core.clock cimport boot_ms, monotonic_micros, wall_ms
+from kvnode._core.clock cimport monotonic_micros
 from kvnode._core.front cimport Mirror
 from kvnode._core.messages cimport is_past_limit
+from kvnode._core.node_clock cimport NodeClock
 from kvnode._core.pace cimport Pace
 from kvnode._core.parser cimport Parser
 from kvnode._core.tip cimport Tip
@@ -36,7 +37,7 @@ cdef class Connection:
 cdef class Reactor:
     """Serves the sockets of one node.
 
-    sequencer: executes. floor_ms: time starts at or above it (highest time in the data).
+    sequencer: executes. floor_ms: as of NodeClock.
     wake_fd: an eventfd that other threads write to; on_wake() is called in the pass after.
     """
 
@@ -58,8 +59,7 @@ cdef class Reactor:
         if sequencer.log.event_fd >= 0:
             self.watch(self.epoll, sequencer.log.event_fd)
             self.watch(self.quiet_epoll, sequencer.log.event_fd)
-        self.floor_ms = floor_ms
-        self.floor_mono_ms = boot_ms()
+        self.clock = NodeClock(floor_ms)
         self.dirty_bytes_max = self.unsynced_bytes_max = self.cache_bytes = UINT64_MAX
         self.fenced_bytes_max = UINT64_MAX
         self.lingers = True
@@ -87,8 +87,8 @@ cdef class Reactor:
         return self.quiet_epoll if self.paused else self.epoll
 
     def now(self):
-        """The node's time in ms: the wall clock, never below what was seen, at true speed."""
-        return self.now_ms()
+        """The node's time in ms; see NodeClock."""
+        return self.clock.now()
 
     def listen(self, int fd, listener):
         """Accept connections on a listening, non-blocking socket."""
@@ -108,6 +108,11 @@ cdef class Reactor:
 
     def poll(self):
         """Serve everything that is ready; return True when there is more to do at once."""
+        has_more = self.serve_ready()
+        self.end_passes()
+        return has_more
+
+    cdef bint serve_ready(self) except? -1:
         cdef epoll_event events[EVENTS_MAX]
         cdef int n
         cdef int round
@@ -149,10 +154,11 @@ cdef class Reactor:
     def run_pass(self, work=None):
         """Run one pass outside poll(): `work()` is called inside it; return its result."""
         cdef uint64_t started = monotonic_micros()
-        self.sequencer.open_work(self.now_ms())
+        self.sequencer.open_work(self.clock.now())
         result = work() if work is not None else None
         self.finish_pass(False)
         self.note_pass(started)
+        self.end_passes()
         if self.sequencer.wants_pass():
             # They run in poll(), which nobody may have called.
             eventfd_write(self.wake_fd, 1)
@@ -161,12 +167,12 @@ cdef class Reactor:
     cdef bint is_due(self):
         """Whether the time is over of a session that waits on keys."""
         cdef uint64_t earliest = self.sequencer.waiters.earliest()
-        return earliest != 0 and earliest <= self.now_ms()
+        return earliest != 0 and earliest <= self.clock.now()
 
     def seconds_to_deadline(self):
         """For how long the host may wait for `wait_fd`; None: until it is readable."""
         cdef uint64_t earliest = self.sequencer.waiters.earliest()
-        cdef uint64_t now = self.now_ms()
+        cdef uint64_t now = self.clock.now()
         if self.slowed and (earliest == 0 or earliest > now + LINGER_MS):
             return LINGER_MS / 1000.0
         if earliest == 0:
@@ -189,26 +195,19 @@ cdef class Reactor:
         sequencer.take_over([connection.session for connection in self.connections.values()])
         if old.pass_open:
             old.close_pass(False)
-            sequencer.open_work(self.now_ms())
+            sequencer.open_work(self.clock.now())
         sequencer.flushable += old.take_flushable()
         eventfd_write(self.wake_fd, 1)
 
     def raise_floor(self, uint64_t ms):
         """From now on the node's time is never below `ms`."""
-        if ms > self.now_ms():
-            self.floor_ms = ms
-            self.floor_mono_ms = boot_ms()
+        self.clock.raise_to(ms)
 
     def flush_all(self):
         """Send what may leave, outside a pass: the node is about to end."""
         self.flush()
 
     # -- a pass ---------------------------------------------------------------------------------
-
-    cdef uint64_t now_ms(self) noexcept:
-        cdef uint64_t wall = wall_ms()
-        cdef uint64_t floor = self.floor_ms + (boot_ms() - self.floor_mono_ms)
-        return wall if wall > floor else floor
 
     cdef inline Connection connection_of(self, int fd):
         if fd < 0 or <size_t>fd >= self.by_fd.size() or self.by_fd[fd] == NULL:
@@ -226,7 +225,7 @@ cdef class Reactor:
         cdef uint64_t started = monotonic_micros()
         self.rounds += 1
         self.sequencer.advance()
-        self.sequencer.open_pass(self.now_ms())
+        self.sequencer.open_pass(self.clock.now())
         for i in range(n):
             fd = events[i].data.fd
             connection = self.connection_of(fd)
@@ -275,9 +274,17 @@ cdef class Reactor:
         if self.closed:
             self.closed.clear()
         self.bound_memory()
-        if self.wants_after or self.sequencer.parked or self.sequencer.jobs \
-                or self.sequencer.front is not None:
-            self.wants_after = False
+        if self.sequencer.front is not None:
+            self.is_after_due = True
+        if self.wants_after or self.sequencer.parked or self.sequencer.jobs:
+            self.is_after_due = True
+            self.end_passes()
+        return 0
+
+    cdef int end_passes(self) except -1:
+        """Tell the host of passes, of several at once if it can wait: that costs Python."""
+        if self.is_after_due:
+            self.wants_after = self.is_after_due = False
             self.after_pass()
         return 0
 
@@ -424,7 +431,7 @@ cdef class Reactor:
                 self.send(connection)
             elif isinstance(session, Mirror):
                 (<Mirror>session).outlet.collect(session)
-                self.wants_after = True
+                self.is_after_due = True
         return 0
 
     cdef int send(self, Connection connection) except -1:

@@ -159,6 +159,7 @@ class NodeGroup:
         if self._has_frames or self._node.sequencer.wants_pass():
             self._has_frames = False
             self._node.reactor.poll()
+        self.peers.flush()  # first of all: others go on meanwhile
         # Not all that has come runs in a pass: answers, and what a round has confirmed.
         self._node.reactor.flush_all()
         self.forwarding.flush()

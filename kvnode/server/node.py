@@ -359,7 +359,6 @@ class Node(NodeParts, NodeServices):
             self._is_stepping = False
         if self.networked is not None:
             self.networked.after_pass()
-            self.reactor.wants_after = True
 
     # -- what the replica asks of its host ------------------------------------------------------
 

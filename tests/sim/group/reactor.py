@@ -27,19 +27,21 @@ class SimReactor:
         self._node, self._world, self._rng = node, node.world, node.world.rng
         self._floor = (floor_ms, node.world.now)
         self._requests: list[tuple[Session, bytes | None]] = []
+        self._is_after_due = False  # the node is to be told of passes
         self._is_woken = False  # by wake()
         self._is_due = False  # a pass is
 
     # -- what a node asks of it -------------------------------------------------------------------
 
     def now(self) -> int:
-        """The wall clock, but not below the floor."""
+        """See NodeClock: the wall clock, but it never goes back."""
         floor, since = self._floor
         world = self._world
-        return max(
-            START_MS + int(world.now) + world.clock_offset[self._node.node_id],
-            floor + int(world.now - since),
-        )
+        wall = START_MS + int(world.now) + world.clock_offset[self._node.node_id]
+        floor += int(world.now - since)
+        if wall > floor:
+            self._floor = (wall, world.now)
+        return max(wall, floor)
 
     def raise_floor(self, ms: int) -> None:
         """From now on the node's time is never below `ms`."""
@@ -51,14 +53,23 @@ class SimReactor:
         self.sequencer.begin(self.now())
         result = work()
         self._finish_pass()
+        if self._is_after_due:
+            self._end_passes()
         return result
 
     def poll(self) -> None:
-        """Run a pass with all that is there."""
+        """Run passes with all that is there, and tell the node of several at once."""
+        if len(self._requests) > 1 and self._rng.random() < 0.5:
+            self._run_pass(self._rng.randrange(1, len(self._requests)))
+        self._run_pass(len(self._requests))
+        if self._is_after_due:
+            self._end_passes()
+
+    def _run_pass(self, count: int) -> None:
         sequencer = self.sequencer
         sequencer.log_moved()
         sequencer.begin(self.now())
-        requests, self._requests = self._requests, []
+        requests, self._requests = self._requests[:count], self._requests[count:]
         at = self._rng.randrange(len(requests) + 1)
         for session, data in requests[:at]:
             self._read(session, data)
@@ -128,10 +139,15 @@ class SimReactor:
         sequencer.end()
         sequencer.log_moved()
         self.flush_all()
-        self.wants_after = False
-        self.after_pass()
+        self._is_after_due = True
+        if self.wants_after:
+            self._end_passes()
         if self.sequencer.wants_pass():
             self.poll_soon()
+
+    def _end_passes(self) -> None:
+        self.wants_after = self._is_after_due = False
+        self.after_pass()
 
     def _send_all(self, sessions: list[Session]) -> None:
         for session in sessions:
@@ -139,7 +155,7 @@ class SimReactor:
                 continue
             if isinstance(session, Mirror):
                 collect([session])
-                self.wants_after = True
+                self._is_after_due = True
             else:
                 self._send(session)
 
