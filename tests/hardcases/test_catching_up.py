@@ -1,5 +1,6 @@
 """A node that gets an image while clients write: what it lacks stays, or it would never be done."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ SILENCE_MS = 800
 class Busy:
     """A group of three without faults, a client that writes all the time, and a fourth node."""
 
-    def __init__(self) -> None:
-        self.world = next(world for world in map(Cluster, range(100)) if self._suits(world))
+    def __init__(self, first: int = 0) -> None:
+        """first: seed, or the next one that suits."""
+        self.world = next(world for world in map(Cluster, count(first)) if self._suits(world))
         self.world.heal()
         self.world.wait(lambda: "" if self.world.leader() is not None else "nobody leads")
         self.session = self.leader.clients.admit()
@@ -79,10 +81,8 @@ def test_hard_case_33_a_node_that_has_an_image_needs_no_other(busy: Busy) -> Non
     assert NEW in busy.leader.raft.membership.voters
 
 
-def test_hard_case_33_cut_beneath_it_the_log_is_missed(
-    busy: Busy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Planted: only an image that is on its way keeps the log."""
+def test_hard_case_33_cut_beneath_it_the_log_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: only an image that is on its way keeps the log. It takes luck to miss it."""
 
     def of_images(self: Replication) -> int | None:
         images = [
@@ -92,10 +92,15 @@ def test_hard_case_33_cut_beneath_it_the_log_is_missed(
         ]
         return min(images, default=None)
 
+    monkeypatch.setattr(directory, "RING_BYTES", RING_BYTES)
     monkeypatch.setattr(Replication, "needed_from", of_images)
-    busy.add()
-    busy.wait(2 * SILENCE_MS)
-    assert busy.world.installs > 1
+    for first in range(0, 300, 30):
+        busy = Busy(first)
+        busy.add()
+        busy.wait(2 * SILENCE_MS)
+        if busy.world.installs > 1:
+            return
+    pytest.fail("one image was enough")
 
 
 def test_hard_case_33_how_much_log_is_kept_is_known(busy: Busy) -> None:

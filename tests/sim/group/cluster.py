@@ -102,7 +102,6 @@ class Cluster:
         self.after(rng.uniform(0, 400), self._fault)
         self._run_until(SAFETY_MS)
         self.heal()
-        self.after(LIVENESS_MS / 2, self._calm_down)
         self.wait(self.illness)
         self.are_clients_done = True
         self.wait(lambda: "clients wait" if any(c.outstanding for c in self.clients) else "")
@@ -443,10 +442,6 @@ class Cluster:
         for node in NODES:
             if node not in self.nodes:
                 self.start(node)
-
-    def _calm_down(self) -> None:
-        """Clients that ask all the time may keep a learner from ever being as far as the others."""
-        self.think_ms = 200
 
     def leader(self) -> GroupNode | None:
         """Return who serves, in the newest term."""

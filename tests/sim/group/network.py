@@ -1,7 +1,7 @@
 """What lies between the nodes of a simulated group, and between them and their clients.
 
-Raft's messages may be lost, repeated and late, but do not overtake each other if they have entries.
-Images go over links, in order, which are cut as a whole. Links for forwarding are in peers.py.
+Raft's messages may be lost, repeated and late, and overtake each other, those with entries only while
+there are faults: a link that is whole keeps them in order. Images go over links, in order, which are cut as a whole. Links for forwarding are in peers.py.
 """
 
 from collections.abc import Callable
@@ -61,6 +61,8 @@ class Network:
             delay = rng.uniform(0.1, 1)
             if self.world.has_faults and rng.random() < 0.03:
                 delay = rng.choice((10, 60, 300)) * rng.random()
+            if block is not None and not self.world.has_faults:
+                delay = self._arrival((source, target), 1) - self.world.now
             self.world.after(delay, lambda: self._deliver(source, target, body, block))
 
     def _deliver(self, source: "GroupNode", target: int, body: bytes, block: bytes | None) -> None:

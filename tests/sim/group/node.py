@@ -57,9 +57,8 @@ class SimExecutor:
 
     can_wait = False
 
-    def __init__(self, node: "GroupNode", slowness: float) -> None:
+    def __init__(self, node: "GroupNode") -> None:
         self._node = node
-        self._slowness = slowness
         self._queue: deque[tuple[Work, Completion]] = deque()
         self._done: deque[tuple[Completion, Any, BaseException | None]] = deque()
 
@@ -83,7 +82,8 @@ class SimExecutor:
 
     def _schedule(self) -> None:
         rng = self._node.rng
-        delay = rng.uniform(0.02, 0.3) if rng.random() < 0.8 else rng.uniform(0, self._slowness)
+        slowness = self._node.world.slow_engine
+        delay = rng.uniform(0.02, 0.3) if rng.random() < 0.8 else rng.uniform(0, slowness)
         self._node.later(delay, self._run)
 
     def _run(self) -> None:
@@ -150,7 +150,7 @@ class GroupNode(Node):
         return []
 
     def _make_executor(self, name: str, niceness: int = 0) -> Any:
-        return SimExecutor(self, self.world.slow_engine)
+        return SimExecutor(self)
 
     def _make_dispatch(self) -> Dispatch:
         return Dispatch(COMMANDS)
