@@ -71,7 +71,7 @@ def test_storm(part):
     assert sum(count["follower_reads"] for count in counts) > 5 * len(counts)
 
 
-@pytest.mark.parametrize("seed", [70, 99, 42650, 42722])
+@pytest.mark.parametrize("seed", [70, 99, 144, 969, 42650, 42722])
 def test_seeds_that_have_failed(seed):
     run(seed)
 
