@@ -1,7 +1,8 @@
 """What lies between the nodes of a simulated group, and between them and their clients.
 
-Raft's messages may be lost, repeated and late, and overtake each other, those with entries only while
-there are faults: a link that is whole keeps them in order. Images go over links, in order, which are cut as a whole. Links for forwarding are in peers.py.
+Raft's messages may be lost, repeated and late, and overtake each other; those with entries only
+while there are faults: a link that is whole keeps them in order. Images go over links, in order,
+which are cut as a whole. Links for forwarding are in peers.py.
 """
 
 from collections.abc import Callable
