@@ -1,14 +1,19 @@
 # cython: boundscheck=False, wraparound=False
-"""Looks at a pipeline ahead of its execution: waits for memory overlap, LevelDB is asked once."""
+"""Looks at a pipeline, or a MULTI's queue, ahead of its execution: waits for memory overlap, LevelDB
+is asked once."""
 
 from libc.stdint cimport uint64_t
 from kvnode._core.bytes cimport Slice
-from kvnode._core.dispatch cimport Command
+from kvnode._core.dispatch cimport Command, Dispatch
 from kvnode._core.parser cimport PARSE_COMMAND, Args
+from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.sequencer cimport LOOK_AHEAD_COMMANDS, PIPELINE_AHEAD, Sequencer
 from kvnode._core.session cimport Session
 from kvnode._core.tip cimport Table
-from kvnode._core.view cimport Head
+from kvnode._core.view cimport Head, View
+
+cdef enum:
+    QUEUE_AHEAD_KEYS = 1024     # read in one pass, see LOAD_RECORDS_PER_STEP
 
 
 cdef int bring_near(Sequencer s, Session session) except -1:
@@ -40,22 +45,47 @@ cdef int look_ahead(Sequencer s, Session session) except -1:
     cdef Head head
     cdef Table* table = s.view.table
     cdef size_t before
-    cdef int i
-    cdef int last
     cdef int n = 0
     while n < LOOK_AHEAD_COMMANDS and session.parser.peek(&cursor, &args) == PARSE_COMMAND:
         n += 1
         command = s.dispatch.find(args.v[0].data, args.v[0].len)
         if command is None or command.key_first <= 0:
             continue
-        last = command.key_last if command.key_last >= 0 else args.n + command.key_last
-        i = command.key_first
         before = s.view.missing.size()
-        while i <= last and i < args.n:
-            s.view.note_if_missing(table, args.v[i].data, args.v[i].len)
-            i += command.key_step if command.key_step > 0 else 1
+        note_keys(s.view, table, command, &args)
         if s.view.missing.size() != before:
             count_cold(s, session, command, session.commands + n)
+    return 0
+
+
+cdef int note_keys(View view, Table* table, Command command, Args* args) except -1:
+    """Note the keys of a command that are not in memory."""
+    cdef int last = command.key_last if command.key_last >= 0 else args.n + command.key_last
+    cdef int i = command.key_first
+    while i <= last and i < args.n:
+        view.note_if_missing(table, args.v[i].data, args.v[i].len)
+        i += command.key_step if command.key_step > 0 else 1
+    return 0
+
+
+cdef int look_ahead_in_queue(View view, Dispatch dispatch, const char* queue, size_t at,
+                             size_t n) except -1:
+    """Note what commands of a MULTI's queue of n bytes, from byte `at` on, will miss; up to a bound.
+
+    They are read before their turn, but none that no command names: up to a change of the database.
+    """
+    cdef Queued queued
+    cdef Command command
+    while at < n and view.missing.size() < QUEUE_AHEAD_KEYS:
+        at = load_queued(queue, at, &queued)
+        try:
+            command = dispatch.find(queued.args.v[0].data, queued.args.v[0].len)
+            if command is None or command.name == b"select":
+                break
+            if command.key_first > 0:
+                note_keys(view, view.table, command, &queued.args)
+        finally:
+            free_queued(&queued)
     return 0
 
 

@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libcpp.vector cimport vector
+from kvnode._core.ahead cimport look_ahead_in_queue
 from kvnode._core.bytes cimport Slice, get_be64, put_be64
 from kvnode._core.dispatch cimport C_WRITE, DONE, PARK, Command, args_list
 from kvnode._core.entries cimport E_USED, T_LIST, T_NONE, Table, head_data, is_collection
@@ -221,6 +222,7 @@ cdef class Workspace:
             finally:
                 free_queued(&queued)
             if outcome == PARK:
+                look_ahead_in_queue(self.view, self.dispatch, p, following, n)
                 break
             if outcome != DONE:
                 raise InvariantError(f"a queued command in a transaction: outcome {outcome}")

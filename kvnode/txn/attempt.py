@@ -1,6 +1,6 @@
 """One try of an optimistic transaction: a pinned snapshot, and the workspace filled from it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from kvnode._core.items import ItemSpan
@@ -40,6 +40,7 @@ class Attempt:
         self._engine = engine
         self._orders: dict[int, tuple[Reading, Ranks]] = {}  # of sorted sets, by id
         self._reader: Executor | None = None
+        self._lacking: tuple[list[Any], ...] | None = None  # taken from the workspace, not read
         self.workspace = Workspace(self._tip, view, self._pin, db, proto)
 
     @property
@@ -57,12 +58,12 @@ class Attempt:
 
         None: it lacks records. Nothing of it stays; run it again after read_missing().
         """
-        outcome = self.workspace.run(words)
-        if outcome == DONE:
-            return self.workspace.take_reply()
-        if outcome != PARK:
+        while (outcome := self.workspace.run(words)) == PARK:
+            if not self.read_at_hand():
+                return None
+        if outcome != DONE:
             raise InvariantError(f"{words[0]!r} in a transaction: outcome {outcome}")
-        return None
+        return self.workspace.take_reply()
 
     def append(self, words: list[bytes]) -> bytes | None:
         """Run LPUSH or RPUSH whose reply is nil, like run(): see Workspace.append()."""
@@ -73,14 +74,37 @@ class Attempt:
     ) -> None:
         """Read what the last command lacked; then(error) is called when the workspace has it."""
         self._reader = executor
-        _Reads(self, executor, then).start(*self.workspace.take_missing())
+        lacking, self._lacking = self._lacking or self.workspace.take_missing(), None
+        _Reads(self, executor, then).start(*lacking)
+
+    def read_at_hand(self) -> bool:
+        """Give the workspace the records that the last command lacked, if memory has all of them.
+
+        On the thread of run(): nobody waits for the other. What a pin sees does not change, and the
+        tip is whole whenever another thread than the sequencer's has the interpreter. False: call
+        read_missing().
+        """
+        keys, *others = self._lacking = self.workspace.take_missing()
+        if not keys or any(others):
+            return False
+        pending = self._snapshot.begin_get(keys)
+        if pending.read is not None:
+            return False
+        self.workspace.install(keys, pending.finish(None))
+        self._lacking = None
+        if holed := self.workspace.take_holed():
+            self._lacking = [], [], [], [], holed
+        return not holed
 
     def run_queue(self, queue: bytes, at: int) -> int:
         """Run commands that a MULTI has queued, from byte `at` on; return where the next one is.
 
         Before the end: that one lacks records, go on after read_missing().
         """
-        return self.workspace.run_queue(queue, at)
+        at = self.workspace.run_queue(queue, at)
+        while at < len(queue) and self.read_at_hand():
+            at = self.workspace.run_queue(queue, at)
+        return at
 
     def close(self, worker: Executor) -> None:
         """Let go of the snapshot; the workspace's memory is freed by the worker."""
@@ -110,10 +134,17 @@ class _Reads:
         self._steps: list[Callable[[], None]] = []
 
     def start(
-        self, keys: list[bytes], ranges: list[Any], loads: list[int], spans: list[Span]
+        self,
+        keys: list[bytes],
+        ranges: list[Any],
+        loads: list[int],
+        spans: list[Span],
+        holed: Sequence[int] = (),
     ) -> None:
-        """Read records, ranges of heads, whole collections, and elements in their order."""
-        self._steps = [lambda id_=id_: self._load(id_) for id_ in loads]
+        """Read records, ranges of heads, whole collections, elements in their order, and claims."""
+        keys = list(dict.fromkeys(keys))
+        self._steps = [lambda id_=id_: self._claims(id_, 0, []) for id_ in holed]
+        self._steps += [lambda id_=id_: self._load(id_) for id_ in loads]
         self._steps += [lambda span=span: self._span(span) for span in spans]
         for wanted in ranges:
             if wanted[2] == ALL_NAMES:

@@ -41,7 +41,7 @@ class Script(Command):
                 self._reply, self._is_stopped = KILLED, True
                 return True
             if self._worker.can_wait:
-                engine.read_missing = lambda: self._worker.wait(
+                engine.read_missing = lambda: attempt.read_at_hand() or self._worker.wait(
                     lambda then: attempt.read_missing(self._reader, then)
                 )
             is_finished = super().run(attempt)

@@ -1,5 +1,7 @@
 """EXEC past the step budget: undone, and run as a transaction beside the sequencer."""
 
+from collections.abc import Callable
+
 import pytest
 
 from kvnode.base.limits import MIB
@@ -193,6 +195,46 @@ def test_keys_conflict_with_new_names_only(node, cold):
     other.feed(encode("SET", "name-7", "new"))
     node.serve(other)
     finish(node, session)
+    assert node.jobs.transactions.conflicts == 0
+
+
+def calls_of(node: SimNode, *commands: tuple[object, ...]) -> int:
+    """Return how many calls beside the sequencer a MULTI takes."""
+    submitted = 0
+    submit = node.reader.submit
+
+    def count(work: Callable[[], object], completion: Callable[..., None]) -> None:
+        nonlocal submitted
+        submitted += 1
+        submit(work, completion)
+
+    node.reader.submit = count
+    run(node, *commands)
+    return submitted
+
+
+GETS = [("GET", f"name-{i}") for i in range(NAMES)]
+
+
+def test_what_is_in_memory_takes_no_thread(node, client):
+    for i in range(NAMES):
+        client("SET", f"name-{i}", "x")
+    assert calls_of(node, *GETS) == 2  # one runs it, one frees its memory
+
+
+def test_what_is_not_is_read_for_many_commands_at_once(node, cold):
+    assert calls_of(node, *GETS) <= 6
+    assert node.jobs.transactions.committed == 1
+
+
+def test_what_another_database_has_is_not_read_in_this_one(node, cold):
+    commands = [("GET", "name-1"), *MANY, ("SELECT", 1), ("GET", "name-2"), ("SET", "name-3", "y")]
+    session = begin(node, *commands)
+    other = node.session()
+    other.feed(encode("SET", "name-3", "new"))
+    node.serve(other)
+    finish(node, session)
+    assert node.jobs.transactions.committed == 1
     assert node.jobs.transactions.conflicts == 0
 
 
