@@ -41,14 +41,14 @@ PLANTED = [
     (planted.expires_on_followers, None, 1),
     (planted.reads_without_a_round, "reads: ", 6),
     (planted.reads_what_is_not_applied, "reads: ", 0),
-    (planted.reads_from_a_mixed_store, "reads: ", 56),
-    (planted.lease_is_too_long, "reads: ", 22),
+    (planted.reads_from_a_mixed_store, "reads: ", 81),
+    (planted.lease_is_too_long, "reads: ", 122),
     (planted.ignores_what_the_store_shows, None, 27),
-    (planted.images_end_at_their_beginning, None, 27),
+    (planted.images_end_at_their_beginning, None, 103),
     (planted.keeps_own_hash_key, "hash", 0),
     (planted.applies_what_was_read_for_another_state, "cannot follow", 0),
     (planted.forgets_memberships, "membership: ", 1),
-    (raft_planted.ignores_identities, None, 32),
+    (raft_planted.ignores_identities, None, 68),
 ]
 
 
