@@ -5,6 +5,7 @@ is asked once."""
 from libc.stdint cimport uint64_t
 from kvnode._core.bytes cimport Slice
 from kvnode._core.dispatch cimport Command, Dispatch
+from kvnode._core.keys cimport K_HEAD
 from kvnode._core.parser cimport PARSE_COMMAND, Args
 from kvnode._core.queued cimport Queued, free_queued, load_queued
 from kvnode._core.sequencer cimport LOOK_AHEAD_COMMANDS, PIPELINE_AHEAD, Sequencer
@@ -13,7 +14,7 @@ from kvnode._core.tip cimport Table
 from kvnode._core.view cimport Head, View
 
 cdef enum:
-    QUEUE_AHEAD_KEYS = 1024     # read in one pass, see LOAD_RECORDS_PER_STEP
+    QUEUE_AHEAD_COMMANDS = 1024     # as many keys are read in one pass: LOAD_RECORDS_PER_STEP
 
 
 cdef int bring_near(Sequencer s, Session session) except -1:
@@ -73,10 +74,16 @@ cdef int look_ahead_in_queue(View view, Dispatch dispatch, const char* queue, si
     """Note what commands of a MULTI's queue of n bytes, from byte `at` on, will miss; up to a bound.
 
     They are read before their turn, but none that no command names: up to a change of the database.
+    Nothing if what lacks is an element: those behind it may be of the same collection.
     """
     cdef Queued queued
     cdef Command command
-    while at < n and view.missing.size() < QUEUE_AHEAD_KEYS:
+    cdef int commands
+    if view.missing.empty() or view.missing[0].data[0] != K_HEAD:
+        return 0
+    for commands in range(QUEUE_AHEAD_COMMANDS):
+        if at == n or view.missing.size() >= QUEUE_AHEAD_COMMANDS:
+            break
         at = load_queued(queue, at, &queued)
         try:
             command = dispatch.find(queued.args.v[0].data, queued.args.v[0].len)

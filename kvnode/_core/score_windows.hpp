@@ -56,6 +56,8 @@ class ScoreWindows {
     static constexpr size_t kMin = 16, kMax = 128;
     static constexpr size_t kNamesBytes = 64 << 10;
 
+    uint64_t searched = 0;      // how often something of the order had to be read
+
     size_t size() const { return windows_.size(); }
     const ScoreWindow &at(size_t i) const { return windows_[i]; }
     bool is_whole() const {

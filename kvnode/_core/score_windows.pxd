@@ -26,6 +26,7 @@ cdef extern from "score_windows.hpp" namespace "kvnode" nogil:
 
     cdef cppclass ScoreWindows:
         ScoreWindows()
+        uint64_t searched
         size_t size()
         const ScoreWindow& at(size_t i)
         cbool is_whole()

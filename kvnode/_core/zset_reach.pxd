@@ -8,7 +8,7 @@ Each page makes a window of the order complete (score_windows.pxd), so every ret
 one before, unless it was evicted meanwhile. Past PAGES_MAX pages for one command, or for members too far
 inside to be counted from an end, all members are read if the cache has room for them; else the command
 goes on as a transaction beside the sequencer. There, ranks are counted in LevelDB at its pin, and pages
-read there as well, as many as it takes.
+read there as well, as many as it takes; who goes on to ask has all members read, if there is room.
 """
 
 from libc.stdint cimport int64_t
@@ -23,6 +23,7 @@ cdef enum:
     PAGES_MAX = 1024        # that one command asks for
     REACH_SHARE = 16        # of the cache that the members brought in for one command may take
     MEMBER_BYTES = 128      # of a member in memory, about
+    SEARCH_MEMBERS = 256    # that a transaction reads in the time that one search of it takes
 
 
 cdef int reach(View view, Collection* c, OrderBound low, OrderBound high, int64_t need,

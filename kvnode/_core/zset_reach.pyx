@@ -113,6 +113,7 @@ cdef int find_rank(View view, Collection* c, const OrderBound& bound, size_t* ra
     wanted = RankOf(c.id, bound_bytes(bound))
     counted = view.ranges.get(wanted)
     if counted is None:
+        c.windows.searched += 1
         view.missing_spans.add(wanted)
         return MISS
     rank[0] = <size_t>(<int64_t>counted + own_below(view, c, bound))
@@ -159,6 +160,7 @@ cdef int reach_counted(View view, Collection* c, size_t* start, int64_t count) e
     wanted = MemberAt(c.id, first)
     found = view.ranges.get(wanted)
     if found is None:
+        c.windows.searched += 1
         view.missing_spans.add(wanted)
         return MISS
     low = bound_of(found) if first else order_bottom()
@@ -220,8 +222,12 @@ cdef int64_t reach_max(View view) noexcept:
 
 
 cdef bint is_read_whole(View view, Collection* c) noexcept:
-    """Whether reading all members costs no more than a few pages."""
-    return c.meta.length <= 2 * view.tip.page_members
+    """Whether reading all members costs no more than a few pages, or than what was searched for."""
+    cdef uint64_t bytes = view.tip.bytes + 2 * MEMBER_BYTES * <uint64_t>c.meta.length
+    if c.meta.length <= 2 * view.tip.page_members:
+        return True
+    return view.is_private and c.windows != NULL and bytes < view.bytes_max \
+        and c.windows.searched * SEARCH_MEMBERS > <uint64_t>c.meta.length
 
 
 cdef int want_all(View view, Collection* c) except -1:
@@ -241,6 +247,7 @@ cdef int ask(View view, Collection* c, const OrderBound& low, const OrderBound& 
         session.pages += 1
         if session.pages > PAGES_MAX:
             return want_all(view, c)
+    windows_of(c).searched += view.is_private
     count = min(max(count, <int64_t>1), <int64_t>PAGE_ROWS_MAX)
     view.missing_spans.add(ScoreSpan(c.id, bound_bytes(low), bound_bytes(high), count, backward))
     return MISS

@@ -227,6 +227,17 @@ def test_what_is_not_is_read_for_many_commands_at_once(node, cold):
     assert node.jobs.transactions.committed == 1
 
 
+def test_who_asks_for_many_ranks_reads_the_set(node, client):
+    """A search of the order takes as long as reading a few hundred members."""
+    members = [word for i in range(3000) for word in (i, f"m{i}")]
+    client("ZADD", "zset", *members)
+    ranks = [("ZRANK", "zset", f"m{i}") for i in range(NAMES)]
+    assert calls_of(node, *ranks) < NAMES // 3
+    assert run(node, *ranks) == list(range(NAMES))
+    assert run(node, ("ZREM", "zset", "m7"), *ranks)[8:] == [None, *range(7, NAMES - 1)]
+    node.check()
+
+
 def test_what_another_database_has_is_not_read_in_this_one(node, cold):
     commands = [("GET", "name-1"), *MANY, ("SELECT", 1), ("GET", "name-2"), ("SET", "name-3", "y")]
     session = begin(node, *commands)
