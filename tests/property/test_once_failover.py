@@ -44,7 +44,7 @@ def test_each_request_is_done_once(part):
     assert sum(cluster.sent_again for cluster in clusters) > 5 * len(clusters)
 
 
-def test_an_id_that_is_written_a_pass_later_is_seen(monkeypatch):
+def test_planted_bug_an_id_is_written_a_pass_later(monkeypatch):
     """What ran beside takes effect in one entry, and its id is in another."""
     late: list[tuple] = []
     step = Jobs.step
@@ -66,7 +66,7 @@ def test_an_id_that_is_written_a_pass_later_is_seen(monkeypatch):
         run_all()
 
 
-def test_ids_that_are_not_in_the_log_are_seen(monkeypatch):
+def test_planted_bug_ids_are_not_in_the_log(monkeypatch):
     """They are in the memory of those that led or followed, until they start again."""
     submit = GroupLog.on_submit
 
