@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from kvnode._core.front import Front
 from kvnode._core.reactor import Reactor
 from kvnode._core.session import Session
 from tests.support.leader import Leader
@@ -100,6 +101,32 @@ def rig():
 
 def test_a_client_is_served(rig):
     assert rig.replies() == b"+OK\r\n"
+
+
+def told_of_two_passes(rig: Rig, *, at_once: bool) -> list[int]:
+    """In a group, poll two passes; return after which rounds the host was told, from 1 on."""
+    before = rig.reactor.rounds
+    told: list[int] = []
+
+    def on_wake() -> None:
+        rig.client.sendall(encode("GET", "first"))
+        rig.reactor.wants_after = at_once
+
+    rig.reactor.on_wake = on_wake
+    rig.reactor.after_pass = lambda: told.append(rig.reactor.rounds - before)
+    rig.node.sequencer.front = Front()
+    os.eventfd_write(rig.wake_fd, 1)
+    rig.reactor.poll()
+    assert rig.reactor.rounds == before + 2
+    return told
+
+
+def test_the_host_of_a_group_hears_of_several_passes_at_once(rig):
+    assert told_of_two_passes(rig, at_once=False) == [2]
+
+
+def test_the_host_hears_at_once_where_it_has_to(rig):
+    assert told_of_two_passes(rig, at_once=True) == [1, 2]
 
 
 def test_at_the_bound_of_dirty_bytes_clients_are_not_read(rig):
